@@ -1,0 +1,1 @@
+//! Encodes and decodes values at the perimeter.

@@ -1,0 +1,459 @@
+//! The bytes of a message at the perimeter. The same bytes are inbox, journal and wire.
+//!
+//! A frame is a header of variable-length integers and a payload; a [`Batch`] is frames one behind another, from one
+//! source, numbered without gaps. `docs/JOURNAL_FORMAT.md` has the layout. Reading trusts nothing: every length is
+//! checked against what is there before it is used, and nothing here allocates while reading.
+
+use crate::id::{EdgeId, Epoch, NodeId, Place, RawQueueId, RequestId};
+
+/// The longest payload of a frame, in bytes. Longer messages are a mistake of the sender's.
+pub const FRAME_PAYLOAD_BYTES_MAX: usize = 16 << 20;
+
+/// What a frame asks of the worker that it enters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Class {
+    /// A message to a queue. `type_number` is the message type's.
+    Message,
+    /// The answer to a request of the target's. `type_number` is the answer's.
+    Reply,
+    /// A request of the target's will not be answered; the payload says why.
+    Failed,
+    /// Create an FSM; `type_number` is its kind's, the payload its start value. The answer to the request is its ID.
+    Spawn,
+    /// Stop the target.
+    Stop,
+    /// Tell the sender when the target is gone.
+    Watch,
+    /// The sender no longer wants to be told.
+    Unwatch,
+    /// The sender's queue is gone; the payload says why.
+    Down,
+}
+
+impl Class {
+    const fn to_bits(self) -> u8 {
+        match self {
+            Class::Message => 0,
+            Class::Reply => 1,
+            Class::Failed => 2,
+            Class::Spawn => 3,
+            Class::Stop => 4,
+            Class::Watch => 5,
+            Class::Unwatch => 6,
+            Class::Down => 7,
+        }
+    }
+
+    const fn from_bits(bits: u8) -> Option<Class> {
+        Some(match bits {
+            0 => Class::Message,
+            1 => Class::Reply,
+            2 => Class::Failed,
+            3 => Class::Spawn,
+            4 => Class::Stop,
+            5 => Class::Watch,
+            6 => Class::Unwatch,
+            7 => Class::Down,
+            _ => return None,
+        })
+    }
+}
+
+const CLASS_MASK: u8 = 0x0f;
+const HAS_REQUEST: u8 = 0x10;
+const UNTRUSTED: u8 = 0x20;
+
+/// All of a frame but its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// What is asked.
+    pub class: Class,
+    /// The payload was written by a peer that nobody vouches for: it may not contain queue IDs.
+    pub untrusted: bool,
+    /// The number of the payload's message type or kind, from the node's table; 0 where the class has none.
+    pub type_number: u32,
+    /// The target's slot in the worker or edge that the batch goes to.
+    pub slot: u32,
+    /// The target's generation.
+    pub generation: u32,
+    /// The queue of who sent it.
+    pub sender: RawQueueId,
+    /// The request that the frame makes or answers.
+    pub request: Option<RequestId>,
+}
+
+impl Header {
+    /// A message from `sender` to `target`.
+    #[must_use]
+    pub fn message(type_number: u32, target: RawQueueId, sender: RawQueueId) -> Header {
+        Header::to(Class::Message, type_number, target, sender)
+    }
+
+    /// A trusted frame of any class, of no request.
+    #[must_use]
+    pub fn to(class: Class, type_number: u32, target: RawQueueId, sender: RawQueueId) -> Header {
+        Header {
+            class,
+            untrusted: false,
+            type_number,
+            slot: target.slot,
+            generation: target.generation,
+            sender,
+            request: None,
+        }
+    }
+}
+
+/// A frame where it lies, in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Who sends what to whom.
+    pub header: Header,
+    /// The message in the codec's bytes.
+    pub payload: &'a [u8],
+}
+
+/// Why bytes are not a frame, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("frame at byte {offset} of the batch: {reason}")]
+pub struct FrameError {
+    /// Where the frame starts, in bytes from the start of the batch's frames.
+    pub offset: usize,
+    /// What is wrong with it.
+    pub reason: FrameFault,
+}
+
+/// What can be wrong with a frame's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameFault {
+    /// It ends in the middle.
+    #[error("cut short")]
+    CutShort,
+    /// A header number that is too large, or not written the shortest way.
+    #[error("a number in the header is malformed")]
+    BadNumber,
+    /// A class or flag that this version doesn't know.
+    #[error("unknown class or flags {0:#04x}")]
+    UnknownClass(u8),
+    /// More payload than any frame may have.
+    #[error("payload of {0} bytes, and {max} is the most there may be", max = FRAME_PAYLOAD_BYTES_MAX)]
+    TooLong(u64),
+    /// The batch says another number of frames than it has.
+    #[error("the batch has other than its {0} frames")]
+    WrongCount(u32),
+}
+
+/// Appends a number in LEB128: seven bits a byte, low ones first, the high bit set on all but the last.
+#[inline]
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+/// Takes a number from the front of `bytes`. Only the shortest spelling is read.
+#[inline]
+pub(crate) fn take_varint(bytes: &mut &[u8]) -> Result<u64, FrameFault> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first().ok_or(FrameFault::CutShort)?;
+        *bytes = rest;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return Err(FrameFault::BadNumber);
+        }
+        value |= bits << shift;
+        if byte & 0x80 == 0 {
+            return if byte == 0 && shift != 0 { Err(FrameFault::BadNumber) } else { Ok(value) };
+        }
+    }
+    Err(FrameFault::BadNumber)
+}
+
+#[inline]
+fn take_u32(bytes: &mut &[u8]) -> Result<u32, FrameFault> {
+    u32::try_from(take_varint(bytes)?).map_err(|_| FrameFault::BadNumber)
+}
+
+/// Takes one frame from the front of `bytes`.
+fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFault> {
+    let (&flags, rest) = bytes.split_first().ok_or(FrameFault::CutShort)?;
+    *bytes = rest;
+    if flags & !(CLASS_MASK | HAS_REQUEST | UNTRUSTED) != 0 {
+        return Err(FrameFault::UnknownClass(flags));
+    }
+    let class = Class::from_bits(flags & CLASS_MASK).ok_or(FrameFault::UnknownClass(flags))?;
+    let payload_len = take_varint(bytes)?;
+    let type_number = take_u32(bytes)?;
+    let slot = take_u32(bytes)?;
+    let generation = take_u32(bytes)?;
+    let sender = RawQueueId {
+        node: NodeId(take_u32(bytes)?),
+        place: Place::from_bits(take_u32(bytes)?),
+        slot: take_u32(bytes)?,
+        generation: take_u32(bytes)?,
+    };
+    let request = if flags & HAS_REQUEST == 0 { None } else { Some(RequestId(take_varint(bytes)?)) };
+    if payload_len > FRAME_PAYLOAD_BYTES_MAX as u64 {
+        return Err(FrameFault::TooLong(payload_len));
+    }
+    let payload_len = usize::try_from(payload_len).map_err(|_| FrameFault::TooLong(payload_len))?;
+    let (payload, rest) = bytes.split_at_checked(payload_len).ok_or(FrameFault::CutShort)?;
+    *bytes = rest;
+    let untrusted = flags & UNTRUSTED != 0;
+    Ok(Frame { header: Header { class, untrusted, type_number, slot, generation, sender, request }, payload })
+}
+
+/// Appends a frame's header and payload.
+fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
+    let mut flags = header.class.to_bits();
+    if header.request.is_some() {
+        flags |= HAS_REQUEST;
+    }
+    if header.untrusted {
+        flags |= UNTRUSTED;
+    }
+    out.push(flags);
+    put_varint(out, payload.len() as u64);
+    for number in [
+        header.type_number,
+        header.slot,
+        header.generation,
+        header.sender.node.0,
+        header.sender.place.to_bits(),
+        header.sender.slot,
+        header.sender.generation,
+    ] {
+        put_varint(out, u64::from(number));
+    }
+    if let Some(request) = header.request {
+        put_varint(out, request.0);
+    }
+    out.extend_from_slice(payload);
+}
+
+/// Frames from one source to one worker or edge, with the number of the first. The buffer is meant to be used again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    source: Place,
+    epoch: Epoch,
+    first: u64,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// An empty batch whose first frame will have the number `first`.
+    #[must_use]
+    pub fn new(source: Place, epoch: Epoch, first: u64) -> Batch {
+        Batch { source, epoch, first, count: 0, bytes: Vec::new() }
+    }
+
+    /// Empties it for other frames and keeps the buffer.
+    pub fn reset(&mut self, source: Place, epoch: Epoch, first: u64) {
+        self.source = source;
+        self.epoch = epoch;
+        self.first = first;
+        self.count = 0;
+        self.bytes.clear();
+    }
+
+    /// Appends a frame.
+    ///
+    /// # Panics
+    /// When the payload is longer than [`FRAME_PAYLOAD_BYTES_MAX`], or the batch has 2^32 - 1 frames already.
+    pub fn push(&mut self, header: &Header, payload: &[u8]) {
+        assert!(payload.len() <= FRAME_PAYLOAD_BYTES_MAX, "callers check the length of what they send");
+        self.count = self.count.checked_add(1).expect("a batch is handed on long before it has 2^32 frames");
+        put_frame(&mut self.bytes, header, payload);
+    }
+
+    /// True if it has no frames.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The bytes that its frames take.
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The batch to read from.
+    #[must_use]
+    pub fn as_ref(&self) -> BatchRef<'_> {
+        BatchRef {
+            source: self.source,
+            epoch: self.epoch,
+            first: self.first,
+            count: self.count,
+            bytes: &self.bytes,
+        }
+    }
+}
+
+/// A batch whose frames lie somewhere else: in a [`Batch`], or in a journal's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRef<'a> {
+    /// Who put the frames in.
+    pub source: Place,
+    /// The epoch within which they are numbered.
+    pub epoch: Epoch,
+    /// The first one's number; the others count up from it.
+    pub first: u64,
+    /// How many there are.
+    pub count: u32,
+    /// The frames.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> BatchRef<'a> {
+    /// The number of the frame that would follow the last one.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.first.saturating_add(u64::from(self.count))
+    }
+
+    /// The frames in order; an error ends them.
+    #[must_use]
+    pub fn frames(&self) -> Frames<'a> {
+        Frames { rest: self.bytes, whole: self.bytes.len(), left: self.count, count: self.count, failed: false }
+    }
+
+    /// The batch without its first `count` frames, which its receiver has seen already.
+    ///
+    /// # Errors
+    /// When the bytes are not the frames that the batch says it has.
+    pub fn skip(self, count: u32) -> Result<BatchRef<'a>, FrameError> {
+        let mut frames = self.frames();
+        for _ in 0..count.min(self.count) {
+            frames.next().transpose()?;
+        }
+        let skipped = count.min(self.count);
+        Ok(BatchRef {
+            first: self.first.saturating_add(u64::from(skipped)),
+            count: self.count - skipped,
+            bytes: frames.rest,
+            ..self
+        })
+    }
+
+    /// A batch of its own with the same frames.
+    #[must_use]
+    pub fn to_batch(self) -> Batch {
+        Batch {
+            source: self.source,
+            epoch: self.epoch,
+            first: self.first,
+            count: self.count,
+            bytes: self.bytes.to_vec(),
+        }
+    }
+}
+
+/// The frames of a batch, one after another.
+#[derive(Debug, Clone)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+    whole: usize,
+    left: u32,
+    count: u32,
+    failed: bool,
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, FrameError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed || (self.left == 0 && self.rest.is_empty()) {
+            return None;
+        }
+        let offset = self.whole - self.rest.len();
+        let result = if self.left == 0 || self.rest.is_empty() {
+            Err(FrameFault::WrongCount(self.count))
+        } else {
+            self.left -= 1;
+            take_frame(&mut self.rest)
+        };
+        self.failed = result.is_err();
+        Some(result.map_err(|reason| FrameError { offset, reason }))
+    }
+}
+
+/// The queue that stands for an edge as a whole, as against one of its connections.
+#[must_use]
+pub fn edge_queue(node: NodeId, edge: EdgeId) -> RawQueueId {
+    RawQueueId { node, place: Place::edge(edge), slot: 0, generation: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::WorkerId;
+
+    fn header() -> Header {
+        let sender = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(3)), slot: 300, generation: 2 };
+        let target = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(1)), slot: 7, generation: 1 };
+        Header { request: Some(RequestId(u64::MAX)), untrusted: true, ..Header::message(5, target, sender) }
+    }
+
+    #[test]
+    fn frames_come_back_as_they_were_put() {
+        let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 10);
+        batch.push(&header(), b"one");
+        batch.push(&header(), b"");
+        let frames: Vec<_> = batch.as_ref().frames().map(Result::unwrap).collect();
+        assert_eq!(frames, [
+            Frame { header: header(), payload: b"one" },
+            Frame { header: header(), payload: b"" }
+        ]);
+        let rest = batch.as_ref().skip(1).unwrap();
+        assert_eq!((rest.first, rest.count), (11, 1));
+        assert_eq!(rest.frames().next().unwrap().unwrap().payload, b"");
+    }
+
+    #[test]
+    fn the_layout_is_frozen() {
+        let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
+        batch.push(&header(), b"ab");
+        assert_eq!(batch.as_ref().bytes, [
+            0x30, 2, 5, 7, 1, 0, 6, 0xac, 0x02, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, b'a',
+            b'b'
+        ]);
+    }
+
+    #[test]
+    fn every_cut_and_every_changed_byte_is_an_error_or_a_frame_but_no_panic() {
+        let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
+        batch.push(&header(), b"payload");
+        let whole = batch.as_ref();
+        for cut in 0..whole.bytes.len() {
+            let cut = BatchRef { bytes: &whole.bytes[..cut], ..whole };
+            assert!(cut.frames().any(|frame| frame.is_err()), "cut to {} bytes", cut.bytes.len());
+        }
+        for at in 0..whole.bytes.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.bytes.to_vec();
+                bytes[at] ^= 1 << bit;
+                let _ = BatchRef { bytes: &bytes, ..whole }.frames().count();
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_has_one_spelling() {
+        for mut bytes in [&[0x80, 0x00][..], &[0xff; 10], &[0x80; 11], &[0x80]] {
+            take_varint(&mut bytes).unwrap_err();
+        }
+        for value in [0, 1, 127, 128, 16_383, 16_384, u64::MAX] {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, value);
+            assert_eq!(take_varint(&mut &bytes[..]), Ok(value));
+        }
+    }
+}
