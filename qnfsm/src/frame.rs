@@ -29,6 +29,9 @@ pub enum Class {
     Unwatch,
     /// The sender's queue is gone; the payload says why.
     Down,
+    /// Bytes that an untrusted peer sent through the target, an edge's connection, make no message; the payload says
+    /// why. The edge closes the connection.
+    Refused,
 }
 
 impl Class {
@@ -42,6 +45,7 @@ impl Class {
             Class::Watch => 5,
             Class::Unwatch => 6,
             Class::Down => 7,
+            Class::Refused => 8,
         }
     }
 
@@ -55,6 +59,7 @@ impl Class {
             5 => Class::Watch,
             6 => Class::Unwatch,
             7 => Class::Down,
+            8 => Class::Refused,
             _ => return None,
         })
     }

@@ -1,1 +1,239 @@
-//! Encodes and decodes values at the perimeter.
+//! The seam through which every value is turned into bytes and back: messages, start values, snapshots.
+//!
+//! One byte in the journal names the codec, so that another can take over without making old journals unreadable.
+//! What [`Codec::encode`] gives out, [`Codec::decode`] takes back; what could not be read again is refused when it is
+//! written, not when it is missed. Decoding trusts nothing: the bytes' own length bounds every allocation, and nesting
+//! and numbers of elements are capped. Nothing here knows frames, types' names or files.
+
+mod check;
+mod guard;
+#[cfg(test)]
+mod tests;
+
+use bincode::{config, enc::write::Writer, error as bincode_error, serde as bincode_serde};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// How deep a value may nest. Each struct, tuple, enum, option, sequence and map within another counts one; a
+/// recursive type is refused past it, long before the stack ends.
+pub const NESTING_MAX: u32 = 64;
+
+/// How many elements all sequences and maps of one value may have together beyond the number of its bytes.
+///
+/// Only elements that take no bytes, such as `()`, can be more than the bytes; without this rule, eight bytes could
+/// ask for 2^60 of them.
+pub const ELEMENTS_BEYOND_BYTES_MAX: usize = 1024;
+
+/// A way of turning values into bytes. Its number stands in the head of every segment of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Codec {
+    /// bincode 2 with its `standard()` configuration: little-endian, integers of variable length.
+    Bincode2Standard,
+}
+
+/// Who wrote the bytes that are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// This node or one that it trusts. The bytes may contain queue IDs.
+    Node,
+    /// A peer that nobody vouches for. A [`QueueId`](crate::QueueId) in its bytes is an error: it must not hand us a
+    /// name to send to.
+    Peer,
+}
+
+/// Why a value can't be encoded. Each of them would have made bytes that can't be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// A sequence or map didn't say how long it is.
+    #[error(
+        "a sequence or map without a known length; serde's `flatten` and custom serializers do this; remove it or \
+         collect the elements first"
+    )]
+    LengthUnknown,
+    /// A sequence, map, tuple or struct said one length and then had another.
+    #[error("{said} elements were announced and {given} given; a custom `Serialize` does this; mend it")]
+    LengthWrong {
+        /// The length that was announced.
+        said: usize,
+        /// The elements that there were.
+        given: usize,
+    },
+    /// A field was left out.
+    #[error(
+        "field `{field}` of `{of}` was left out; the codec carries no names, so every field must be there; remove \
+         serde's `skip_serializing_if`"
+    )]
+    FieldSkipped {
+        /// The struct, or the enum's variant.
+        of: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// The value nests deeper than [`NESTING_MAX`].
+    #[error("the value nests more than {NESTING_MAX} levels deep; use a flat collection with indices instead")]
+    NestingTooDeep,
+    /// Too many elements that take no bytes; see [`ELEMENTS_BEYOND_BYTES_MAX`].
+    #[error(
+        "{elements} elements in {bytes} bytes; elements that take no bytes may be {ELEMENTS_BEYOND_BYTES_MAX} at most; \
+         send their count instead"
+    )]
+    TooManyElements {
+        /// The elements of all sequences and maps of the value.
+        elements: usize,
+        /// The bytes that they took.
+        bytes: usize,
+    },
+    /// The value's own `Serialize` failed.
+    #[error("the value refuses to be encoded: {0}")]
+    Refused(String),
+}
+
+/// Why bytes can't be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The value nests deeper than [`NESTING_MAX`].
+    #[error("the value nests more than {NESTING_MAX} levels deep")]
+    NestingTooDeep,
+    /// The sequences and maps claim more elements than the bytes can have; see [`ELEMENTS_BEYOND_BYTES_MAX`].
+    #[error("a sequence or map claims more elements than its bytes can have")]
+    TooManyElements,
+    /// A sequence or map has more elements than its type takes.
+    #[error("a sequence or map has {left} elements more than its type takes")]
+    ElementsLeft {
+        /// The elements that nobody took.
+        left: usize,
+    },
+    /// The bytes come from an untrusted peer and contain a queue ID.
+    #[error("a peer's bytes may not contain a queue ID")]
+    QueueIdFromPeer,
+    /// The value ended before the bytes did.
+    #[error("{left} bytes are left over after the value")]
+    Trailing {
+        /// The bytes that are left.
+        left: usize,
+    },
+    /// The bytes end in the middle of the value.
+    #[error("the bytes end in the middle of the value")]
+    CutShort,
+    /// No bytes could be decoded as this type: it asks them what they are, and the codec writes values only.
+    #[error(
+        "the type wants bytes that describe themselves; serde's `flatten`, `untagged`, `tag` and types that hold any \
+         value do this; remove it"
+    )]
+    NotSelfDescribing,
+    /// The bytes are not a value of the type.
+    #[error("the bytes are no value of this type: {0}")]
+    Malformed(String),
+}
+
+impl Codec {
+    /// The codec with which new journals are written.
+    pub const CURRENT: Codec = Codec::Bincode2Standard;
+
+    /// The number that stands in the journal.
+    #[must_use]
+    pub const fn id(self) -> u8 {
+        match self {
+            Codec::Bincode2Standard => 1,
+        }
+    }
+
+    /// The codec with that number; nothing if this version has none such.
+    #[must_use]
+    pub const fn from_id(id: u8) -> Option<Codec> {
+        match id {
+            1 => Some(Codec::Bincode2Standard),
+            _ => None,
+        }
+    }
+
+    /// Appends the value's bytes to `out`. After an error `out` is as it was before.
+    ///
+    /// ```
+    /// use qnfsm::{Codec, Trust};
+    ///
+    /// let mut bytes = Vec::new();
+    /// Codec::CURRENT.encode(&("ab", 300), &mut bytes)?;
+    /// assert_eq!(bytes, [2, b'a', b'b', 251, 0x58, 0x02]);
+    /// let back: (String, i32) = Codec::CURRENT.decode(&bytes, Trust::Node)?;
+    /// assert_eq!(back, ("ab".to_string(), 300));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the value could not be decoded again; see [`EncodeError`].
+    #[inline]
+    pub fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let before = out.len();
+        let rules = check::Rules::new();
+        let checked = check::Checked::new(value, &rules);
+        let result = match self {
+            Codec::Bincode2Standard => bincode_serde::encode_into_writer(checked, Appender(out), config::standard()),
+        };
+        let bytes = out.len() - before;
+        let result = match result {
+            Ok(()) if rules.elements() <= bytes.saturating_add(ELEMENTS_BEYOND_BYTES_MAX) => return Ok(()),
+            Ok(()) => EncodeError::TooManyElements { elements: rules.elements(), bytes },
+            Err(error) => rules.into_fault().unwrap_or_else(|| refusal(error)),
+        };
+        out.truncate(before);
+        Err(result)
+    }
+
+    /// The value that `bytes` are, all of them.
+    ///
+    /// # Errors
+    /// When the bytes are no value of this type, go on after it, or break the rules for their writer; see
+    /// [`DecodeError`].
+    #[inline]
+    pub fn decode<T: DeserializeOwned>(self, bytes: &[u8], trust: Trust) -> Result<T, DecodeError> {
+        let rules = guard::Rules::new(trust, bytes.len().saturating_add(ELEMENTS_BEYOND_BYTES_MAX));
+        let result = match self {
+            Codec::Bincode2Standard => {
+                bincode_serde::seed_decode_from_slice(guard::Root::<T>::new(&rules), bytes, config::standard())
+            }
+        };
+        match result {
+            Ok((value, read)) if read == bytes.len() => Ok(value),
+            Ok((_, read)) => Err(DecodeError::Trailing { left: bytes.len() - read }),
+            Err(error) => Err(rules.into_fault().unwrap_or_else(|| malformed(error))),
+        }
+    }
+}
+
+/// Lets bincode append to a buffer that is there already.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl Writer for Appender<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode_error::EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[cold]
+fn refusal(error: bincode_error::EncodeError) -> EncodeError {
+    match error {
+        bincode_error::EncodeError::Serde(bincode_serde::EncodeError::SequenceMustHaveLength) => {
+            EncodeError::LengthUnknown
+        }
+        bincode_error::EncodeError::OtherString(reason) => EncodeError::Refused(reason),
+        other => EncodeError::Refused(other.to_string()),
+    }
+}
+
+#[cold]
+fn malformed(error: bincode_error::DecodeError) -> DecodeError {
+    use bincode_serde::DecodeError as Serde;
+    match error {
+        bincode_error::DecodeError::UnexpectedEnd { .. } => DecodeError::CutShort,
+        bincode_error::DecodeError::Serde(
+            Serde::AnyNotSupported | Serde::IdentifierNotSupported | Serde::IgnoredAnyNotSupported,
+        ) => DecodeError::NotSelfDescribing,
+        bincode_error::DecodeError::OtherString(reason) => DecodeError::Malformed(reason),
+        other => DecodeError::Malformed(other.to_string()),
+    }
+}

@@ -1,1 +1,53 @@
-//! The journal.
+//! The journal: what entered a node's workers, in files. The only storey with files.
+//!
+//! ```text
+//! <node>/lock                       held by the running node
+//! <node>/manifest                   whose directory it is, and its last epoch
+//! <node>/journal/00000001.qjl …     segments: a header, then records
+//! <node>/snapshots/<worker>-<round>.qsn
+//! <node>/lost/                      bytes that a crash left unfinished, kept aside
+//! ```
+//!
+//! [`Journal`] writes, [`Reader`] reads, and neither knows what the bytes of configurations, images and payloads mean.
+//! What always holds: a record that [`Journal::write`] returned for is with the operating system; the bytes on disk
+//! are a prefix of what was written up to the first damage; damage before what was known to be on disk is an error
+//! and never passed over; reading changes nothing. `docs/JOURNAL_FORMAT.md` specifies every byte.
+
+mod bytes;
+mod envelope;
+mod error;
+#[doc(hidden)]
+pub mod faulty;
+mod lock;
+mod manifest;
+mod reader;
+mod record;
+mod segment;
+pub mod snapshots;
+mod storage;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use envelope::Position;
+pub use error::{Corruption, IoError, JournalError, OpenError, ReadError, Unsupported, Why};
+pub use lock::NodeLock;
+pub use manifest::{Manifest, PROGRAM_NAME_BYTES_MAX};
+pub use reader::{Entry, Reader, read_segment_bytes};
+pub use record::{Batches, RECORD_BODY_BYTES_MAX, Record, RecordDraft};
+pub use segment::{FORMAT_VERSION, Link, SegmentHeader, SegmentInfo};
+pub use storage::{File, Held, RealFiles, Storage};
+pub use tail::{Loss, Tail};
+pub use writer::{Journal, JournalOptions, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX};
+
+/// The file whose lock the running node holds.
+const LOCK_FILE: &str = "lock";
+/// The manifest's file.
+const MANIFEST_FILE: &str = "manifest";
+/// The directory of the segments.
+const JOURNAL_DIR: &str = "journal";
+/// The directory of the snapshots.
+const SNAPSHOTS_DIR: &str = "snapshots";
+/// The directory of what is kept aside.
+const LOST_DIR: &str = "lost";

@@ -1,0 +1,289 @@
+//! What a handler asks for, in the order in which it asked. The handler only appends; the worker applies the list when
+//! the handler has returned, and throws it away when it panicked.
+//!
+//! Messages wait in an outbox for each message type, so that they keep their type without a box for each. Effects are
+//! applied in the order in which they were appended, so the front of an outbox is always the next effect's message.
+
+use std::{
+    any::{Any, TypeId},
+    borrow::Cow,
+    collections::VecDeque,
+    sync::Arc,
+};
+
+use crate::{
+    codec::{Codec, EncodeError},
+    digest::Digest,
+    fsm::context::TimerId,
+    id::{NodeId, RawQueueId, RequestId, WorkerId},
+    message::Message,
+    random::Generator,
+    slots::Slots,
+    time::Time,
+};
+
+/// One effect, in words that don't depend on types. `type_number`s name the outbox that holds the message.
+#[derive(Debug, Clone)]
+pub(crate) enum Effect {
+    /// Put a message into a queue.
+    Send { to: RawQueueId, type_number: u32, request: Option<RequestId> },
+    /// Put a message into the own queue, ahead of all others.
+    SendSelf,
+    /// Answer a request.
+    Reply { to: RawQueueId, request: RequestId, type_number: u32 },
+    /// Say that a request will not be answered.
+    Fail { to: RawQueueId, request: RequestId },
+    /// From now on a request is under way, until its deadline.
+    Await { request: RequestId, deadline: Time, timer: TimerId, answer: u32 },
+    /// No longer wait for an answer.
+    CancelRequest { request: RequestId },
+    /// Set a timer; its message is in the outbox.
+    SetTimer { timer: TimerId, name: TimerName, deadline: Time, period_ns: Option<u64> },
+    /// Cancel timers.
+    CancelTimer { which: WhichTimer },
+    /// Create an FSM whose ID is allotted already; its value is in the nursery of its kind.
+    Spawn { queue: RawQueueId, kind: u32 },
+    /// Ask another worker to create an FSM.
+    SpawnOn { worker: WorkerId, kind: u32, request: RequestId },
+    /// Stop the FSM of a queue.
+    Stop { queue: RawQueueId },
+    /// Be told when a queue is gone.
+    Watch { queue: RawQueueId },
+    /// No longer be told.
+    Unwatch { queue: RawQueueId },
+    /// Be told of dead letters, or no longer.
+    DeadLetters { wanted: bool },
+}
+
+/// What a timer goes by.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum TimerName {
+    /// The state's own; ends with the state.
+    State,
+    /// A name of the user's: setting it anew replaces it.
+    Named(Cow<'static, str>),
+    /// Only its ID.
+    Unnamed,
+}
+
+/// Which timers to cancel.
+#[derive(Debug, Clone)]
+pub(crate) enum WhichTimer {
+    /// The one of that name.
+    Name(TimerName),
+    /// The one with that ID.
+    Id(TimerId),
+}
+
+/// The numbers of message types and kinds by Rust type, as the catalogue gave them out. Sorted; looked up, not walked.
+#[derive(Debug, Default)]
+pub(crate) struct TypeNumbers {
+    messages: Vec<(TypeId, u32)>,
+    kinds: Vec<(TypeId, u32)>,
+    /// Pairs of message types: queues of the first take the second.
+    accepts: Vec<(u32, u32)>,
+    /// Pairs of message types: FSMs with the first wait for answers of the second.
+    answers: Vec<(u32, u32)>,
+}
+
+impl TypeNumbers {
+    /// The types in the order of their numbers; the pairs sorted.
+    pub(crate) fn new(
+        messages: &[TypeId],
+        kinds: &[TypeId],
+        accepts: Vec<(u32, u32)>,
+        answers: Vec<(u32, u32)>,
+    ) -> TypeNumbers {
+        let numbered = |types: &[TypeId]| {
+            let mut numbers: Vec<_> = types.iter().copied().zip(0..).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        TypeNumbers { messages: numbered(messages), kinds: numbered(kinds), accepts, answers }
+    }
+
+    fn find(numbers: &[(TypeId, u32)], id: TypeId) -> Option<u32> {
+        numbers.binary_search_by_key(&id, |(known, _)| *known).ok().map(|at| numbers[at].1)
+    }
+
+    pub(crate) fn accepts(&self, message: u32, takes: u32) -> bool {
+        self.accepts.binary_search(&(message, takes)).is_ok()
+    }
+
+    pub(crate) fn answers(&self, message: u32, answer: u32) -> bool {
+        self.answers.binary_search(&(message, answer)).is_ok()
+    }
+
+    #[inline]
+    pub(crate) fn message<M: 'static>(&self) -> Option<u32> {
+        TypeNumbers::find(&self.messages, TypeId::of::<M>())
+    }
+
+    #[inline]
+    pub(crate) fn kind<F: 'static>(&self) -> Option<u32> {
+        TypeNumbers::find(&self.kinds, TypeId::of::<F>())
+    }
+}
+
+/// Messages of one type that handlers sent and the worker has yet to deliver.
+pub(crate) type Outbox<M> = VecDeque<M>;
+
+/// An outbox whose message type is not known here.
+pub(crate) trait AnyOutbox: Send {
+    fn as_any(&mut self) -> &mut dyn Any;
+    /// Encodes the front message and drops it.
+    fn encode_front(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    /// Encodes all messages, and keeps them.
+    fn encode_all(&self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    /// Drops the front message.
+    fn discard_front(&mut self);
+    fn clear(&mut self);
+}
+
+impl<M: Message> AnyOutbox for Outbox<M> {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn encode_front(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let message = self.pop_front().expect("each effect with a message put it into its outbox");
+        Codec::CURRENT.encode(&message, out)
+    }
+
+    fn encode_all(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.iter().try_for_each(|message| Codec::CURRENT.encode(message, out))
+    }
+
+    fn discard_front(&mut self) {
+        self.pop_front();
+    }
+
+    fn clear(&mut self) {
+        VecDeque::clear(self);
+    }
+}
+
+/// The effects of the handler that runs, and what a handler can see of its worker.
+pub(crate) struct Effects {
+    pub(crate) list: Vec<Effect>,
+    /// By message type number.
+    pub(crate) outboxes: Vec<Box<dyn AnyOutbox>>,
+    /// By kind number; each is an `Outbox` of start values.
+    pub(crate) nurseries: Vec<Box<dyn AnyOutbox>>,
+    pub(crate) numbers: Arc<TypeNumbers>,
+    pub(crate) slots: Slots,
+    pub(crate) digest: Digest,
+    pub(crate) now: Time,
+    pub(crate) node: NodeId,
+    pub(crate) worker: WorkerId,
+    /// The number of the next timer set; timers with the same deadline fire in the order of their numbers.
+    pub(crate) next_timer: u64,
+    pub(crate) seed: u64,
+    /// What the handler did that no handler may; the worker treats it as a panic with this text.
+    pub(crate) misuse: Option<String>,
+    /// Room for encoding.
+    pub(crate) scratch: Vec<u8>,
+    /// With `Recording::Everything`: the message that is being handled, encoded.
+    pub(crate) payload: Vec<u8>,
+    /// Who sent the message that is being handled.
+    pub(crate) sender: RawQueueId,
+    /// The values of the external ports cannot be had any more: the driver wants the round to end here.
+    pub(crate) halted: Option<ExternalFault>,
+}
+
+/// Why a driver can't give an external value. It ends the round in mid-handler, and the worker with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalFault(pub String);
+
+/// The ports through which a driver hands external values to a worker.
+pub trait Externals {
+    /// The answer of `port` to `question`, both encoded. A node asks the world and records the answer before it
+    /// returns it; a replay returns what was recorded.
+    ///
+    /// # Errors
+    /// When there is no such value to be had; the round ends at once and its worker can't go on.
+    fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault>;
+}
+
+/// What the unwinding of a halted handler carries, to tell it from a user's panic.
+pub(crate) struct Halt;
+
+impl Effects {
+    /// The outbox of that number, as what it is.
+    #[inline]
+    pub(crate) fn outbox<M: Message>(&mut self, type_number: u32) -> &mut Outbox<M> {
+        self.outboxes[type_number as usize]
+            .as_any()
+            .downcast_mut()
+            .expect("the catalogue gives each message type the outbox of its number")
+    }
+
+    /// The start values of a kind.
+    pub(crate) fn nursery<F: Message>(&mut self, kind: u32) -> &mut Outbox<F> {
+        self.nurseries[kind as usize]
+            .as_any()
+            .downcast_mut()
+            .expect("the catalogue gives each kind the nursery of its number")
+    }
+
+    /// Puts a message into its outbox and gives the type's number; an unregistered type is misuse.
+    #[inline]
+    pub(crate) fn stage<M: Message>(&mut self, message: M) -> Option<u32> {
+        let Some(number) = self.numbers.message::<M>() else {
+            self.unregistered::<M>("message type", "`accepts` or `replies`, or its kind with `with`,");
+            return None;
+        };
+        self.outbox(number).push_back(message);
+        Some(number)
+    }
+
+    #[cold]
+    pub(crate) fn unregistered<T>(&mut self, what: &str, how: &str) {
+        self.misuse.get_or_insert_with(|| {
+            format!("{what} {} is not registered; add {how} to the function that names the kinds", std::any::type_name::<T>())
+        });
+    }
+
+    /// Throws away what a handler that panicked had appended. Slots go back in the order that undoes the allotment.
+    pub(crate) fn cut_off(&mut self) {
+        while let Some(effect) = self.list.pop() {
+            if let Effect::Spawn { queue, .. } = effect {
+                self.slots.take_back(queue.slot);
+            }
+        }
+        for outbox in self.outboxes.iter_mut().chain(&mut self.nurseries) {
+            outbox.clear();
+        }
+        self.misuse = None;
+    }
+
+    /// A number for a value, the same for equal values.
+    pub(crate) fn digest_of<T: serde::Serialize>(&mut self, value: &T) -> u64 {
+        if size_of::<T>() == 0 {
+            return 1;
+        }
+        self.scratch.clear();
+        match Codec::CURRENT.encode(value, &mut self.scratch) {
+            Ok(()) => Digest::of(&self.scratch),
+            Err(error) => {
+                self.misuse.get_or_insert_with(|| format!("a state can't pass the codec: {error}"));
+                0
+            }
+        }
+    }
+
+    pub(crate) fn allot_timer(&mut self) -> TimerId {
+        self.next_timer += 1;
+        TimerId(self.next_timer)
+    }
+}
+
+/// What an FSM owns beside its data: its name, its generator, its count of requests.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Own {
+    pub(crate) queue: RawQueueId,
+    /// The number of its message type.
+    pub(crate) message: u32,
+    pub(crate) generator: Generator,
+    pub(crate) requests: u64,
+}

@@ -1,0 +1,158 @@
+//! What a user writes: an FSM, its states, and what it does next.
+
+mod context;
+mod effects;
+
+use std::fmt::Debug;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub use context::{Context, External, TimerId};
+pub(crate) use effects::{AnyOutbox, Effect, Effects, Halt, Outbox, Own, TimerName, TypeNumbers, WhichTimer};
+pub use effects::{ExternalFault, Externals};
+
+use crate::message::Message;
+
+/// What a state can be: plain data that is copied. Data that grows lives in the FSM.
+pub trait State: Copy + Debug + PartialEq + Serialize + DeserializeOwned + Send + 'static {}
+
+impl<T: Copy + Debug + PartialEq + Serialize + DeserializeOwned + Send + 'static> State for T {}
+
+/// A single-threaded finite state machine.
+///
+/// Its value is plain serialisable data. It is its own constructor argument: to spawn one is to hand over the value.
+/// What it does may depend on nothing but its data, its state, the message, and what [`Context`] gives.
+///
+/// ```
+/// use std::time::Duration;
+/// use qnfsm::{Context, Fsm, Next};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Turnstile { coins: u64 }
+///
+/// #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// enum Gate { Locked, Unlocked }
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// enum Event { Coin, Push, Expired }
+///
+/// impl Fsm for Turnstile {
+///     const NAME: &'static str = "turnstile";
+///     type State = Gate;
+///     type Message = Event;
+///
+///     fn start(&mut self, _cx: &mut Context<'_, Self>) -> Gate { Gate::Locked }
+///
+///     fn handle(&mut self, gate: Gate, event: Event, cx: &mut Context<'_, Self>) -> Next<Self> {
+///         match (gate, event) {
+///             (Gate::Locked, Event::Coin) => {
+///                 self.coins += 1;
+///                 cx.state_timeout(Duration::from_secs(5), Event::Expired);
+///                 Next::Goto(Gate::Unlocked)
+///             }
+///             (Gate::Unlocked, Event::Push | Event::Expired) => Next::Goto(Gate::Locked),
+///             (_, other) => Next::Unhandled(other),
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an FSM",
+    label = "no `impl Fsm for {Self}`",
+    note = "an FSM is plain data (derive `Serialize` and `Deserialize`) with `impl Fsm`; see the guide, \"Writing an FSM\""
+)]
+pub trait Fsm: Serialize + DeserializeOwned + Send + Sized + 'static {
+    /// The kind's name. It stands in journals: keep it when you rename or move the type.
+    const NAME: &'static str;
+
+    /// The discrete state; `()` for a machine that has only one.
+    type State: State;
+
+    /// What its queue takes.
+    type Message: Message;
+
+    /// How many messages may wait, and what happens to one too many.
+    const QUEUE: QueuePolicy = QueuePolicy::DEFAULT;
+
+    /// What happens when the handler panics.
+    const ON_PANIC: OnPanic = OnPanic::StopNode;
+
+    /// Runs before the first message and says the first state. The FSM has its queue already, and messages may wait.
+    fn start(&mut self, cx: &mut Context<'_, Self>) -> Self::State;
+
+    /// Takes one message in one state and says what is next.
+    fn handle(&mut self, state: Self::State, message: Self::Message, cx: &mut Context<'_, Self>) -> Next<Self>;
+
+    /// Runs when a state is entered: after [`Fsm::start`] (`from` is `None`) and after each [`Next::Goto`] to another
+    /// state than the present one.
+    fn enter(&mut self, from: Option<Self::State>, to: Self::State, cx: &mut Context<'_, Self>) {
+        let _ = (from, to, cx);
+    }
+
+    /// Under [`Overflow::Coalesce`]: messages with the same key stand for one another, the newest counts.
+    fn coalesce_key(message: &Self::Message) -> Option<u64> {
+        let _ = message;
+        None
+    }
+}
+
+/// What an FSM does after a message.
+#[must_use]
+pub enum Next<F: Fsm> {
+    /// Nothing else: the state stays.
+    Stay,
+    /// Go to a state. Another state than the present one ends the state timeout, runs the enter action and brings back
+    /// the postponed messages; going to the present state is the same as [`Next::Stay`].
+    Goto(F::State),
+    /// Not now: keep the message, with its sender, until the state changes; it then comes ahead of the queue.
+    Postpone(F::Message),
+    /// Of no use in this state. It is counted and traced as a dead letter.
+    Unhandled(F::Message),
+    /// The FSM is done. Its queue is gone; monitors are told.
+    Stop,
+}
+
+/// A queue's bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuePolicy {
+    /// The most messages that may wait. Answers to the FSM's own requests, timers and monitors always enter.
+    pub capacity: u32,
+    /// What happens to one too many.
+    pub overflow: Overflow,
+}
+
+impl QueuePolicy {
+    /// 65,536 messages; the newest is dropped, which its sender is told if it was a request.
+    pub const DEFAULT: QueuePolicy = QueuePolicy { capacity: 65_536, overflow: Overflow::DropNewest };
+}
+
+/// What happens to a message that finds its queue full. Whatever is dropped is a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The new message is dropped.
+    DropNewest,
+    /// The message that waited longest is dropped.
+    DropOldest,
+    /// The new message takes the place of the one with the same [`Fsm::coalesce_key`]; without one it is dropped.
+    Coalesce,
+    /// The node stops and names the queue.
+    StopNode,
+}
+
+/// What happens when a handler panics. The panic cuts off what the handler had appended: nothing of it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OnPanic {
+    /// The node stops. The safe choice: an FSM that panicked may hold data that is only half changed.
+    StopNode,
+    /// The FSM stops; monitors are told.
+    StopFsm,
+    /// The FSM starts again from the value that it was spawned with. Its queue and ID stay; postponed messages, timers
+    /// and requests are dropped. After `budget` restarts the next panic stops it.
+    Restart {
+        /// How many restarts there may be in the FSM's life.
+        budget: u32,
+    },
+}

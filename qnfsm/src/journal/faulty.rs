@@ -1,0 +1,151 @@
+//! Files that fail when told to, for tests of full and broken disks.
+
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use super::storage::{File, Held, Storage};
+
+/// What shall fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Writing to a file. The first half of the bytes is written nevertheless, as a disk that fills up does.
+    Write,
+    /// Syncing a file or a directory.
+    Sync,
+    /// Making a file.
+    Create,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    done: [u64; 3],
+    fails: Vec<(Operation, u64, io::ErrorKind)>,
+}
+
+impl Plan {
+    fn count(&mut self, operation: Operation) -> &mut u64 {
+        match operation {
+            Operation::Write => &mut self.done[0],
+            Operation::Sync => &mut self.done[1],
+            Operation::Create => &mut self.done[2],
+        }
+    }
+
+    fn step(&mut self, operation: Operation) -> io::Result<()> {
+        *self.count(operation) += 1;
+        let number = *self.count(operation);
+        match self.fails.iter().find(|(fails, at, _)| *fails == operation && *at == number) {
+            Some((_, _, kind)) => Err((*kind).into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Files of another storage which fail at chosen operations. Clones share the plan.
+#[derive(Debug, Clone)]
+pub struct FaultyFiles {
+    inner: Arc<dyn Storage>,
+    plan: Arc<Mutex<Plan>>,
+}
+
+impl FaultyFiles {
+    /// Files that don't fail yet.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Storage>) -> FaultyFiles {
+        FaultyFiles { inner, plan: Arc::default() }
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().expect("nobody panics while holding the plan")
+    }
+
+    /// Makes the `nth` operation of that kind from now on fail (1 is the next), that one alone.
+    pub fn fail(&self, operation: Operation, nth: u64, kind: io::ErrorKind) {
+        let mut plan = self.plan();
+        let at = *plan.count(operation) + nth;
+        plan.fails.push((operation, at, kind));
+    }
+
+    /// How many operations of that kind were asked for so far.
+    #[must_use]
+    pub fn count(&self, operation: Operation) -> u64 {
+        *self.plan().count(operation)
+    }
+}
+
+impl Storage for FaultyFiles {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.inner.create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.plan().step(Operation::Create)?;
+        Ok(Box::new(FaultyFile { inner: self.inner.create_new(path)?, files: self.clone() }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(FaultyFile { inner: self.inner.open(path)?, files: self.clone() }))
+    }
+
+    fn file_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.inner.file_bytes(path)
+    }
+
+    fn read(&self, path: &Path, offset: u64, bytes_max: u64, into: &mut Vec<u8>) -> io::Result<()> {
+        self.inner.read(path, offset, bytes_max, into)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.plan().step(Operation::Sync)?;
+        self.inner.sync_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        self.inner.lock(path)
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.inner.is_locked(path)
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    inner: Box<dyn File>,
+    files: FaultyFiles,
+}
+
+impl File for FaultyFile {
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let step = self.files.plan().step(Operation::Write);
+        if step.is_err() {
+            self.inner.write_all(&bytes[..bytes.len() / 2])?;
+        }
+        step?;
+        self.inner.write_all(bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.files.plan().step(Operation::Sync)?;
+        self.inner.sync_data()
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.inner.truncate(bytes)
+    }
+}

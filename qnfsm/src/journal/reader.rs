@@ -1,0 +1,450 @@
+//! Reading a journal from front to back, with every check, and finding its end.
+//!
+//! Reading changes nothing. A record is given out only when it, and all before it in the pass, is what was written.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    bytes::BlockFault,
+    envelope::{Position, RecordFault, Seed, take_chained},
+    error::{Corruption, IoError, OpenError, ReadError, Unsupported, Why},
+    lock::NodeLock,
+    manifest::Manifest,
+    record::{Record, guess_place, is_known},
+    segment::{self, Link, SEGMENT_FILE_BYTES_MAX, SegmentHeader},
+    storage::Storage,
+    tail::{Loss, Tail, furthest_proof, list_segments},
+};
+use crate::id::WorkerId;
+
+/// A record and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Where the record begins; [`Reader::seek`] comes back to it.
+    pub position: Position,
+    /// What it says.
+    pub record: Record<'a>,
+}
+
+/// Where the reading stands within the segment that is loaded.
+#[derive(Debug)]
+struct Loaded {
+    header: SegmentHeader,
+    /// Where the next record begins.
+    at: Position,
+    /// The chain value that it must carry.
+    chain: u32,
+}
+
+impl Loaded {
+    fn end(&self) -> Link {
+        Link { segment: self.at.segment, bytes: self.at.offset, chain: self.chain, synced: false }
+    }
+}
+
+/// A record that was checked, and where its body lies in the buffer.
+struct Step {
+    position: Position,
+    kind: u8,
+    body_start: usize,
+    body_end: usize,
+}
+
+/// Reads a node's journal. It holds one segment in memory at a time.
+#[derive(Debug)]
+pub struct Reader {
+    storage: Arc<dyn Storage>,
+    node_dir: PathBuf,
+    manifest: Manifest,
+    seed: Seed,
+    /// The numbers of the segments that there are, in order.
+    segments: Vec<u64>,
+    /// The bytes of the segment that is loaded.
+    buffer: Vec<u8>,
+    loaded: Option<Loaded>,
+    /// The worker and round of the record that was read last.
+    near: (Option<WorkerId>, Option<u64>),
+    synced: Position,
+    tail: Option<Tail>,
+    /// What the last step said, if it failed; it is said again.
+    failed: Option<ReadError>,
+}
+
+impl Reader {
+    /// Opens the journal of a node that isn't running.
+    ///
+    /// # Errors
+    /// When that is no node's directory, a node is running there, or what must be there can't be read.
+    pub fn open(storage: Arc<dyn Storage>, node_dir: &Path) -> Result<Reader, OpenError> {
+        let manifest = Manifest::load(&*storage, node_dir)?;
+        NodeLock::check(&*storage, node_dir)?;
+        Reader::with_manifest(storage, node_dir, manifest)
+    }
+
+    /// Opens the journal of a node's directory that this process holds.
+    ///
+    /// # Errors
+    /// As [`open`](Reader::open).
+    pub fn open_locked(storage: Arc<dyn Storage>, node_dir: &Path, _lock: &NodeLock) -> Result<Reader, OpenError> {
+        let manifest = Manifest::load(&*storage, node_dir)?;
+        Reader::with_manifest(storage, node_dir, manifest)
+    }
+
+    /// Opens the journal of a node that isn't running, to read from a record on.
+    ///
+    /// # Errors
+    /// As [`open`](Reader::open) and [`seek`](Reader::seek).
+    pub fn open_at(storage: Arc<dyn Storage>, node_dir: &Path, position: Position) -> Result<Reader, OpenError> {
+        let mut reader = Reader::open(storage, node_dir)?;
+        match reader.seek(position) {
+            Ok(()) => Ok(reader),
+            Err(ReadError::Misuse(what)) => Err(OpenError::Misuse(what)),
+            Err(ReadError::Io(error)) => Err(error.into()),
+            Err(ReadError::Corrupt(error)) => Err(error.into()),
+            Err(ReadError::Unsupported(error)) => Err(error.into()),
+        }
+    }
+
+    fn with_manifest(storage: Arc<dyn Storage>, node_dir: &Path, manifest: Manifest) -> Result<Reader, OpenError> {
+        let segments = list_segments(&*storage, node_dir)?.map_err(|file| {
+            let says = "nothing that is spelt so".to_owned();
+            Corruption { file, offset: 0, worker: None, round: None, why: Why::Misplaced { says } }
+        })?;
+        let oldest = manifest.oldest_segment;
+        let segments = segments.into_iter().filter(|segment| *segment >= oldest).collect();
+        // Older ones were given up only because this one was on disk.
+        let begun = Position { segment: oldest, offset: 1 };
+        let reached = if oldest > 1 { manifest.reached.max(begun) } else { manifest.reached };
+        Ok(Reader {
+            storage,
+            node_dir: node_dir.into(),
+            synced: reached,
+            seed: Seed::new(manifest.identity),
+            manifest,
+            segments,
+            buffer: Vec::new(),
+            loaded: None,
+            near: (None, None),
+            tail: None,
+            failed: None,
+        })
+    }
+
+    /// The manifest of the node whose journal it is.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The header of the segment that is being read; none before the first record, and in a journal without segments.
+    #[must_use]
+    pub fn header(&self) -> Option<&SegmentHeader> {
+        self.loaded.as_ref().map(|loaded| &loaded.header)
+    }
+
+    /// Where the next record begins, as far as is known: at the end of a segment, that end. The zero position before
+    /// anything was read.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.loaded.as_ref().map_or_else(Position::default, |loaded| loaded.at)
+    }
+
+    /// Where the journal ends; none before [`next`](Reader::next) has said that there is no more.
+    #[must_use]
+    pub fn tail(&self) -> Option<&Tail> {
+        self.tail.as_ref()
+    }
+
+    /// Reads one record on; `None` at the journal's end.
+    ///
+    /// # Errors
+    /// When what is there is damaged before a position that is known to be on disk, when it was written by a newer
+    /// version, or when the system fails. Nothing is skipped: asked again, it says the same.
+    #[expect(clippy::should_implement_trait, reason = "what it gives borrows from the reader")]
+    pub fn next(&mut self) -> Result<Option<Entry<'_>>, ReadError> {
+        let Some(Step { position, kind, body_start, body_end }) = self.step()? else { return Ok(None) };
+        let body = &self.buffer[body_start..body_end];
+        match Record::decode(kind, body) {
+            Ok(record) => {
+                if let Some(worker) = record.worker() {
+                    self.near = (Some(worker), record.round());
+                }
+                if let Record::SyncMark { segment, offset } = record {
+                    self.synced = self.synced.max(Position { segment, offset });
+                }
+                Ok(Some(Entry { position, record }))
+            }
+            Err(why) => Err(self.corrupt(position, guess_place(kind, body), why)),
+        }
+    }
+
+    /// Goes to the record that begins at `position`, or to the end of a segment; the zero position is the start.
+    ///
+    /// # Errors
+    /// [`ReadError::Misuse`] if no record begins there; otherwise as [`next`](Reader::next).
+    pub fn seek(&mut self, position: Position) -> Result<(), ReadError> {
+        self.loaded = None;
+        self.tail = None;
+        self.failed = None;
+        self.near = (None, None);
+        if position == Position::default() {
+            return Ok(());
+        }
+        if !self.segments.contains(&position.segment) {
+            return Err(ReadError::Misuse(format!("there is no segment {}", position.segment)));
+        }
+        self.load(position.segment)?;
+        while self.position() < position && self.step()?.is_some() {}
+        if self.position() == position {
+            self.tail = None;
+            Ok(())
+        } else {
+            Err(ReadError::Misuse(format!("no record begins at {position}")))
+        }
+    }
+
+    /// Checks the next record and steps over it.
+    fn step(&mut self) -> Result<Option<Step>, ReadError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let step = self.step_unfailed();
+        self.failed = step.as_ref().err().cloned();
+        step
+    }
+
+    /// Checks the next record and steps over it; loads the next segment where one ends.
+    fn step_unfailed(&mut self) -> Result<Option<Step>, ReadError> {
+        loop {
+            if self.tail.is_some() {
+                return Ok(None);
+            }
+            let Some(loaded) = &mut self.loaded else {
+                self.load_first()?;
+                continue;
+            };
+            let at = loaded.at;
+            let start = usize::try_from(at.offset).expect("a position in the buffer fits its index");
+            let bytes = &self.buffer[start..];
+            if bytes.is_empty() {
+                self.load_next()?;
+                continue;
+            }
+            match take_chained(bytes, self.seed, at, loaded.chain) {
+                Ok(envelope) => {
+                    if let Some(what) = envelope.unknown() {
+                        let file = segment::path(&self.node_dir, at.segment);
+                        return Err(Unsupported { file, offset: at.offset, what }.into());
+                    }
+                    let body_end = start + envelope.bytes_len();
+                    let body_start = body_end - envelope.body.len();
+                    let kind = envelope.kind;
+                    // A damaged body of a record that is otherwise sound is never stepped over.
+                    let sound = !is_known(kind) || Record::decode(kind, envelope.body).is_ok();
+                    if sound {
+                        loaded.at.offset += envelope.bytes_len() as u64;
+                        loaded.chain = envelope.next_chain;
+                    }
+                    if is_known(kind) {
+                        return Ok(Some(Step { position: at, kind, body_start, body_end }));
+                    }
+                }
+                Err(RecordFault { why, told }) => {
+                    let near = told.map_or(self.near, |(kind, body)| guess_place(kind, body));
+                    self.end_or_corrupt(at, start, near, why)?;
+                }
+            }
+        }
+    }
+
+    /// Decides what a bad record or header at `at` means: the end of the journal, if nothing says that it was on disk.
+    /// The rest of the segment lies in the buffer from `start` on.
+    fn end_or_corrupt(
+        &mut self,
+        at: Position,
+        start: usize,
+        near: (Option<WorkerId>, Option<u64>),
+        why: Why,
+    ) -> Result<(), ReadError> {
+        let later = &self.segments[self.segments.partition_point(|segment| *segment <= at.segment)..];
+        let bytes = &self.buffer[start..];
+        let proof = furthest_proof(&*self.storage, &self.node_dir, self.seed, bytes, at, later)?;
+        if proof.max(Some(self.synced)) > Some(at) {
+            return Err(self.corrupt(at, near, why));
+        }
+        let mut lost_bytes = bytes.len() as u64;
+        for &segment in later {
+            let path = segment::path(&self.node_dir, segment);
+            let bytes = self.storage.file_bytes(&path).map_err(|error| IoError::new("look at", path, error))?;
+            lost_bytes = lost_bytes.saturating_add(bytes);
+        }
+        let after = self.position();
+        self.end(Some(Loss { after, bytes: lost_bytes, why }));
+        Ok(())
+    }
+
+    fn end(&mut self, lost: Option<Loss>) {
+        self.tail = Some(Tail {
+            last: self.loaded.as_ref().map(Loaded::end),
+            lost,
+            epoch: self.loaded.as_ref().map(|loaded| loaded.header.info.epoch),
+            synced: self.synced,
+            oldest_segment: self.manifest.oldest_segment,
+        });
+    }
+
+    fn corrupt(&self, at: Position, near: (Option<WorkerId>, Option<u64>), why: Why) -> ReadError {
+        let file = segment::path(&self.node_dir, at.segment);
+        let (worker, round) = near;
+        Corruption { file, offset: at.offset, worker, round, why }.into()
+    }
+
+    /// The journal ends here without a loss, unless it had reached further.
+    fn end_of_segments(&mut self) -> Result<(), ReadError> {
+        let at = self.position();
+        if self.synced > at {
+            let (missing, why) = (self.synced, Why::EndsEarly { reached: self.synced.to_string() });
+            // With the whole segment gone, it is that file which has to be put back.
+            let (at, why) = if missing.segment > at.segment {
+                (Position { segment: at.segment.max(self.manifest.oldest_segment - 1) + 1, offset: 0 }, Why::Missing)
+            } else {
+                (at, why)
+            };
+            return Err(self.corrupt(at, self.near, why));
+        }
+        self.end(None);
+        Ok(())
+    }
+
+    fn load_first(&mut self) -> Result<(), ReadError> {
+        let oldest = self.manifest.oldest_segment;
+        match self.segments.first() {
+            None => self.end_of_segments(),
+            Some(&first) if first == oldest => self.load(first),
+            Some(_) => Err(self.corrupt(Position { segment: oldest, offset: 0 }, (None, None), Why::Missing)),
+        }
+    }
+
+    fn load_next(&mut self) -> Result<(), ReadError> {
+        let here = self.position();
+        match self.segments.get(self.segments.partition_point(|segment| *segment <= here.segment)) {
+            None => self.end_of_segments(),
+            Some(&next) if next - 1 == here.segment => self.load(next),
+            Some(_) => {
+                Err(self.corrupt(Position { segment: here.segment + 1, offset: 0 }, self.near, Why::Missing))
+            }
+        }
+    }
+
+    /// Loads a segment and ties its header to the end of the one before, if that was read.
+    fn load(&mut self, segment: u64) -> Result<(), ReadError> {
+        let path = segment::path(&self.node_dir, segment);
+        let start = Position { segment, offset: 0 };
+        let bytes = self.storage.file_bytes(&path).map_err(|error| IoError::new("look at", &path, error))?;
+        if bytes > SEGMENT_FILE_BYTES_MAX {
+            return Err(self.corrupt(start, self.near, Why::TooLong { bytes, bytes_max: SEGMENT_FILE_BYTES_MAX }));
+        }
+        self.storage
+            .read(&path, 0, SEGMENT_FILE_BYTES_MAX, &mut self.buffer)
+            .map_err(|error| IoError::new("read", &path, error))?;
+        let (header, header_bytes, chain) = match SegmentHeader::decode(&self.buffer) {
+            Ok(decoded) => decoded,
+            Err(BlockFault::Bad(why)) => return self.end_or_corrupt(start, 0, self.near, why),
+            Err(BlockFault::Version(version)) => {
+                return Err(Unsupported { file: path, offset: 0, what: format!("format version {version}") }.into());
+            }
+        };
+        if let Some(why) = self.header_fault(segment, &header) {
+            return Err(self.corrupt(start, self.near, why));
+        }
+        if let (Some(loaded), Some(link)) = (&self.loaded, header.link) {
+            let end = loaded.end();
+            if end.bytes < link.bytes {
+                return self.cut_at_a_record(end.position(), link);
+            }
+            if (end.bytes, end.chain) != (link.bytes, link.chain) {
+                let why = Why::Link { expected: end.to_string(), found: link.to_string() };
+                return Err(self.corrupt(start, self.near, why));
+            }
+        }
+        if let Some(link) = header.link.filter(|link| link.synced) {
+            self.synced = self.synced.max(link.position());
+        }
+        let at = Position { segment, offset: header_bytes as u64 };
+        self.loaded = Some(Loaded { header, at, chain });
+        Ok(())
+    }
+
+    /// The segment that was read ends at a record, but the next one says that it was longer.
+    fn cut_at_a_record(&mut self, at: Position, link: Link) -> Result<(), ReadError> {
+        let why = Why::EndsEarly { reached: link.position().to_string() };
+        if link.synced {
+            return Err(self.corrupt(at, self.near, why));
+        }
+        self.buffer.clear();
+        self.end_or_corrupt(at, 0, self.near, why)
+    }
+
+    /// What is wrong with a header that is sound in itself.
+    fn header_fault(&self, segment: u64, header: &SegmentHeader) -> Option<Why> {
+        let (info, manifest) = (&header.info, &self.manifest);
+        if header.segment != segment {
+            return Some(Why::Misplaced { says: format!("segment {}", header.segment) });
+        }
+        if info.identity != manifest.identity {
+            return Some(Why::Foreign { identity: info.identity });
+        }
+        if info.epoch > manifest.epoch {
+            return Some(Why::Malformed("it is of a later epoch than the manifest, which was put back from a copy"));
+        }
+        let linked = header.link.map_or(0, |link| link.segment);
+        if linked != segment - 1 {
+            let expected = format!("segment {}", segment - 1);
+            return Some(Why::Link { expected, found: format!("segment {linked}") });
+        }
+        let before = &self.loaded.as_ref()?.header.info;
+        let follows = info.epoch > before.epoch
+            || (info.epoch == before.epoch && info.epoch_random == before.epoch_random);
+        (!follows).then_some(Why::Stale { epoch: info.epoch })
+    }
+}
+
+/// Reads arbitrary bytes as a segment's file, with every check; what a fuzzer calls. Gives the number of sound records
+/// and what ended them.
+#[doc(hidden)]
+#[must_use]
+pub fn read_segment_bytes(bytes: &[u8]) -> (u64, Option<Why>) {
+    let (header, header_bytes, mut chain) = match SegmentHeader::decode(bytes) {
+        Ok(decoded) => decoded,
+        Err(BlockFault::Bad(why)) => return (0, Some(why)),
+        Err(BlockFault::Version(_)) => return (0, None),
+    };
+    let seed = Seed::new(header.info.identity);
+    let (mut records, mut start) = (0, header_bytes);
+    while start < bytes.len() {
+        let at = Position { segment: header.segment, offset: start as u64 };
+        let envelope = match take_chained(&bytes[start..], seed, at, chain) {
+            Ok(envelope) => envelope,
+            Err(fault) => return (records, Some(fault.why)),
+        };
+        if envelope.unknown().is_some() {
+            return (records, None);
+        }
+        if is_known(envelope.kind) {
+            match Record::decode(envelope.kind, envelope.body) {
+                Ok(Record::Round { batches, .. }) => {
+                    batches.for_each(|batch| drop(batch.frames().take_while(Result::is_ok).count()));
+                }
+                Ok(_) => {}
+                Err(why) => return (records, Some(why)),
+            }
+        }
+        records += 1;
+        start += envelope.bytes_len();
+        chain = envelope.next_chain;
+    }
+    (records, None)
+}

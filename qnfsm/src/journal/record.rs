@@ -1,0 +1,377 @@
+//! What a journal says, record by record, and the bytes of each record's body.
+//!
+//! Numbers in bodies are LEB128, digests eight bytes with the low one first. Reading trusts nothing and allocates
+//! nothing: a body's batches stay where they lie.
+
+use super::{
+    bytes::{Taker, put_counted},
+    error::Why,
+};
+use crate::{
+    frame::{BatchRef, put_varint},
+    id::{Epoch, NodeId, Place, RawQueueId, RequestId, WorkerId},
+    time::Time,
+};
+
+/// The longest body of a record, in bytes.
+pub const RECORD_BODY_BYTES_MAX: usize = 64 << 20;
+
+/// One thing that a journal says. `B` holds a round's batches: [`Batches`] when read, a slice when written.
+///
+/// A worker's rounds are numbered from 1. A record about a worker that is no round itself names the round after which
+/// (for [`Record::External`] and [`Record::Deliveries`]: in which) it happened; 0 is before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Record<'a, B = Batches<'a>> {
+    /// A worker was started. Its number was never used before and never is again.
+    WorkerStarted {
+        /// The worker.
+        worker: WorkerId,
+        /// The epoch in which it was started.
+        epoch: Epoch,
+        /// What shapes it; the worker's own bytes.
+        config: &'a [u8],
+        /// Who asked for it, and with which request.
+        request: Option<(RawQueueId, RequestId)>,
+    },
+    /// A worker was stopped for good.
+    WorkerStopped {
+        /// The worker.
+        worker: WorkerId,
+        /// Its last round.
+        round: u64,
+        /// That round's digest.
+        digest: u64,
+    },
+    /// What entered a worker in one round, written before the round runs.
+    Round {
+        /// The worker.
+        worker: WorkerId,
+        /// The round's number.
+        round: u64,
+        /// The most messages that the round handles.
+        bound: u32,
+        /// The round's time.
+        now: Time,
+        /// The digest of the round before; of nothing for the first.
+        digest_before: u64,
+        /// The frames.
+        batches: B,
+    },
+    /// What a worker was given through a port, in the middle of a round.
+    External {
+        /// The worker.
+        worker: WorkerId,
+        /// The round in which it asked.
+        round: u64,
+        /// The port's name.
+        port: &'a str,
+        /// The answer.
+        answer: &'a [u8],
+    },
+    /// The digest of a worker's last round, when no next record is near that would carry it.
+    DigestMark {
+        /// The worker.
+        worker: WorkerId,
+        /// The round.
+        round: u64,
+        /// Its digest.
+        digest: u64,
+    },
+    /// Each delivery of a round, for workers that record everything; the worker's own bytes.
+    Deliveries {
+        /// The worker.
+        worker: WorkerId,
+        /// The round.
+        round: u64,
+        /// The deliveries.
+        entries: &'a [u8],
+    },
+    /// There is a snapshot of a worker. It counts once the journal is synced past this mark.
+    SnapshotMark {
+        /// The worker.
+        worker: WorkerId,
+        /// The round after which the snapshot was taken.
+        round: u64,
+        /// That round's digest.
+        digest: u64,
+        /// The digest of the worker's image.
+        image_digest: u64,
+    },
+    /// What shapes a worker was changed.
+    Configured {
+        /// The worker.
+        worker: WorkerId,
+        /// The round after which the change holds.
+        round: u64,
+        /// What shapes it from then on; the worker's own bytes.
+        config: &'a [u8],
+    },
+    /// Everything before that position is known to be on disk.
+    SyncMark {
+        /// The segment.
+        segment: u64,
+        /// The position in it, in bytes.
+        offset: u64,
+    },
+    /// The node was stopped cleanly; nothing of this epoch follows.
+    CleanStop {
+        /// The epoch that ended.
+        epoch: Epoch,
+    },
+}
+
+/// A record to be written.
+pub type RecordDraft<'a> = Record<'a, &'a [BatchRef<'a>]>;
+
+/// The numbers of the kinds. 11 (skipped delivery), 12 (recovery attempt), 13 (retention) and 14 (given up in an
+/// upgrade) are reserved.
+mod kind {
+    pub(super) const WORKER_STARTED: u8 = 1;
+    pub(super) const WORKER_STOPPED: u8 = 2;
+    pub(super) const ROUND: u8 = 3;
+    pub(super) const EXTERNAL: u8 = 4;
+    pub(super) const DIGEST_MARK: u8 = 5;
+    pub(super) const DELIVERIES: u8 = 6;
+    pub(super) const SNAPSHOT_MARK: u8 = 7;
+    pub(super) const CONFIGURED: u8 = 8;
+    pub(super) const SYNC_MARK: u8 = 9;
+    pub(super) const CLEAN_STOP: u8 = 10;
+}
+
+/// The kind of sync marks, which are looked for in a damaged journal.
+pub(super) const SYNC_MARK_KIND: u8 = kind::SYNC_MARK;
+
+/// True if this version knows the kind.
+pub(super) fn is_known(kind: u8) -> bool {
+    (kind::WORKER_STARTED..=kind::CLEAN_STOP).contains(&kind)
+}
+
+impl<'a, B> Record<'a, B> {
+    /// The number that stands in the record's header.
+    pub(super) fn kind(&self) -> u8 {
+        match self {
+            Record::WorkerStarted { .. } => kind::WORKER_STARTED,
+            Record::WorkerStopped { .. } => kind::WORKER_STOPPED,
+            Record::Round { .. } => kind::ROUND,
+            Record::External { .. } => kind::EXTERNAL,
+            Record::DigestMark { .. } => kind::DIGEST_MARK,
+            Record::Deliveries { .. } => kind::DELIVERIES,
+            Record::SnapshotMark { .. } => kind::SNAPSHOT_MARK,
+            Record::Configured { .. } => kind::CONFIGURED,
+            Record::SyncMark { .. } => kind::SYNC_MARK,
+            Record::CleanStop { .. } => kind::CLEAN_STOP,
+        }
+    }
+
+    /// The worker that the record is about.
+    #[must_use]
+    pub fn worker(&self) -> Option<WorkerId> {
+        match *self {
+            Record::WorkerStarted { worker, .. }
+            | Record::WorkerStopped { worker, .. }
+            | Record::Round { worker, .. }
+            | Record::External { worker, .. }
+            | Record::DigestMark { worker, .. }
+            | Record::Deliveries { worker, .. }
+            | Record::SnapshotMark { worker, .. }
+            | Record::Configured { worker, .. } => Some(worker),
+            Record::SyncMark { .. } | Record::CleanStop { .. } => None,
+        }
+    }
+
+    /// The round that the record names.
+    #[must_use]
+    pub fn round(&self) -> Option<u64> {
+        match *self {
+            Record::WorkerStopped { round, .. }
+            | Record::Round { round, .. }
+            | Record::External { round, .. }
+            | Record::DigestMark { round, .. }
+            | Record::Deliveries { round, .. }
+            | Record::SnapshotMark { round, .. }
+            | Record::Configured { round, .. } => Some(round),
+            Record::WorkerStarted { .. } | Record::SyncMark { .. } | Record::CleanStop { .. } => None,
+        }
+    }
+}
+
+impl RecordDraft<'_> {
+    /// Appends the body.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        if let Some(worker) = self.worker() {
+            put_varint(out, u64::from(worker.0));
+        }
+        if let Some(round) = self.round() {
+            put_varint(out, round);
+        }
+        match *self {
+            Record::WorkerStarted { worker: _, epoch, config, request } => {
+                put_varint(out, u64::from(epoch.0));
+                out.push(u8::from(request.is_some()));
+                if let Some((queue, request)) = request {
+                    for number in [queue.node.0, queue.place.to_bits(), queue.slot, queue.generation] {
+                        put_varint(out, u64::from(number));
+                    }
+                    put_varint(out, request.0);
+                }
+                put_counted(out, config);
+            }
+            Record::Round { worker: _, round: _, bound, now, digest_before, batches } => {
+                put_varint(out, u64::from(bound));
+                put_varint(out, now.as_nanos());
+                out.extend_from_slice(&digest_before.to_le_bytes());
+                put_varint(out, batches.len() as u64);
+                for batch in batches {
+                    put_varint(out, u64::from(batch.source.to_bits()));
+                    put_varint(out, u64::from(batch.epoch.0));
+                    put_varint(out, batch.first);
+                    put_varint(out, u64::from(batch.count));
+                    put_counted(out, batch.bytes);
+                }
+            }
+            Record::External { worker: _, round: _, port, answer } => {
+                put_counted(out, port.as_bytes());
+                put_counted(out, answer);
+            }
+            Record::WorkerStopped { worker: _, round: _, digest }
+            | Record::DigestMark { worker: _, round: _, digest } => {
+                out.extend_from_slice(&digest.to_le_bytes());
+            }
+            Record::Deliveries { worker: _, round: _, entries } => put_counted(out, entries),
+            Record::SnapshotMark { worker: _, round: _, digest, image_digest } => {
+                out.extend_from_slice(&digest.to_le_bytes());
+                out.extend_from_slice(&image_digest.to_le_bytes());
+            }
+            Record::Configured { worker: _, round: _, config } => put_counted(out, config),
+            Record::SyncMark { segment, offset } => {
+                put_varint(out, segment);
+                put_varint(out, offset);
+            }
+            Record::CleanStop { epoch } => put_varint(out, u64::from(epoch.0)),
+        }
+    }
+}
+
+fn take_worker(taker: &mut Taker<'_>) -> Result<WorkerId, Why> {
+    match taker.varint_u32()? {
+        number if number < 1 << 31 => Ok(WorkerId(number)),
+        _ => Err(Why::Malformed("a worker's number is too large")),
+    }
+}
+
+fn take_request(taker: &mut Taker<'_>) -> Result<Option<(RawQueueId, RequestId)>, Why> {
+    if !taker.flag()? {
+        return Ok(None);
+    }
+    let queue = RawQueueId {
+        node: NodeId(taker.varint_u32()?),
+        place: Place::from_bits(taker.varint_u32()?),
+        slot: taker.varint_u32()?,
+        generation: taker.varint_u32()?,
+    };
+    Ok(Some((queue, RequestId(taker.varint()?))))
+}
+
+fn take_batch<'a>(taker: &mut Taker<'a>) -> Result<BatchRef<'a>, Why> {
+    Ok(BatchRef {
+        source: Place::from_bits(taker.varint_u32()?),
+        epoch: Epoch(taker.varint_u32()?),
+        first: taker.varint()?,
+        count: taker.varint_u32()?,
+        bytes: taker.counted()?,
+    })
+}
+
+impl<'a> Record<'a> {
+    /// Reads the body of a record of a known kind.
+    pub(super) fn decode(kind: u8, body: &'a [u8]) -> Result<Record<'a>, Why> {
+        let mut body = Taker(body);
+        let taker = &mut body;
+        let record = match kind {
+            kind::WORKER_STARTED => {
+                let (worker, epoch) = (take_worker(taker)?, Epoch(taker.varint_u32()?));
+                let request = take_request(taker)?;
+                Record::WorkerStarted { worker, epoch, config: taker.counted()?, request }
+            }
+            kind::SYNC_MARK => Record::SyncMark { segment: taker.varint()?, offset: taker.varint()? },
+            kind::CLEAN_STOP => Record::CleanStop { epoch: Epoch(taker.varint_u32()?) },
+            _ => {
+                let (worker, round) = (take_worker(taker)?, taker.varint()?);
+                match kind {
+                    kind::WORKER_STOPPED => Record::WorkerStopped { worker, round, digest: taker.u64()? },
+                    kind::ROUND => Record::Round {
+                        worker,
+                        round,
+                        bound: taker.varint_u32()?,
+                        now: Time::from_nanos(taker.varint()?),
+                        digest_before: taker.u64()?,
+                        batches: Batches::take(taker)?,
+                    },
+                    kind::EXTERNAL => {
+                        Record::External { worker, round, port: taker.text()?, answer: taker.counted()? }
+                    }
+                    kind::DIGEST_MARK => Record::DigestMark { worker, round, digest: taker.u64()? },
+                    kind::DELIVERIES => Record::Deliveries { worker, round, entries: taker.counted()? },
+                    kind::SNAPSHOT_MARK => {
+                        Record::SnapshotMark { worker, round, digest: taker.u64()?, image_digest: taker.u64()? }
+                    }
+                    kind::CONFIGURED => Record::Configured { worker, round, config: taker.counted()? },
+                    _ => return Err(Why::Malformed("a record of an unknown kind")),
+                }
+            }
+        };
+        body.end()?;
+        Ok(record)
+    }
+}
+
+/// The worker and round of a body that can't be read otherwise, as far as they can be told.
+pub(super) fn guess_place(kind: u8, body: &[u8]) -> (Option<WorkerId>, Option<u64>) {
+    let mut taker = Taker(body);
+    match kind {
+        kind::SYNC_MARK | kind::CLEAN_STOP => (None, None),
+        kind::WORKER_STARTED => (take_worker(&mut taker).ok(), None),
+        _ => match take_worker(&mut taker) {
+            Ok(worker) => (Some(worker), taker.varint().ok()),
+            Err(_) => (None, None),
+        },
+    }
+}
+
+/// The batches of a round, where they lie in its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batches<'a> {
+    left: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Batches<'a> {
+    /// Takes the batches up to the end of a body, and checks that each can be taken again.
+    fn take(taker: &mut Taker<'a>) -> Result<Batches<'a>, Why> {
+        let left = taker.varint()?;
+        let bytes = taker.0;
+        for _ in 0..left {
+            take_batch(taker)?;
+        }
+        Ok(Batches { left, bytes })
+    }
+
+    /// True if there are none, as in a round that a timer began.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+}
+
+impl<'a> Iterator for Batches<'a> {
+    type Item = BatchRef<'a>;
+
+    fn next(&mut self) -> Option<BatchRef<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let mut taker = Taker(self.bytes);
+        let batch = take_batch(&mut taker).expect("the batches were checked when the record was read");
+        self.bytes = taker.0;
+        Some(batch)
+    }
+}

@@ -1,0 +1,158 @@
+//! Where a journal ends: what is known to be on disk, what was lost behind it, and how that is kept aside before the
+//! journal goes on.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    JOURNAL_DIR, LOST_DIR,
+    bytes::BlockFault,
+    envelope::{Position, Seed, find_sync_marks},
+    error::{IoError, JournalError, Why},
+    segment::{self, Link, SEGMENT_FILE_BYTES_MAX, SegmentHeader},
+    storage::Storage,
+};
+use crate::id::Epoch;
+
+/// The end of a journal that was read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// The end of the last segment that counts; none if there is none yet.
+    pub last: Option<Link>,
+    /// What lies behind that end and doesn't count.
+    pub lost: Option<Loss>,
+    /// The epoch of the last segment.
+    pub epoch: Option<Epoch>,
+    /// Everything before this is known to be on disk.
+    pub synced: Position,
+    /// The oldest segment that there must be.
+    pub(super) oldest_segment: u64,
+}
+
+/// What a crash left behind the end of a journal. It was not known to be on disk, and nobody was told that it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes after {after} were lost in a crash ({why}); they are kept aside when the journal goes on")]
+pub struct Loss {
+    /// The last position that counts.
+    pub after: Position,
+    /// How many bytes lie behind it, in its segment and later ones.
+    pub bytes: u64,
+    /// What is wrong with the first of them.
+    pub why: Why,
+}
+
+/// The furthest position that anything behind `from` says is on disk. `bytes` are the rest of `from`'s segment;
+/// `later` are the numbers of the segments behind it.
+pub(super) fn furthest_proof(
+    storage: &dyn Storage,
+    node_dir: &Path,
+    seed: Seed,
+    bytes: &[u8],
+    from: Position,
+    later: &[u64],
+) -> Result<Option<Position>, IoError> {
+    let mut furthest = find_sync_marks(bytes, seed, from);
+    let mut buffer = Vec::new();
+    for &segment in later {
+        let path = segment::path(node_dir, segment);
+        storage
+            .read(&path, 0, SEGMENT_FILE_BYTES_MAX, &mut buffer)
+            .map_err(|error| IoError::new("read", path, error))?;
+        let start = Position { segment, offset: 0 };
+        let header = match SegmentHeader::decode(&buffer) {
+            Ok((header, ..)) => {
+                header.link.filter(|link| link.synced && link.segment < segment).map(|link| link.position())
+            }
+            // A newer version has run here since, and none goes on before all that was there is on disk.
+            Err(BlockFault::Version(_)) => Some(start),
+            Err(BlockFault::Bad(_)) => None,
+        };
+        furthest = furthest.max(header).max(find_sync_marks(&buffer, seed, start));
+    }
+    Ok(furthest)
+}
+
+/// The numbers of the segments in a node's directory; none if there is no journal.
+pub(super) fn list_segments(storage: &dyn Storage, node_dir: &Path) -> Result<Result<Vec<u64>, PathBuf>, IoError> {
+    let dir = node_dir.join(JOURNAL_DIR);
+    match storage.list(&dir) {
+        Ok(names) => Ok(segment::numbers(&names).map_err(|name| dir.join(name))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(Vec::new())),
+        Err(error) => Err(IoError::new("list", dir, error)),
+    }
+}
+
+/// Makes the journal on disk end where the tail says, keeps aside what lies behind, and returns when all of it is on
+/// disk. Over a crash at any point it can be done again.
+pub(super) fn settle(storage: &dyn Storage, node_dir: &Path, tail: &Tail) -> Result<(), JournalError> {
+    let changed = |what: &str| {
+        Err(JournalError::Misuse(format!(
+            "{} has changed since its end was read: {what}; read it again",
+            node_dir.join(JOURNAL_DIR).display()
+        )))
+    };
+    let segments = match list_segments(storage, node_dir)? {
+        Ok(segments) => segments,
+        Err(path) => return changed(&format!("{} appeared", path.display())),
+    };
+    let last = tail.last.map_or(0, |link| link.segment);
+    let later: Vec<u64> = segments.iter().copied().filter(|segment| *segment > last).collect();
+    if tail.lost.is_none() && !later.is_empty() {
+        return changed("there are more segments");
+    }
+    // The last goes first, so that a crash in between leaves no gap.
+    for &segment in later.iter().rev() {
+        let from = segment::path(node_dir, segment);
+        let to = free_name(storage, node_dir, Position { segment, offset: 0 })?;
+        storage.rename(&from, &to).map_err(|error| IoError::new("move aside", &from, error))?;
+        sync_dir(storage, &node_dir.join(LOST_DIR))?;
+        sync_dir(storage, &node_dir.join(JOURNAL_DIR))?;
+    }
+    let Some(link) = tail.last else { return Ok(()) };
+    let path = segment::path(node_dir, link.segment);
+    let bytes = storage.file_bytes(&path).map_err(|error| IoError::new("look at", &path, error))?;
+    if bytes < link.bytes || (bytes > link.bytes && tail.lost.is_none()) {
+        return changed(&format!("segment {} has {bytes} bytes instead of {}", link.segment, link.bytes));
+    }
+    if bytes > link.bytes {
+        copy_aside(storage, node_dir, &path, link.position())?;
+        let file = storage.open(&path).map_err(|error| IoError::new("open", &path, error))?;
+        file.truncate(link.bytes).map_err(|error| IoError::new("truncate", &path, error))?;
+    }
+    for segment in tail.synced.segment.max(tail.oldest_segment)..=link.segment {
+        let path = segment::path(node_dir, segment);
+        let file = storage.open(&path).map_err(|error| IoError::new("open", &path, error))?;
+        file.sync_data().map_err(|error| IoError::new("sync", &path, error))?;
+    }
+    sync_dir(storage, &node_dir.join(JOURNAL_DIR))
+}
+
+/// Copies what lies in a segment behind a position to a file of its own.
+fn copy_aside(storage: &dyn Storage, node_dir: &Path, path: &Path, after: Position) -> Result<(), JournalError> {
+    let to = free_name(storage, node_dir, after)?;
+    let mut bytes = Vec::new();
+    storage.read(path, after.offset, u64::MAX, &mut bytes).map_err(|error| IoError::new("read", path, error))?;
+    let file = storage.create_new(&to).map_err(|error| IoError::new("create", &to, error))?;
+    file.write_all(&bytes).map_err(|error| IoError::new("write", &to, error))?;
+    file.sync_data().map_err(|error| IoError::new("sync", &to, error))?;
+    sync_dir(storage, &node_dir.join(LOST_DIR))
+}
+
+/// A path in the directory of lost bytes where nothing lies yet; makes the directory.
+fn free_name(storage: &dyn Storage, node_dir: &Path, after: Position) -> Result<PathBuf, JournalError> {
+    let dir = node_dir.join(LOST_DIR);
+    storage.create_dir_all(&dir).map_err(|error| IoError::new("create", &dir, error))?;
+    let names = storage.list(&dir).map_err(|error| IoError::new("list", &dir, error))?;
+    let name = |attempt: usize| format!("{:08}-{}.{attempt}", after.segment, after.offset);
+    // Of one more name than there are files, one is free.
+    let free = (1..=names.len() + 1).map(name).find(|name| !names.contains(name));
+    sync_dir(storage, node_dir)?;
+    Ok(dir.join(free.expect("there are fewer files than names")))
+}
+
+/// Returns when the names in a directory are on disk.
+pub(super) fn sync_dir(storage: &dyn Storage, dir: &Path) -> Result<(), JournalError> {
+    storage.sync_dir(dir).map_err(|error| IoError::new("sync", dir, error).into())
+}

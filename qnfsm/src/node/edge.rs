@@ -1,0 +1,219 @@
+//! Edges: what stands outside the perimeter and talks to the world.
+//!
+//! Inputs go in through [`Inputs`]; outputs come as frames. An edge with threads of its own implements [`Outlet`]; one
+//! that waits for the world in a loop implements [`Reactor`], and the same reactor runs on a thread of its own or inside
+//! a worker's loop in place of its park. Queues at an edge are named like any other: slot 0 is the edge as a whole, the
+//! others are for the edge to give out, each with its generation.
+
+use std::{io, sync::Arc, time::Duration};
+
+use crate::{
+    codec::{Codec, EncodeError},
+    frame::{Batch, Class, FRAME_PAYLOAD_BYTES_MAX, Frame, Header},
+    fsm::TypeNumbers,
+    id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId},
+    message::{DownReason, Message, NoReply, ReplyTo},
+};
+
+/// Wakes something that waits.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What an edge gets once, when its node has started.
+#[derive(Debug, Clone)]
+pub struct EdgeSetup {
+    pub(crate) node: NodeId,
+    pub(crate) edge: EdgeId,
+    pub(crate) epoch: Epoch,
+    pub(crate) numbers: Arc<TypeNumbers>,
+}
+
+impl EdgeSetup {
+    /// The edge's number.
+    #[must_use]
+    pub fn edge(&self) -> EdgeId {
+        self.edge
+    }
+
+    /// The number of a message type, if the node's kinds name it.
+    #[must_use]
+    pub fn type_number<M: Message>(&self) -> Option<u32> {
+        self.numbers.message::<M>()
+    }
+
+    /// The name of one of the edge's queues. Slot 0, generation 1 is the edge as a whole.
+    #[must_use]
+    pub fn queue(&self, slot: u32, generation: u32) -> RawQueueId {
+        RawQueueId { node: self.node, place: Place::edge(self.edge), slot, generation }
+    }
+}
+
+/// Why a value could not be put in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// The message type is not among the node's.
+    #[error("message type {0} is not registered; add it with `Kinds::accepts` to the function that names the kinds")]
+    Unregistered(&'static str),
+    /// The value can't be encoded.
+    #[error("{0}")]
+    Encode(#[from] EncodeError),
+    /// The encoded value is longer than a frame may be.
+    #[error("a message of {0} bytes, and {max} is the most there may be", max = FRAME_PAYLOAD_BYTES_MAX)]
+    TooLong(usize),
+}
+
+/// Collects the inputs of one edge for the workers that they go to.
+#[derive(Debug)]
+pub struct Inputs {
+    setup: EdgeSetup,
+    /// By worker, in the order of first use.
+    batches: Vec<(Place, Batch)>,
+    payload: Vec<u8>,
+    admits_new_work: bool,
+}
+
+impl Inputs {
+    pub(crate) fn new(setup: EdgeSetup) -> Inputs {
+        Inputs { setup, batches: Vec::new(), payload: Vec::new(), admits_new_work: true }
+    }
+
+    /// What the edge was given at its start.
+    #[must_use]
+    pub fn setup(&self) -> &EdgeSetup {
+        &self.setup
+    }
+
+    /// False while the node is over its budget: untrusted sockets aren't read then. Answers, closings and news of
+    /// what was begun before always enter.
+    #[must_use]
+    pub fn admits_new_work(&self) -> bool {
+        self.admits_new_work
+    }
+
+    pub(crate) fn set_admits_new_work(&mut self, admits: bool) {
+        self.admits_new_work = admits;
+    }
+
+    /// Puts a message into a queue, from one of the edge's queues.
+    ///
+    /// # Errors
+    /// When the type is not registered or the value can't be encoded.
+    pub fn message<M: Message>(&mut self, to: QueueId<M>, from: RawQueueId, message: &M) -> Result<(), PutError> {
+        let number =
+            self.setup.type_number::<M>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<M>()))?;
+        self.put_value(to.raw().place, &Header::message(number, to.raw(), from), message)
+    }
+
+    /// Puts bytes that came from an untrusted peer into a queue, as they are. They are decoded by the worker, which
+    /// refuses queue IDs in them; if they make no message of that type, a [`Class::Refused`] comes back to `from`.
+    ///
+    /// # Panics
+    /// When there are more than [`FRAME_PAYLOAD_BYTES_MAX`] bytes; an edge checks that before it reads them.
+    pub fn untrusted(&mut self, to: RawQueueId, from: RawQueueId, type_number: u32, payload: &[u8]) {
+        let header = Header { untrusted: true, ..Header::message(type_number, to, from) };
+        self.batch(to.place).push(&header, payload);
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// When the type is not registered or the value can't be encoded.
+    pub fn reply<A: Message>(&mut self, to: &ReplyTo<A>, from: RawQueueId, answer: &A) -> Result<(), PutError> {
+        let number =
+            self.setup.type_number::<A>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<A>()))?;
+        let header =
+            Header { request: Some(to.request()), ..Header::to(Class::Reply, number, to.queue(), from) };
+        self.put_value(to.queue().place, &header, answer)
+    }
+
+    /// Says that a request will not be answered.
+    pub fn fail<A>(&mut self, to: &ReplyTo<A>, from: RawQueueId, why: NoReply) {
+        let header = Header { request: Some(to.request()), ..Header::to(Class::Failed, 0, to.queue(), from) };
+        self.put_value(to.queue().place, &header, &why).expect("a reason is a few bytes of plain data");
+    }
+
+    /// Tells `watcher` that one of the edge's queues is gone.
+    pub fn down(&mut self, watcher: RawQueueId, gone: RawQueueId, reason: &DownReason) {
+        let header = Header::to(Class::Down, 0, watcher, gone);
+        self.put_value(watcher.place, &header, reason).expect("a reason is a short text");
+    }
+
+    fn put_value<T: Message>(&mut self, place: Place, header: &Header, value: &T) -> Result<(), PutError> {
+        let mut payload = std::mem::take(&mut self.payload);
+        payload.clear();
+        let encoded = Codec::CURRENT.encode(value, &mut payload).map_err(PutError::from).and_then(|()| {
+            if payload.len() > FRAME_PAYLOAD_BYTES_MAX { Err(PutError::TooLong(payload.len())) } else { Ok(()) }
+        });
+        if encoded.is_ok() {
+            self.batch(place).push(header, &payload);
+        }
+        self.payload = payload;
+        encoded
+    }
+
+    fn batch(&mut self, place: Place) -> &mut Batch {
+        let at = self.batches.iter().position(|(of, _)| *of == place).unwrap_or_else(|| {
+            let source = Place::edge(self.setup.edge);
+            self.batches.push((place, Batch::new(source, self.setup.epoch, 1)));
+            self.batches.len() - 1
+        });
+        &mut self.batches[at].1
+    }
+
+    /// Hands over what has gathered, batch by batch with the place that it goes to.
+    pub(crate) fn drain(&mut self, mut put: impl FnMut(Place, &mut Batch)) {
+        for (place, batch) in &mut self.batches {
+            if !batch.is_empty() {
+                put(*place, batch);
+            }
+        }
+    }
+}
+
+/// Takes what workers put out for an edge that has threads of its own.
+pub trait Outlet: Send + Sync {
+    /// Takes the frames of a round that has ended. Called on the worker's thread: it hands on and returns.
+    fn put(&self, frames: &Batch);
+}
+
+/// What an edge does after a restart with a request that was under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unanswered {
+    /// It gets the request again, with the same ID.
+    SentAgain,
+    /// The asker is told [`NoReply::Interrupted`].
+    Interrupted,
+}
+
+/// An edge that waits for the world in a loop, such as sockets under mio. One thread at a time drives it: its own or a
+/// worker's.
+pub trait Reactor: Send + 'static {
+    /// What becomes of requests that were under way when the node went down.
+    fn unanswered(&self) -> Unanswered {
+        Unanswered::Interrupted
+    }
+
+    /// Called once, before anything else, on the thread that drives it.
+    ///
+    /// # Errors
+    /// What keeps it from working at all; the node then doesn't start.
+    fn open(&mut self, setup: &EdgeSetup) -> io::Result<()>;
+
+    /// Takes one frame that a worker put out for this edge: `header.slot` and `generation` name the edge's queue,
+    /// `header.sender` who sent it. Faults go back as inputs.
+    fn take(&mut self, frame: &Frame<'_>, inputs: &mut Inputs);
+
+    /// Waits until something happens, somebody wakes it, or `timeout` has passed (`None`: without end; zero: only
+    /// looks), and puts in what came. Must do a bounded amount of work, so that a worker in whose loop it runs goes on.
+    ///
+    /// # Errors
+    /// Only what makes the edge as a whole unusable; the node then stops.
+    fn poll(&mut self, timeout: Option<Duration>, inputs: &mut Inputs) -> io::Result<()>;
+
+    /// What ends a `poll` from another thread. Called after `open`.
+    fn waker(&self) -> Wake;
+
+    /// The node stops: flush what can be flushed at once, close everything.
+    fn close(&mut self);
+}

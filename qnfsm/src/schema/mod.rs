@@ -1,0 +1,370 @@
+//! What types look like on the wire: names of fields and variants, and a hash that changes when they do.
+//!
+//! All of it comes from serde's derives. A schema is made when a kind or message type is registered, and that is also
+//! when a type is refused that the codec can't carry: values of it are made, encoded, decoded and encoded again. A type
+//! that can't be traced but may well be carried is *opaque*: it works, and its schema is its name alone. Nothing here
+//! knows FSMs or frames.
+
+mod explore;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    any::{Any, type_name},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_reflection::{ContainerFormat, Format, FormatHolder, Registry, Samples, Tracer, TracerConfig};
+
+use crate::{
+    Digest,
+    codec::{Codec, DecodeError, EncodeError, Trust},
+};
+use explore::{Asked, Inject, Mode, explore};
+
+/// How a type looks on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    name: String,
+    json: String,
+    hash: u64,
+    variants: Vec<String>,
+    opaque: Option<String>,
+}
+
+/// A type that the codec can't carry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("type `{type_name}`{}: {misfit}", .field.as_ref().map(|field| format!(", field `{field}`")).unwrap_or_default())]
+pub struct SchemaError {
+    /// The type, or the one within it that is to blame where that is known.
+    pub type_name: String,
+    /// The field, where it is known.
+    pub field: Option<String>,
+    /// What is wrong with it.
+    pub misfit: Misfit,
+}
+
+/// What the codec can't carry, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misfit {
+    /// A struct that is read as a map.
+    #[error("uses `#[serde(flatten)]`; bincode cannot carry it, remove it")]
+    Flattened,
+    /// An enum, or a type that holds any value, without a tag.
+    #[error(
+        "uses `#[serde(untagged)]` or a type that holds any value, such as `serde_json::Value`; bincode cannot carry \
+         it, remove it"
+    )]
+    Untagged,
+    /// An enum with its tag inside.
+    #[error("uses `#[serde(tag = …)]`; bincode cannot carry it, remove it")]
+    Tagged,
+    /// A type that asks for names or ignores values.
+    #[error("its `Deserialize` asks for names, which bincode doesn't write; derive it")]
+    NotSelfDescribing,
+    /// A field that is sometimes left out.
+    #[error("uses `#[serde(skip_serializing_if = …)]`; bincode cannot carry it, remove it")]
+    FieldSkipped,
+    /// A field that is read but never written.
+    #[error("uses `#[serde(skip_serializing)]`; bincode cannot carry it, use `#[serde(skip)]` or remove it")]
+    FieldNotWritten,
+    /// A field that is written but never read.
+    #[error("uses `#[serde(skip_deserializing)]`; bincode cannot carry it, use `#[serde(skip)]` or remove it")]
+    FieldNotRead,
+    /// Variants are numbered differently when they are written and when they are read.
+    #[error("a variant uses `#[serde(skip)]` or one of its kind; those after it are misread, remove it")]
+    VariantSkipped,
+    /// A value that can't be encoded.
+    #[error("{0}")]
+    Encode(EncodeError),
+    /// A value that doesn't come back.
+    #[error("what its `Serialize` writes its `Deserialize` doesn't read: {0}; derive both without serde attributes")]
+    Decode(DecodeError),
+    /// A value that comes back as another.
+    #[error("a value comes back as another one; derive `Serialize` and `Deserialize` without serde attributes")]
+    Changed,
+}
+
+/// The modes in which a type is explored, the fullest first. What is empty or zero in the later ones is what
+/// `skip_serializing_if` leaves out.
+const MODES: [Mode; 6] = [
+    Mode { full_levels: u32::MAX, truthy: true, inject: Inject::Nothing },
+    Mode { full_levels: u32::MAX, truthy: false, inject: Inject::Nothing },
+    Mode { full_levels: 0, truthy: false, inject: Inject::Nothing },
+    Mode { full_levels: 1, truthy: false, inject: Inject::Nothing },
+    Mode { full_levels: 2, truthy: false, inject: Inject::Nothing },
+    Mode { full_levels: 3, truthy: false, inject: Inject::Nothing },
+];
+
+impl Schema {
+    /// The schema of `T`. `samples` are needed only by types that refuse most values, such as a number that must be
+    /// even; without them such a type is opaque.
+    ///
+    /// # Errors
+    /// When the codec certainly can't carry the type.
+    pub fn of<T: Serialize + DeserializeOwned + 'static>(samples: &[T]) -> Result<Schema, SchemaError> {
+        let name = short_name(type_name::<T>());
+        // `Serialize` and `Deserialize` are the user's; nothing that they leave behind is used after a panic.
+        match catch_unwind(AssertUnwindSafe(|| trace(&name, samples))) {
+            Ok(schema) => schema,
+            Err(panic) => {
+                let reason = format!("its `Serialize` or `Deserialize` panics: {}", panic_text(&*panic));
+                Ok(Schema::opaque_with(&name, reason, Vec::new()))
+            }
+        }
+    }
+
+    /// The Rust type's name without modules.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The hash of [`json`](Schema::json). Types with the same one have the same bytes and the same names.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The formats of the type and of all named types within it; the same text for the same type, always.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// Why the type couldn't be traced and what to do about it; nothing if it was.
+    #[must_use]
+    pub fn opaque(&self) -> Option<&str> {
+        self.opaque.as_deref()
+    }
+
+    /// The names of the enum's variants by their numbers; none if the type is no enum. A number that no traced value
+    /// has is shown as `#` and the number.
+    #[must_use]
+    pub fn variants(&self) -> Vec<String> {
+        self.variants.clone()
+    }
+
+    fn opaque_with(name: &str, reason: String, variants: Vec<String>) -> Schema {
+        let json = serde_json::json!({ "opaque": name }).to_string();
+        let hash = Digest::of(json.as_bytes());
+        Schema { name: name.to_string(), json, hash, variants, opaque: Some(reason) }
+    }
+}
+
+/// What one tracing of values gives: the root's format and all named types.
+#[derive(Serialize)]
+struct Traced {
+    root: Format,
+    types: Registry,
+}
+
+fn trace<T: Serialize + DeserializeOwned + 'static>(name: &str, samples: &[T]) -> Result<Schema, SchemaError> {
+    let mut asked = Asked::default();
+    let mut carried = Vec::new();
+    for sample in samples {
+        carry(name, sample, &asked, Origin::Sample)?;
+    }
+
+    let mut recorded = Samples::new();
+    let mut recorder = Tracer::new(config());
+    let recordable = samples.iter().all(|sample| recorder.trace_value(&mut recorded, sample).is_ok());
+
+    let injecting = [Inject::Newtypes, Inject::Structs].map(|inject| Mode { inject, ..MODES[0] });
+    let injecting = if samples.is_empty() || !recordable { &[][..] } else { &injecting[..] };
+    let mut refusal = None;
+    let mut complete = false;
+    for (number, &mode) in MODES.iter().chain(injecting).enumerate() {
+        if complete && number >= MODES.len() {
+            break;
+        }
+        let found = explore::<T>(mode, &recorded, &mut asked).map_err(|impossible| SchemaError {
+            type_name: impossible.of.unwrap_or(name).to_string(),
+            field: impossible.field.map(str::to_string),
+            misfit: impossible.misfit,
+        })?;
+        for value in found.values {
+            if carry(name, &value, &asked, Origin::Made)? {
+                carried.push(value);
+            }
+        }
+        complete |= mode.full_levels == u32::MAX && found.failure.is_none();
+        refusal = refusal.or(found.failure);
+    }
+
+    let values = || samples.iter().chain(&carried);
+    let variants = variants_of(values());
+    let traced = trace_values(values());
+    Ok(match (complete, traced) {
+        (true, Ok(traced)) => Schema::traced(name, &traced, variants),
+        // What the samples show is all that is known, and it holds together.
+        (false, Ok(traced)) if !samples.is_empty() => Schema::traced(name, &traced, variants),
+        (false, _) => {
+            let refusal = refusal.unwrap_or_else(|| "no value could be made".to_string());
+            let reason = format!("no values could be made to trace it ({refusal}); give samples of it");
+            Schema::opaque_with(name, reason, variants)
+        }
+        (true, Err(error)) => Schema::opaque_with(name, untraceable(&error), variants),
+    })
+}
+
+impl Schema {
+    fn traced(name: &str, traced: &Traced, variants: Vec<String>) -> Schema {
+        match serde_json::to_string(traced) {
+            Ok(json) => {
+                let hash = Digest::of(json.as_bytes());
+                Schema { name: name.to_string(), json, hash, variants, opaque: None }
+            }
+            Err(error) => Schema::opaque_with(name, format!("its formats can't be written down: {error}"), variants),
+        }
+    }
+}
+
+fn config() -> TracerConfig {
+    TracerConfig::default().record_samples_for_structs(true).record_samples_for_tuple_structs(true)
+}
+
+fn untraceable(error: &serde_reflection::Error) -> String {
+    match error {
+        serde_reflection::Error::Incompatible(one, other) => format!(
+            "two types within it have the same name and other contents, or one has several arguments ({one} and \
+             {other}); rename one of them with `#[serde(rename = …)]`"
+        ),
+        other => format!("{other}; give samples that show what is missing"),
+    }
+}
+
+/// The formats of all values together, in a tracer of their own.
+fn trace_values<'v, T: Serialize + 'v>(values: impl Iterator<Item = &'v T>) -> serde_reflection::Result<Traced> {
+    let mut tracer = Tracer::new(config());
+    let mut root = Format::unknown();
+    for value in values {
+        root.unify(tracer.trace_value(&mut Samples::new(), value)?.0)?;
+    }
+    root.normalize()?;
+    Ok(Traced { root, types: tracer.registry()? })
+}
+
+/// The names of the root enum's variants, also where the types within can't be traced together.
+fn variants_of<'v, T: Serialize + 'v>(values: impl Iterator<Item = &'v T>) -> Vec<String> {
+    let mut names = Vec::new();
+    for value in values {
+        let mut tracer = Tracer::new(config());
+        let Ok((Format::TypeName(root), _)) = tracer.trace_value(&mut Samples::new(), value) else { continue };
+        let registry = tracer.registry_unchecked();
+        let Some(ContainerFormat::Enum(variants)) = registry.get(&root) else { continue };
+        for (&number, variant) in variants {
+            let Ok(number) = usize::try_from(number) else { continue };
+            for missing in names.len()..=number {
+                names.push(format!("#{missing}"));
+            }
+            names[number].clone_from(&variant.name);
+        }
+    }
+    names
+}
+
+/// Where a value comes from that is tried on the codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The type's `Deserialize` made it out of the explorer's answers.
+    Made,
+    /// The user gave it.
+    Sample,
+}
+
+/// Checks that a value survives the codec; false if it is one that proves nothing.
+fn carry<T: Serialize + DeserializeOwned>(
+    name: &str,
+    value: &T,
+    asked: &Asked,
+    origin: Origin,
+) -> Result<bool, SchemaError> {
+    let misfit = |misfit| SchemaError { type_name: name.to_string(), field: None, misfit };
+    let codec = Codec::CURRENT;
+    let mut bytes = Vec::new();
+    match codec.encode(value, &mut bytes) {
+        Ok(()) => {}
+        Err(EncodeError::FieldSkipped { of, field }) => {
+            let (type_name, field) = (of.to_string(), Some(field.to_string()));
+            return Err(SchemaError { type_name, field, misfit: Misfit::FieldSkipped });
+        }
+        Err(error @ (EncodeError::LengthUnknown | EncodeError::LengthWrong { .. })) => {
+            return Err(misfit(Misfit::Encode(error)));
+        }
+        // A value that is refused says nothing about others, unless the user gave it.
+        Err(_) if origin == Origin::Made => return Ok(false),
+        Err(error) => return Err(misfit(Misfit::Encode(error))),
+    }
+    let back: T = codec
+        .decode(&bytes, Trust::Node)
+        .map_err(|error| blame(value, asked).unwrap_or_else(|| misfit(Misfit::Decode(error))))?;
+    let mut again = Vec::new();
+    codec.encode(&back, &mut again).map_err(|error| misfit(Misfit::Encode(error)))?;
+    // A hash map of the user's may come back in another order, with the same bytes in other places.
+    let same = again == bytes || (origin == Origin::Sample && sorted(&again) == sorted(&bytes));
+    if same { Ok(true) } else { Err(blame(value, asked).unwrap_or_else(|| misfit(Misfit::Changed))) }
+}
+
+fn sorted(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.sort_unstable();
+    bytes
+}
+
+/// The field or variant that is likely the reason why a value doesn't come back: one that is written but not read, or
+/// read but not written.
+fn blame<T: Serialize>(value: &T, asked: &Asked) -> Option<SchemaError> {
+    let mut tracer = Tracer::new(config());
+    tracer.trace_value(&mut Samples::new(), value).ok()?;
+    let error = |type_name: &str, field: Option<&str>, misfit| {
+        Some(SchemaError { type_name: type_name.to_string(), field: field.map(str::to_string), misfit })
+    };
+    for (name, format) in tracer.registry_unchecked() {
+        match &format {
+            ContainerFormat::Struct(written) => {
+                let Some(&read) = asked.fields.get(name.as_str()) else { continue };
+                if let Some(field) = read.iter().find(|field| written.iter().all(|it| it.name != **field)) {
+                    return error(&name, Some(field), Misfit::FieldNotWritten);
+                }
+                if let Some(field) = written.iter().find(|it| !read.contains(&it.name.as_str())) {
+                    return error(&name, Some(&field.name), Misfit::FieldNotRead);
+                }
+            }
+            ContainerFormat::Enum(written) => {
+                let Some(&read) = asked.variants.get(name.as_str()) else { continue };
+                let moved = |(&number, it): (&u32, &serde_reflection::Named<_>)| {
+                    let number = usize::try_from(number).unwrap_or(usize::MAX);
+                    read.get(number).is_none_or(|name| *name != it.name)
+                };
+                if written.iter().any(moved) {
+                    return error(&name, None, Misfit::VariantSkipped);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A type's name as Rust shows it, without the modules.
+fn short_name(full: &str) -> String {
+    let mut short = String::new();
+    let mut word = 0;
+    for letter in full.chars() {
+        short.push(letter);
+        if letter == ':' {
+            short.truncate(word);
+        } else if !letter.is_alphanumeric() && letter != '_' {
+            word = short.len();
+        }
+    }
+    short
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without text")
+}

@@ -1,0 +1,200 @@
+//! Does what a handler asked for, in the order in which it asked, when it has returned.
+
+use crate::{
+
+    frame::{Class, Header, put_varint},
+    fsm::{Effect, TimerId},
+    id::{Place, RawQueueId, RequestId, WorkerId},
+    message::{DownReason, NoReply, Undelivered},
+    time::Time,
+    worker::{
+        FaultKind, Worker,
+        cell::{Dropped, Sent},
+        deliver::Notice,
+        kinds::CellSetup,
+        timers::{Due, TimerKey},
+    },
+};
+
+impl Worker {
+    /// Applies the effects of the handler of `me`.
+    pub(super) fn apply(&mut self, me: RawQueueId) {
+        let mut list = std::mem::take(&mut self.effects.list);
+        for effect in list.drain(..) {
+            self.apply_one(me, effect);
+        }
+        self.effects.list = list;
+        self.settle();
+    }
+
+    #[inline]
+    fn apply_one(&mut self, me: RawQueueId, effect: Effect) {
+        match effect {
+            Effect::Send { to, type_number, request } => {
+                let sent = Sent { sender: me, request };
+                if to.place == Place::worker(self.id()) {
+                    self.deliver(to, type_number, sent, false);
+                } else {
+                    let header = Header { request, ..Header::message(type_number, to, me) };
+                    self.put_staged(to, &header, sent);
+                }
+            }
+            Effect::SendSelf => self.with_own_message(me, |cell, outbox| cell.accept_ahead(outbox)),
+            Effect::Reply { to, request, type_number } => self.apply_reply(me, to, request, type_number),
+            Effect::Fail { to, request } => {
+                self.notices.push_back(Notice::Failed { to, from: me, request, why: NoReply::Failed });
+            }
+            Effect::Await { request, deadline, timer, answer } => {
+                let key = TimerKey { deadline, timer };
+                if let Some(cell) = self.cell_mut(me) {
+                    cell.await_answer(request, key, answer);
+                    self.timers.set(key, me, Due::Request(request));
+                }
+            }
+            Effect::CancelRequest { request } => {
+                if let Some(key) = self.cell_mut(me).and_then(|cell| cell.cancel_request(request)) {
+                    self.timers.cancel(key);
+                }
+            }
+            Effect::SetTimer { timer, name, deadline, period_ns } => {
+                self.apply_timer(me, timer, deadline, |cell, outbox, key| cell.set_timer(outbox, key, name, period_ns));
+            }
+            Effect::CancelTimer { which } => {
+                if let Some(key) = self.cell_mut(me).and_then(|cell| cell.cancel_timer(&which)) {
+                    self.timers.cancel(key);
+                }
+            }
+            Effect::Spawn { queue, kind } => self.apply_spawn(queue, kind),
+            Effect::SpawnOn { worker, kind, request } => self.apply_spawn_on(me, worker, kind, request),
+            Effect::Stop { queue } if queue.place == Place::worker(self.id()) => {
+                if self.cell(queue).is_some() {
+                    self.remove(queue, DownReason::Stopped);
+                }
+            }
+            Effect::Stop { queue } => {
+                self.outputs.put(queue.place, &Header::to(Class::Stop, 0, queue, me), |_| Ok(()));
+            }
+            Effect::Watch { queue } => self.watch(me, queue),
+            Effect::Unwatch { queue } => self.unwatch(me, queue),
+            Effect::DeadLetters { wanted } => {
+                self.mourners.retain(|mourner| *mourner != me);
+                if wanted {
+                    self.mourners.push(me);
+                }
+            }
+        }
+    }
+
+    /// Gives a cell the front message of its own type's outbox. An FSM that an earlier effect stopped has no more use
+    /// for it.
+    fn with_own_message(
+        &mut self,
+        me: RawQueueId,
+        give: impl FnOnce(&mut dyn super::AnyCell, &mut dyn crate::fsm::AnyOutbox),
+    ) {
+        let Worker { seats, effects, .. } = self;
+        if let Some(cell) = seats[me.slot as usize].cell.as_mut().filter(|cell| cell.queue() == me) {
+            let outbox = effects.outboxes[cell.message_type() as usize].as_mut();
+            give(cell.as_mut(), outbox);
+        }
+    }
+
+    fn apply_timer(
+        &mut self,
+        me: RawQueueId,
+        timer: TimerId,
+        deadline: Time,
+        set: impl FnOnce(
+            &mut dyn super::AnyCell,
+            &mut dyn crate::fsm::AnyOutbox,
+            TimerKey,
+        ) -> Result<Option<TimerKey>, String>,
+    ) {
+        let key = TimerKey { deadline, timer };
+        let mut replaced = None;
+        self.with_own_message(me, |cell, outbox| replaced = Some(set(cell, outbox, key)));
+        match replaced {
+            None => {}
+            Some(Ok(replaced)) => {
+                if let Some(replaced) = replaced {
+                    self.timers.cancel(replaced);
+                }
+                self.timers.set(key, me, Due::Timer);
+            }
+            Some(Err(text)) => self.fail(Some(me), FaultKind::Panic(text)),
+        }
+    }
+
+    /// Puts out the front message of an outbox.
+    fn put_staged(&mut self, to: RawQueueId, header: &Header, sent: Sent) {
+        let type_number = header.type_number;
+        let Worker { effects, outputs, .. } = self;
+        let outbox = effects.outboxes[type_number as usize].as_mut();
+        if !outputs.put(to.place, header, |out| outbox.encode_front(out)) {
+            self.dead_letter(to, Dropped { sent, type_number, why: Undelivered::NotEncodable, fatal: false });
+        }
+    }
+
+    fn apply_reply(&mut self, me: RawQueueId, to: RawQueueId, request: RequestId, type_number: u32) {
+        let sent = Sent { sender: me, request: None };
+        if to.place != Place::worker(self.id()) {
+            let header = Header { request: Some(request), ..Header::to(Class::Reply, type_number, to, me) };
+            return self.put_staged(to, &header, sent);
+        }
+        let Worker { seats, effects, catalogue, .. } = self;
+        let outbox = effects.outboxes[type_number as usize].as_mut();
+        let seat = seats.get_mut(to.slot as usize).filter(|seat| seat.generation == to.generation);
+        let Some(cell) = seat.and_then(|seat| seat.cell.as_mut()) else {
+            outbox.discard_front();
+            let why = Undelivered::NoSuchQueue;
+            return self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
+        };
+        match cell.accept_answer(outbox, type_number, request, catalogue) {
+            Some(key) => {
+                self.timers.cancel(key);
+                self.wake(to.slot);
+            }
+            None => {
+                let why = Undelivered::TooLate;
+                self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
+            }
+        }
+    }
+
+    fn apply_spawn(&mut self, queue: RawQueueId, kind: u32) {
+        let known = self.catalogue.kind(kind).expect("contexts spawn only kinds of the catalogue");
+        let setup = CellSetup { queue, kind, message: known.message, seed: self.config.seed };
+        match (known.hatch)(self.effects.nurseries[kind as usize].as_mut(), setup) {
+            Ok(cell) => self.seat(cell),
+            Err(error) => {
+                let text = format!("the start value of kind {} can't pass the codec: {error}", known.name);
+                self.fail(None, FaultKind::Panic(text));
+            }
+        }
+    }
+
+    fn apply_spawn_on(&mut self, me: RawQueueId, worker: WorkerId, kind: u32, request: RequestId) {
+        let answer = self.cell(me).and_then(|cell| cell.awaited_answer(request)).unwrap_or(u32::MAX);
+        let to = RawQueueId { place: Place::worker(worker), slot: 0, generation: 0, ..me };
+        let header = Header { request: Some(request), ..Header::to(Class::Spawn, kind, to, me) };
+        let Worker { effects, outputs, .. } = self;
+        let nursery = effects.nurseries[kind as usize].as_mut();
+        let mut encode = |out: &mut Vec<u8>| {
+            put_varint(out, u64::from(answer));
+            nursery.encode_front(out)
+        };
+        if worker == effects.worker {
+            // The same way as from elsewhere: the FSM is created as if the frame had just come in.
+            let mut payload = Vec::new();
+            if encode(&mut payload).is_ok() {
+                self.take_spawn(&header, &payload);
+                return;
+            }
+        } else if outputs.put(to.place, &header, encode) {
+            return;
+        }
+        let why = NoReply::NotUnderstood;
+        self.notices.push_back(Notice::Failed { to: me, from: to, request, why });
+    }
+}
+

@@ -1,0 +1,340 @@
+//! The way of a message: from a frame or an outbox into a cell, and of what could not be delivered to those whom it
+//! concerns. Also where FSMs come in and go.
+
+use crate::{
+    codec::{Codec, Trust},
+    frame::{Class, Frame, Header, take_varint},
+    id::{Place, RawQueueId, RequestId},
+    message::{DeadLetter, Down, DownReason, Message, NoReply, Undelivered},
+    worker::{
+        FaultKind, Seat, Worker,
+        cell::{AnyCell, Dropped, Sent},
+        kinds::CellSetup,
+        timers::Due,
+    },
+};
+
+/// News that the worker itself has for a queue, here or elsewhere. Notices wait until the effects that made them are
+/// all applied.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    Failed { to: RawQueueId, from: RawQueueId, request: RequestId, why: NoReply },
+    Down { watcher: RawQueueId, gone: RawQueueId, reason: DownReason },
+    DeadLetter(DeadLetter),
+}
+
+impl Worker {
+    /// Puts a slot into the ready queue if its FSM has work and it doesn't stand there already.
+    #[inline]
+    pub(super) fn wake(&mut self, slot: u32) {
+        let seat = &mut self.seats[slot as usize];
+        if !seat.ready && seat.cell.as_ref().is_some_and(|cell| cell.has_work()) {
+            seat.ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Fires what is due.
+    pub(super) fn fire_timers(&mut self) {
+        let now = self.effects.now;
+        while let Some((key, queue, due)) = self.timers.pop_due(now) {
+            let catalogue = self.catalogue.clone();
+            let cell = self.cell_mut(queue).expect("the timers of an FSM end with it");
+            match due {
+                Due::Timer => {
+                    if let Some(next) = cell.fire(key.timer, now) {
+                        self.timers.set(next, queue, Due::Timer);
+                    }
+                }
+                Due::Request(request) => {
+                    cell.fail_request(request, NoReply::Expired, &catalogue);
+                }
+            }
+            self.wake(queue.slot);
+        }
+    }
+
+    /// Takes one frame of a batch.
+    pub(super) fn take_frame(&mut self, frame: &Frame<'_>) {
+        let Frame { header, payload } = frame;
+        let Header { slot, generation, sender, type_number, request, .. } = *header;
+        let to = RawQueueId { node: self.effects.node, place: Place::worker(self.id()), slot, generation };
+        match header.class {
+            Class::Message => self.take_message(to, header, payload),
+            Class::Reply => self.take_reply(to, header, payload),
+            Class::Failed => {
+                let why = Codec::CURRENT.decode(payload, Trust::Node).unwrap_or(NoReply::Failed);
+                if let Some(request) = request {
+                    self.notices.push_back(Notice::Failed { to, from: sender, request, why });
+                }
+            }
+            Class::Spawn => self.take_spawn(header, payload),
+            Class::Stop => {
+                if self.cell(to).is_some() {
+                    self.remove(to, DownReason::Stopped);
+                }
+            }
+            Class::Watch => self.watch(sender, to),
+            Class::Unwatch => self.unwatch(sender, to),
+            Class::Down => {
+                let reason = Codec::CURRENT.decode(payload, Trust::Node).unwrap_or(DownReason::Stopped);
+                if let Some(watchers) = self.watches.get_mut(&sender) {
+                    watchers.retain(|watcher| *watcher != to);
+                    if watchers.is_empty() {
+                        self.watches.remove(&sender);
+                    }
+                    self.notices.push_back(Notice::Down { watcher: to, gone: sender, reason });
+                }
+            }
+            Class::Refused => {
+                let sent = Sent { sender, request: None };
+                let why = Undelivered::NotAccepted;
+                self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
+            }
+        }
+    }
+
+    fn take_message(&mut self, to: RawQueueId, header: &Header, payload: &[u8]) {
+        let Header { type_number, sender, request, untrusted, .. } = *header;
+        let sent = Sent { sender, request };
+        let Worker { seats, catalogue, .. } = self;
+        let seat = seats.get_mut(to.slot as usize).filter(|seat| seat.generation == to.generation);
+        let Some(cell) = seat.and_then(|seat| seat.cell.as_mut()) else {
+            let why = Undelivered::NoSuchQueue;
+            return self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
+        };
+        let trust = if untrusted { Trust::Peer } else { Trust::Node };
+        match cell.accept_frame(payload, type_number, sent, catalogue, trust) {
+            Ok(()) => self.wake(to.slot),
+            Err((dropped, error)) => {
+                self.wake(to.slot);
+                if let (Some(error), true) = (error, untrusted) {
+                    let text = error.to_string();
+                    let refused = Header::to(Class::Refused, type_number, sender, to);
+                    self.outputs.put(sender.place, &refused, |out| Codec::CURRENT.encode(&text, out));
+                }
+                self.dead_letter(to, dropped);
+            }
+        }
+    }
+
+    fn take_reply(&mut self, to: RawQueueId, header: &Header, payload: &[u8]) {
+        let Header { type_number, sender, request, .. } = *header;
+        let catalogue = self.catalogue.clone();
+        let late = Dropped {
+            sent: Sent { sender, request: None },
+            type_number,
+            why: Undelivered::TooLate,
+            fatal: false,
+        };
+        let Some(request) = request else { return self.dead_letter(to, late) };
+        match self.cell_mut(to).map(|cell| cell.accept_answer_frame(payload, type_number, request, &catalogue)) {
+            Some(Ok(Some(key))) => {
+                self.timers.cancel(key);
+                self.wake(to.slot);
+            }
+            Some(Ok(None)) | None => self.dead_letter(to, late),
+            Some(Err(_)) => {
+                self.notices.push_back(Notice::Failed { to, from: sender, request, why: NoReply::NotUnderstood });
+            }
+        }
+    }
+
+    /// Creates the FSM that a frame asks for and answers with its queue. The payload is the number of the answer's type
+    /// and the start value.
+    pub(super) fn take_spawn(&mut self, header: &Header, payload: &[u8]) {
+        let Header { type_number: kind, sender, request, .. } = *header;
+        let mut start_value = payload;
+        let answer = take_varint(&mut start_value).ok().and_then(|answer| u32::try_from(answer).ok());
+        let (slot, generation) = self.effects.slots.allot();
+        let queue = RawQueueId { node: self.effects.node, place: Place::worker(self.id()), slot, generation };
+        let cell = self.catalogue.kind(kind).and_then(|known| {
+            let setup = CellSetup { queue, kind, message: known.message, seed: self.config.seed };
+            (known.decode)(start_value, setup).ok()
+        });
+        let (Some(cell), Some(answer)) = (cell, answer) else {
+            self.effects.slots.take_back(slot);
+            if let Some(request) = request {
+                let why = NoReply::NotUnderstood;
+                self.notices.push_back(Notice::Failed { to: sender, from: queue, request, why });
+            }
+            return;
+        };
+        self.seat(cell);
+        if let Some(request) = request {
+            let reply = Header { request: Some(request), ..Header::to(Class::Reply, answer, sender, queue) };
+            self.outputs.put(sender.place, &reply, |out| Codec::CURRENT.encode(&queue, out));
+        }
+    }
+
+    /// Gives a new FSM its place; it starts in its first turn.
+    pub(super) fn seat(&mut self, cell: Box<dyn AnyCell>) {
+        let RawQueueId { slot, generation, .. } = cell.queue();
+        if self.seats.len() <= slot as usize {
+            self.seats.resize_with(self.effects.slots.len(), Seat::default);
+        }
+        let seat = &mut self.seats[slot as usize];
+        seat.generation = generation;
+        seat.cell = Some(cell);
+        self.fsms += 1;
+        if self.fsms > self.config.fsms_max {
+            self.fail(None, FaultKind::TooManyFsms(self.config.fsms_max));
+        }
+        self.wake(slot);
+    }
+
+    /// Takes an FSM out, tells those whom it concerns, and frees its slot.
+    pub(super) fn remove(&mut self, queue: RawQueueId, reason: DownReason) {
+        let Some(mut cell) = self.seats[queue.slot as usize].cell.take() else { return };
+        self.fsms -= 1;
+        let watched = std::mem::take(cell.watched());
+        let (dropped, keys) = cell.dissolve();
+        for key in keys {
+            self.timers.cancel(key);
+        }
+        for dropped in dropped {
+            self.dead_letter(queue, dropped);
+        }
+        for target in watched {
+            self.unwatch(queue, target);
+        }
+        self.mourners.retain(|mourner| *mourner != queue);
+        for watcher in self.watches.remove(&queue).unwrap_or_default() {
+            self.notices.push_back(Notice::Down { watcher, gone: queue, reason: reason.clone() });
+        }
+        self.effects.slots.free(queue.slot);
+    }
+
+    /// Begins a watch; a target here that is gone is told of at once.
+    pub(super) fn watch(&mut self, watcher: RawQueueId, target: RawQueueId) {
+        let here = Place::worker(self.id());
+        if target.place == here && self.cell(target).is_none() {
+            self.notices.push_back(Notice::Down { watcher, gone: target, reason: DownReason::Unknown });
+            return;
+        }
+        let watchers = self.watches.entry(target).or_default();
+        if watchers.contains(&watcher) {
+            return;
+        }
+        watchers.push(watcher);
+        if let Some(cell) = self.cell_mut(watcher) {
+            cell.watched().push(target);
+        }
+        if target.place != here {
+            let header = Header::to(Class::Watch, 0, target, watcher);
+            self.outputs.put(target.place, &header, |_| Ok(()));
+        }
+    }
+
+    /// Ends a watch.
+    pub(super) fn unwatch(&mut self, watcher: RawQueueId, target: RawQueueId) {
+        if let Some(cell) = self.cell_mut(watcher) {
+            cell.watched().retain(|watched| *watched != target);
+        }
+        let Some(watchers) = self.watches.get_mut(&target) else { return };
+        watchers.retain(|other| *other != watcher);
+        if watchers.is_empty() {
+            self.watches.remove(&target);
+        }
+        if target.place != Place::worker(self.id()) {
+            let header = Header::to(Class::Unwatch, 0, target, watcher);
+            self.outputs.put(target.place, &header, |_| Ok(()));
+        }
+    }
+
+    /// Counts and traces what was not delivered, and tells whom it concerns.
+    pub(super) fn dead_letter(&mut self, to: RawQueueId, dropped: Dropped) {
+        let Dropped { sent: Sent { sender, request }, type_number, why, fatal } = dropped;
+        if fatal {
+            return self.fail(Some(to), FaultKind::QueueFull);
+        }
+        *self.counters.dead_letters.entry(why).or_default() += 1;
+        let message_type = self.catalogue.message_name(type_number);
+        tracing::debug!(%to, from = %sender, message_type, %why, "dead letter");
+        if let Some(request) = request {
+            let why = match why {
+                Undelivered::Full | Undelivered::PostponedTooMany => NoReply::Full,
+                Undelivered::NotUnderstood | Undelivered::NotAccepted | Undelivered::NotEncodable => {
+                    NoReply::NotUnderstood
+                }
+                Undelivered::Unhandled => NoReply::Failed,
+                Undelivered::NoSuchQueue | Undelivered::ReceiverStopped | Undelivered::TooLate => NoReply::Gone,
+            };
+            self.notices.push_back(Notice::Failed { to: sender, from: to, request, why });
+        }
+        let about_itself = Some(type_number) == self.catalogue.type_number::<DeadLetter>();
+        if !self.mourners.is_empty() && !about_itself {
+            self.notices.push_back(Notice::DeadLetter(DeadLetter { to, from: sender, type_number, why }));
+        }
+    }
+
+    /// A message that the receiver had taken and did not keep.
+    pub(super) fn undelivered(&mut self, to: RawQueueId, sent: Sent, why: Undelivered) {
+        let type_number = self.cell(to).map_or(0, |cell| cell.message_type());
+        self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
+    }
+
+    /// Delivers the notices that have gathered.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        while let Some(notice) = self.notices.pop_front() {
+            self.deliver_notice(notice);
+        }
+    }
+
+    fn deliver_notice(&mut self, notice: Notice) {
+        let here = Place::worker(self.id());
+        match notice {
+            Notice::Failed { to, request, why, .. } if to.place == here => {
+                let catalogue = self.catalogue.clone();
+                if let Some(key) = self.cell_mut(to).and_then(|cell| cell.fail_request(request, why, &catalogue)) {
+                    self.timers.cancel(key);
+                    self.wake(to.slot);
+                }
+            }
+            Notice::Failed { to, from, request, why } => {
+                let header = Header { request: Some(request), ..Header::to(Class::Failed, 0, to, from) };
+                self.outputs.put(to.place, &header, |out| Codec::CURRENT.encode(&why, out));
+            }
+            Notice::Down { watcher, gone, reason } if watcher.place == here => {
+                if let Some(cell) = self.cell_mut(watcher) {
+                    cell.watched().retain(|watched| *watched != gone);
+                    self.deliver_own(watcher, gone, Down { queue: gone, reason }, true);
+                }
+            }
+            Notice::Down { watcher, gone, reason } => {
+                let header = Header::to(Class::Down, 0, watcher, gone);
+                self.outputs.put(watcher.place, &header, |out| Codec::CURRENT.encode(&reason, out));
+            }
+            Notice::DeadLetter(letter) => {
+                for mourner in self.mourners.clone() {
+                    self.deliver_own(mourner, letter.to, letter.clone(), false);
+                }
+            }
+        }
+    }
+
+    /// Delivers a message of the library's own to an FSM here.
+    fn deliver_own<M: Message>(&mut self, to: RawQueueId, sender: RawQueueId, message: M, always: bool) {
+        let number = self.effects.stage(message).expect("the library's own message types are always registered");
+        self.deliver(to, number, Sent { sender, request: None }, always);
+    }
+
+    /// Delivers the front message of an outbox to a queue here.
+    #[inline]
+    pub(super) fn deliver(&mut self, to: RawQueueId, type_number: u32, sent: Sent, always: bool) {
+        let Worker { seats, effects, catalogue, .. } = self;
+        let outbox = effects.outboxes[type_number as usize].as_mut();
+        let seat = seats.get_mut(to.slot as usize).filter(|seat| seat.generation == to.generation);
+        let Some(cell) = seat.and_then(|seat| seat.cell.as_mut()) else {
+            outbox.discard_front();
+            let why = Undelivered::NoSuchQueue;
+            return self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
+        };
+        let accepted = cell.accept(outbox, type_number, sent, catalogue, always);
+        self.wake(to.slot);
+        if let Err(dropped) = accepted {
+            self.dead_letter(to, dropped);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The record of single deliveries that [`Recording::Everything`](crate::Recording) keeps, and how it is read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{Codec, DecodeError, Trust},
+    digest::Digest,
+    frame::{put_varint, take_varint},
+    fsm::{Effect, Effects},
+    id::RawQueueId,
+    worker::{Worker, cell::Outcome},
+};
+
+/// One message handed to one FSM, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The FSM's queue.
+    pub queue: RawQueueId,
+    /// The number of its kind.
+    pub kind: u32,
+    /// The number of its message type; the payload is of that type.
+    pub type_number: u32,
+    /// Who sent the message.
+    pub sender: RawQueueId,
+    /// The message; empty for the start handler.
+    pub payload: Vec<u8>,
+    /// The state after it.
+    pub state: Vec<u8>,
+    /// The FSM's data after it, in a number.
+    pub data_digest: u64,
+    /// What the handler asked for, messages and all, in a number.
+    pub effects_digest: u64,
+    /// Random numbers drawn, timers set and external values read so far in the round, in a number.
+    pub round_digest: u64,
+    /// The queues of the FSMs that it spawned here.
+    pub spawned: Vec<RawQueueId>,
+}
+
+/// The deliveries of a round, one after another as they lie in the journal.
+#[derive(Debug, Clone)]
+pub struct Deliveries<'a>(&'a [u8]);
+
+impl<'a> Deliveries<'a> {
+    /// Reads what a record of the journal holds.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Deliveries<'a> {
+        Deliveries(bytes)
+    }
+}
+
+impl Iterator for Deliveries<'_> {
+    type Item = Result<Delivery, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let len = take_varint(&mut self.0).ok().and_then(|len| usize::try_from(len).ok());
+        let entry = len.and_then(|len| self.0.split_at_checked(len));
+        let Some((entry, rest)) = entry else {
+            self.0 = &[];
+            return Some(Err(DecodeError::Malformed("a delivery is cut short".to_owned())));
+        };
+        self.0 = rest;
+        Some(Codec::CURRENT.decode(entry, Trust::Node))
+    }
+}
+
+impl Effects {
+    /// What the handler that just returned asked for, in a number.
+    fn digest_of_list(&mut self) -> u64 {
+        let mut digest = Digest::new();
+        for effect in &self.list {
+            digest.mix_bytes(format!("{effect:?}").as_bytes());
+        }
+        for outbox in self.outboxes.iter().chain(&self.nurseries) {
+            self.scratch.clear();
+            // A message that can't be encoded is a dead letter when it is put out; here it only leaves no trace.
+            let _ = outbox.encode_all(&mut self.scratch);
+            digest.mix_bytes(&self.scratch);
+        }
+        digest.value()
+    }
+}
+
+impl Worker {
+    /// Notes a delivery whose handler has returned and whose effects are not yet applied.
+    pub(super) fn record_delivery(&mut self, queue: RawQueueId, outcome: Outcome) {
+        let sender = self.effects.sender;
+        let effects_digest = self.effects.digest_of_list();
+        let spawned = self.effects.list.iter().filter_map(|effect| match effect {
+            Effect::Spawn { queue, .. } => Some(*queue),
+            _ => None,
+        });
+        let spawned = spawned.collect();
+        let payload = std::mem::take(&mut self.effects.payload);
+        let Some(cell) = self.cell(queue) else { return };
+        let (mut data, mut state) = (Vec::new(), Vec::new());
+        // Data that can't be encoded is found when the worker is snapshot; the digest of nothing stands for it here.
+        let _ = cell.encode_fsm(&mut data);
+        let _ = cell.encode_state(&mut state);
+        if let Outcome::Stop = outcome {
+            state.clear();
+        }
+        let delivery = Delivery {
+            queue,
+            kind: cell.kind(),
+            type_number: cell.message_type(),
+            sender,
+            payload,
+            state,
+            data_digest: Digest::of(&data),
+            effects_digest,
+            round_digest: self.effects.digest.value(),
+            spawned,
+        };
+        for part in [Digest::of(&delivery.payload), delivery.data_digest, effects_digest] {
+            self.effects.digest.mix(part);
+        }
+        let mut entry = Vec::new();
+        Codec::CURRENT.encode(&delivery, &mut entry).expect("a delivery is bytes and numbers");
+        put_varint(&mut self.deliveries, entry.len() as u64);
+        self.deliveries.extend_from_slice(&entry);
+        self.effects.payload = delivery.payload;
+        self.effects.payload.clear();
+    }
+}

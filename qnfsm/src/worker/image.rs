@@ -1,0 +1,186 @@
+//! A worker's snapshot: everything that it is between two rounds, so that a restored one does nothing otherwise.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{Codec, DecodeError, EncodeError, Trust},
+    id::{Epoch, NodeId, Place, RawQueueId, WorkerId},
+    slots::Slots,
+    time::Time,
+    worker::{
+        Catalogue, Counters, Seat, Worker, WorkerConfig,
+        kinds::CellSetup,
+        outputs::{Outputs, StreamImage},
+        timers::Timers,
+    },
+};
+
+/// Why bytes are not the image of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// They can't be decoded.
+    #[error("the worker's image: {0}")]
+    Malformed(DecodeError),
+    /// One FSM can't be decoded; its fields have changed, or the bytes.
+    #[error("the worker's image: {queue} of kind {kind}: {error}")]
+    Cell {
+        /// Its queue.
+        queue: RawQueueId,
+        /// Its kind.
+        kind: String,
+        /// What is wrong.
+        error: DecodeError,
+    },
+    /// Its parts contradict one another.
+    #[error("the worker's image contradicts itself: {0}")]
+    Inconsistent(&'static str),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Image {
+    node: NodeId,
+    worker: WorkerId,
+    epoch: Epoch,
+    config: WorkerConfig,
+    round: u64,
+    now: Time,
+    next_timer: u64,
+    slots: Slots,
+    cells: Vec<CellImage>,
+    ready: Vec<u32>,
+    timers: Timers,
+    streams: Vec<StreamImage>,
+    taken: BTreeMap<Place, (Epoch, u64)>,
+    watches: BTreeMap<RawQueueId, Vec<RawQueueId>>,
+    mourners: Vec<RawQueueId>,
+    counters: Counters,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CellImage {
+    slot: u32,
+    generation: u32,
+    kind: u32,
+    bytes: Vec<u8>,
+}
+
+impl Worker {
+    /// Appends everything that the worker is.
+    ///
+    /// # Errors
+    /// When an FSM's data can't be encoded.
+    ///
+    /// # Panics
+    /// When the last round's outputs weren't drained, or the worker can't go on: faults of the driver.
+    pub fn snapshot(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        assert!(self.outputs.is_empty(), "outputs are drained before a snapshot");
+        assert!(self.fault.is_none(), "a worker with a fault is in the middle of a round");
+        let mut cells = Vec::with_capacity(self.fsms as usize);
+        for cell in self.seats.iter().filter_map(|seat| seat.cell.as_ref()) {
+            let RawQueueId { slot, generation, .. } = cell.queue();
+            let mut bytes = Vec::new();
+            cell.encode(&mut bytes)?;
+            cells.push(CellImage { slot, generation, kind: cell.kind(), bytes });
+        }
+        let image = Image {
+            node: self.effects.node,
+            worker: self.id(),
+            epoch: self.epoch,
+            config: self.config,
+            round: self.round,
+            now: self.effects.now,
+            next_timer: self.effects.next_timer,
+            slots: self.effects.slots.clone(),
+            cells,
+            ready: self.ready.iter().copied().collect(),
+            timers: self.timers.clone(),
+            streams: self.outputs.image(),
+            taken: self.taken.clone(),
+            watches: self.watches.clone(),
+            mourners: self.mourners.clone(),
+            counters: self.counters.clone(),
+        };
+        Codec::CURRENT.encode(&image, out)
+    }
+
+    /// The worker of an image.
+    ///
+    /// # Errors
+    /// When the bytes are no image, or one of other kinds than the catalogue's.
+    pub fn restore(catalogue: Arc<Catalogue>, bytes: &[u8]) -> Result<Worker, ImageError> {
+        let image: Image = Codec::CURRENT.decode(bytes, Trust::Node).map_err(ImageError::Malformed)?;
+        if image.worker.0 >= 1 << 31 {
+            return Err(ImageError::Inconsistent("no worker has that number"));
+        }
+        if !image.slots.is_consistent() {
+            return Err(ImageError::Inconsistent("its free slots are not slots, or stand there twice"));
+        }
+        let mut worker = Worker::new(catalogue, image.node, image.worker, image.epoch, image.config);
+        let place = Place::worker(image.worker);
+        worker.outputs = Outputs::new(place, image.epoch, image.streams);
+        worker.round = image.round;
+        worker.effects.now = image.now;
+        worker.effects.next_timer = image.next_timer;
+        worker.seats.resize_with(image.slots.len(), Seat::default);
+        for (slot, seat) in (0..).zip(&mut worker.seats) {
+            seat.generation = image.slots.generation(slot).unwrap_or_default();
+        }
+        for CellImage { slot, generation, kind, bytes } in &image.cells {
+            let queue = RawQueueId { node: image.node, place, slot: *slot, generation: *generation };
+            if !image.slots.is_taken(*slot, *generation) {
+                return Err(ImageError::Inconsistent("an FSM is in a slot that is free"));
+            }
+            let known = worker.catalogue.kind(*kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
+            let setup = CellSetup { queue, kind: *kind, message: known.message, seed: image.config.seed };
+            let cell = (known.restore)(bytes, setup)
+                .map_err(|error| ImageError::Cell { queue, kind: known.name.to_owned(), error })?;
+            let seat = &mut worker.seats[*slot as usize];
+            if seat.cell.replace(cell).is_some() {
+                return Err(ImageError::Inconsistent("two FSMs are in one slot"));
+            }
+            worker.fsms += 1;
+        }
+        for slot in &image.ready {
+            match worker.seats.get_mut(*slot as usize) {
+                Some(seat) if !seat.ready => seat.ready = true,
+                _ => return Err(ImageError::Inconsistent("its ready queue names a slot twice or one that isn't")),
+            }
+        }
+        worker.effects.slots = image.slots;
+        worker.ready = image.ready.into();
+        worker.timers = image.timers;
+        worker.taken = image.taken;
+        worker.watches = image.watches;
+        worker.mourners = image.mourners;
+        worker.counters = image.counters;
+        worker.check_links()?;
+        Ok(worker)
+    }
+
+    /// What FSMs know of timers and watches is what the worker knows.
+    fn check_links(&mut self) -> Result<(), ImageError> {
+        let cells = || self.seats.iter().filter_map(|seat| seat.cell.as_deref());
+        if cells().any(|cell| cell.has_work() && !self.seats[cell.queue().slot as usize].ready) {
+            return Err(ImageError::Inconsistent("an FSM has work and no turn"));
+        }
+        let mut keys = 0;
+        for cell in cells() {
+            for (key, due) in cell.keys() {
+                keys += 1;
+                if self.timers.find(key) != Some((cell.queue(), due)) || key.timer.0 > self.effects.next_timer {
+                    return Err(ImageError::Inconsistent("an FSM's timer is not among the worker's"));
+                }
+            }
+            if !cell.answers_are_known(&self.catalogue) {
+                return Err(ImageError::Inconsistent("an FSM waits for an answer that its kind doesn't take"));
+            }
+        }
+        if keys != self.timers.len() {
+            return Err(ImageError::Inconsistent("a timer of no FSM"));
+        }
+        Ok(())
+    }
+}

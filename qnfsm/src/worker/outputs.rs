@@ -1,0 +1,98 @@
+//! What a round puts out: frames for other workers and for edges, numbered by the worker for each destination.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::EncodeError,
+    digest::Digest,
+    frame::{Batch, FRAME_PAYLOAD_BYTES_MAX, Header},
+    id::{Epoch, Place},
+};
+
+/// The frames of the round under way, by destination, and how far each destination's numbers have come.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    source: Place,
+    epoch: Epoch,
+    /// In the order of first use, which is part of the worker's state.
+    streams: Vec<Stream>,
+    /// The streams that have frames, in the order of their first frame in this round.
+    used: Vec<usize>,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    to: Place,
+    batch: Batch,
+}
+
+/// How far the numbers of one destination have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamImage {
+    to: Place,
+    next: u64,
+}
+
+impl Outputs {
+    pub(crate) fn new(source: Place, epoch: Epoch, streams: Vec<StreamImage>) -> Outputs {
+        let streams = streams
+            .into_iter()
+            .map(|StreamImage { to, next }| Stream { to, batch: Batch::new(source, epoch, next) })
+            .collect();
+        Outputs { source, epoch, streams, used: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// Puts out a frame whose payload `encode` appends. False, and nothing put out, if the payload is too long or
+    /// can't be encoded.
+    pub(crate) fn put(
+        &mut self,
+        to: Place,
+        header: &Header,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> bool {
+        self.scratch.clear();
+        if encode(&mut self.scratch).is_err() || self.scratch.len() > FRAME_PAYLOAD_BYTES_MAX {
+            return false;
+        }
+        let at = self.streams.iter().position(|stream| stream.to == to).unwrap_or_else(|| {
+            self.streams.push(Stream { to, batch: Batch::new(self.source, self.epoch, 1) });
+            self.streams.len() - 1
+        });
+        let batch = &mut self.streams[at].batch;
+        if batch.is_empty() {
+            self.used.push(at);
+        }
+        batch.push(header, &self.scratch);
+        true
+    }
+
+    /// Takes into the digest what was put out.
+    pub(crate) fn digest_into(&self, digest: &mut Digest) {
+        for &at in &self.used {
+            let Stream { to, batch } = &self.streams[at];
+            let frames = batch.as_ref();
+            digest.mix(u64::from(to.to_bits()));
+            digest.mix(frames.first);
+            digest.mix_bytes(frames.bytes);
+        }
+    }
+
+    /// Hands over each destination's frames. The receiver may swap the batch for another, whose buffer is used next.
+    pub(crate) fn drain(&mut self, mut put: impl FnMut(Place, &mut Batch)) {
+        for at in self.used.drain(..) {
+            let Stream { to, batch } = &mut self.streams[at];
+            let next = batch.as_ref().next_number();
+            put(*to, batch);
+            batch.reset(self.source, self.epoch, next);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used.is_empty()
+    }
+
+    pub(crate) fn image(&self) -> Vec<StreamImage> {
+        self.streams.iter().map(|stream| StreamImage { to: stream.to, next: stream.batch.as_ref().first }).collect()
+    }
+}
