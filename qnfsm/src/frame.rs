@@ -4,6 +4,8 @@
 //! source, numbered without gaps. `docs/JOURNAL_FORMAT.md` has the layout. Reading trusts nothing: every length is
 //! checked against what is there before it is used, and nothing here allocates while reading.
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{EdgeId, Epoch, NodeId, Place, RawQueueId, RequestId};
 
 /// The longest payload of a frame, in bytes. Longer messages are a mistake of the sender's.
@@ -242,7 +244,7 @@ fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
 }
 
 /// Frames from one source to one worker or edge, with the number of the first. The buffer is meant to be used again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     source: Place,
     epoch: Epoch,
@@ -265,6 +267,18 @@ impl Batch {
         self.first = first;
         self.count = 0;
         self.bytes.clear();
+    }
+
+    /// Becomes a copy of another's frames, in the buffer that it has.
+    pub fn copy_from(&mut self, other: BatchRef<'_>) {
+        self.reset(other.source, other.epoch, other.first);
+        self.count = other.count;
+        self.bytes.extend_from_slice(other.bytes);
+    }
+
+    /// Renumbers its frames.
+    pub fn set_first(&mut self, first: u64) {
+        self.first = first;
     }
 
     /// Appends a frame.

@@ -8,10 +8,13 @@ mod fsm;
 mod id;
 pub mod journal;
 mod message;
+mod node;
 mod node_request;
+pub mod playback;
 mod random;
 pub mod schema;
 mod slots;
+pub mod testing;
 mod time;
 mod worker;
 
@@ -22,10 +25,14 @@ pub use fsm::{
 };
 pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId};
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
+pub use node::{
+    Answer, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, Replier, RunOn, StartError, Stopped,
+    edge::{EdgeSetup, Inputs, Outlet, PutError, Reactor, Unanswered, Wake},
+};
 pub use node_request::NodeRequest;
 pub use random::{GENERATOR, Random};
 pub use time::Time;
 pub use worker::{
     Admission, Catalogue, Counters, Deliveries, Delivery, Fault, FaultKind, ImageError, Kinds, KindsError, Recording,
-    RoundEnd, Table, TableKind, TableMessage, TableSchema, Worker, WorkerConfig,
+    RoundEnd, Table, TableKind, TableMessage, TableSchema, Turn, Worker, WorkerConfig,
 };

@@ -172,22 +172,13 @@ impl<'g, S: Serializer> Serializer for Checked<'g, S> {
     }
 
     #[inline]
-    fn serialize_unit_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-    ) -> Result<S::Ok, S::Error> {
+    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<S::Ok, S::Error> {
         self.rules.enter::<S::Error>(self.depth)?;
         self.inner.serialize_unit_variant(name, index, variant)
     }
 
     #[inline]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<S::Ok, S::Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<S::Ok, S::Error> {
         let depth = self.rules.enter(self.depth)?;
         self.inner.serialize_newtype_struct(name, &Checked { inner: value, rules: self.rules, depth })
     }
@@ -258,7 +249,8 @@ impl<'g, S: Serializer> Serializer for Checked<'g, S> {
         len: usize,
     ) -> Result<Self::SerializeStructVariant, S::Error> {
         let depth = self.rules.enter(self.depth)?;
-        Ok(Parts::new(self.inner.serialize_struct_variant(name, index, variant, len)?, self.rules, depth, len).of(variant))
+        Ok(Parts::new(self.inner.serialize_struct_variant(name, index, variant, len)?, self.rules, depth, len)
+            .of(variant))
     }
 
     #[inline]

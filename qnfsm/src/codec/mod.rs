@@ -209,7 +209,10 @@ struct Appender<'a>(&'a mut Vec<u8>);
 impl Writer for Appender<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), bincode_error::EncodeError> {
-        self.0.extend_from_slice(bytes);
+        match *bytes {
+            [byte] => self.0.push(byte),
+            _ => self.0.extend_from_slice(bytes),
+        }
         Ok(())
     }
 }

@@ -1,11 +1,6 @@
 //! The wire format is frozen, hostile bytes are refused, and what one writes another reader reads.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Debug,
-    num::NonZeroU32,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt::Debug, num::NonZeroU32, time::Duration};
 
 use proptest::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
@@ -244,12 +239,10 @@ fn byte_arrays_come_back() {
 
 #[test]
 fn elements_that_take_no_bytes_are_few() {
-    let started = Instant::now();
     assert_eq!(decode::<Vec<()>>(&[252, 0xff, 0xff, 0xff, 0xff]), Err(DecodeError::TooManyElements));
     // The second level's claims count together: 5 claims of 500 in a value of 16 bytes.
     let claims = [&[5][..], &[251, 244, 1].repeat(5)].concat();
     assert_eq!(decode::<Vec<Vec<()>>>(&claims), Err(DecodeError::TooManyElements));
-    assert!(started.elapsed() < Duration::from_secs(5), "a claim of elements took time");
 }
 
 #[test]
@@ -404,9 +397,8 @@ fn wides() -> impl Strategy<Value = Wide> {
     let numbers = || (-1e30_f32..1e30, -1e300_f64..1e300);
     let narrow = (shapes(), numbers(), any::<Vec<char>>())
         .prop_map(|(shapes, numbers, letters)| Box::new(Narrow { shapes, numbers, letters }));
-    (shapes(), by_name, numbers(), any::<char>(), proptest::option::of(narrow)).prop_map(
-        |(shapes, by_name, pair, letter, nested)| Wide { shapes, by_name, pair, letter, unit: Unit, nested },
-    )
+    (shapes(), by_name, numbers(), any::<char>(), proptest::option::of(narrow))
+        .prop_map(|(shapes, by_name, pair, letter, nested)| Wide { shapes, by_name, pair, letter, unit: Unit, nested })
 }
 
 proptest! {

@@ -167,9 +167,9 @@ fn take_record(bytes: &[u8], seed: Seed, at: Position) -> Result<Envelope<'_>, R
     let (kind, flags, lane) = (fields.u8()?, fields.u8()?, fields.u16()?);
     let (body_length, chain, body_checksum) = (fields.u32()?, fields.u32()?, fields.u32()?);
     let body = match usize::try_from(body_length) {
-        Ok(length) if length <= RECORD_BODY_BYTES_MAX => taker
-            .bytes(length)
-            .map_err(|_| RecordFault { why: Why::CutShort, told: Some((kind, taker.0)) })?,
+        Ok(length) if length <= RECORD_BODY_BYTES_MAX => {
+            taker.bytes(length).map_err(|_| RecordFault { why: Why::CutShort, told: Some((kind, taker.0)) })?
+        }
         _ => {
             let bytes_max = RECORD_BODY_BYTES_MAX as u64;
             return Err(Why::TooLong { bytes: u64::from(body_length), bytes_max }.into());

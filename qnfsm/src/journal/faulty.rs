@@ -1,9 +1,9 @@
-//! Files that fail when told to, for tests of full and broken disks.
+//! Files that fail or wait when told to, for tests of full, broken and slow disks.
 
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
 use super::storage::{File, Held, Storage};
@@ -23,6 +23,7 @@ pub enum Operation {
 struct Plan {
     done: [u64; 3],
     fails: Vec<(Operation, u64, io::ErrorKind)>,
+    held: Option<Operation>,
 }
 
 impl Plan {
@@ -48,7 +49,7 @@ impl Plan {
 #[derive(Debug, Clone)]
 pub struct FaultyFiles {
     inner: Arc<dyn Storage>,
-    plan: Arc<Mutex<Plan>>,
+    plan: Arc<(Mutex<Plan>, Condvar)>,
 }
 
 impl FaultyFiles {
@@ -59,7 +60,29 @@ impl FaultyFiles {
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().expect("nobody panics while holding the plan")
+        self.plan.0.lock().expect("nobody panics while holding the plan")
+    }
+
+    /// Counts an operation, waits while such are held, and fails if it is its turn to.
+    fn step(&self, operation: Operation) -> io::Result<()> {
+        let mut plan = self.plan();
+        let step = plan.step(operation);
+        while plan.held == Some(operation) {
+            plan = self.plan.1.wait(plan).expect("nobody panics while holding the plan");
+        }
+        step
+    }
+
+    /// Makes operations of that kind wait, and those of all others go on.
+    pub fn hold(&self, operation: Operation) {
+        self.plan().held = Some(operation);
+        self.plan.1.notify_all();
+    }
+
+    /// Lets all operations go on.
+    pub fn release(&self) {
+        self.plan().held = None;
+        self.plan.1.notify_all();
     }
 
     /// Makes the `nth` operation of that kind from now on fail (1 is the next), that one alone.
@@ -69,7 +92,7 @@ impl FaultyFiles {
         plan.fails.push((operation, at, kind));
     }
 
-    /// How many operations of that kind were asked for so far.
+    /// How many operations of that kind were asked for so far, those that wait included.
     #[must_use]
     pub fn count(&self, operation: Operation) -> u64 {
         *self.plan().count(operation)
@@ -86,7 +109,7 @@ impl Storage for FaultyFiles {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        self.plan().step(Operation::Create)?;
+        self.step(Operation::Create)?;
         Ok(Box::new(FaultyFile { inner: self.inner.create_new(path)?, files: self.clone() }))
     }
 
@@ -111,7 +134,7 @@ impl Storage for FaultyFiles {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.plan().step(Operation::Sync)?;
+        self.step(Operation::Sync)?;
         self.inner.sync_dir(dir)
     }
 
@@ -132,7 +155,7 @@ struct FaultyFile {
 
 impl File for FaultyFile {
     fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let step = self.files.plan().step(Operation::Write);
+        let step = self.files.step(Operation::Write);
         if step.is_err() {
             self.inner.write_all(&bytes[..bytes.len() / 2])?;
         }
@@ -141,7 +164,7 @@ impl File for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.files.plan().step(Operation::Sync)?;
+        self.files.step(Operation::Sync)?;
         self.inner.sync_data()
     }
 

@@ -333,9 +333,7 @@ impl Reader {
         match self.segments.get(self.segments.partition_point(|segment| *segment <= here.segment)) {
             None => self.end_of_segments(),
             Some(&next) if next - 1 == here.segment => self.load(next),
-            Some(_) => {
-                Err(self.corrupt(Position { segment: here.segment + 1, offset: 0 }, self.near, Why::Missing))
-            }
+            Some(_) => Err(self.corrupt(Position { segment: here.segment + 1, offset: 0 }, self.near, Why::Missing)),
         }
     }
 
@@ -406,8 +404,8 @@ impl Reader {
             return Some(Why::Link { expected, found: format!("segment {linked}") });
         }
         let before = &self.loaded.as_ref()?.header.info;
-        let follows = info.epoch > before.epoch
-            || (info.epoch == before.epoch && info.epoch_random == before.epoch_random);
+        let follows =
+            info.epoch > before.epoch || (info.epoch == before.epoch && info.epoch_random == before.epoch_random);
         (!follows).then_some(Why::Stale { epoch: info.epoch })
     }
 }
@@ -436,7 +434,9 @@ pub fn read_segment_bytes(bytes: &[u8]) -> (u64, Option<Why>) {
         if is_known(envelope.kind) {
             match Record::decode(envelope.kind, envelope.body) {
                 Ok(Record::Round { batches, .. }) => {
-                    batches.for_each(|batch| drop(batch.frames().take_while(Result::is_ok).count()));
+                    for batch in batches {
+                        let _ = batch.frames().take_while(Result::is_ok).count();
+                    }
                 }
                 Ok(_) => {}
                 Err(why) => return (records, Some(why)),

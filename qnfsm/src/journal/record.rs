@@ -308,9 +308,7 @@ impl<'a> Record<'a> {
                         digest_before: taker.u64()?,
                         batches: Batches::take(taker)?,
                     },
-                    kind::EXTERNAL => {
-                        Record::External { worker, round, port: taker.text()?, answer: taker.counted()? }
-                    }
+                    kind::EXTERNAL => Record::External { worker, round, port: taker.text()?, answer: taker.counted()? },
                     kind::DIGEST_MARK => Record::DigestMark { worker, round, digest: taker.u64()? },
                     kind::DELIVERIES => Record::Deliveries { worker, round, entries: taker.counted()? },
                     kind::SNAPSHOT_MARK => {

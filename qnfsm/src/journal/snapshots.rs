@@ -175,6 +175,7 @@ fn check(bytes: &[u8]) -> Result<(Header, [usize; 2]), (usize, BlockFault)> {
 
 /// Reads arbitrary bytes as a snapshot's file; what a fuzzer calls.
 #[doc(hidden)]
+#[must_use]
 pub fn read_snapshot_bytes(bytes: &[u8]) -> bool {
     check(bytes).is_ok()
 }

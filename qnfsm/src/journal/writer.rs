@@ -9,7 +9,7 @@
 use std::{
     mem,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
@@ -44,7 +44,7 @@ const _: () = assert!(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JournalOptions {
-    /// A segment that has reached this length in bytes is ended; at most [`SEGMENT_BYTES_MAX`].
+    /// A segment that has reached this length in bytes is ended, once it holds a record; at most [`SEGMENT_BYTES_MAX`].
     pub segment_bytes: u64,
 }
 
@@ -99,6 +99,8 @@ struct State {
     /// Where the next record will stand, and the chain value that it will carry.
     at: Position,
     chain: u32,
+    /// Where that segment's first record stands.
+    first_at: Position,
     /// The end of the last record that is no sync mark: what there is to sync.
     records_end: Position,
     /// Bytes encoded since the journal was begun, and how many of them the operating system has.
@@ -170,6 +172,7 @@ impl Journal {
             cuts: Vec::new(),
             at,
             chain,
+            first_at: at,
             records_end: at,
             encoded_bytes: at.offset,
             written_bytes: at.offset,
@@ -230,7 +233,8 @@ impl Journal {
     pub fn sync(&self) -> Result<(), JournalError> {
         self.flush()?;
         let shared = &*self.shared;
-        let _turn = shared.syncing.lock().expect("nothing panics while syncing");
+        // It guards the order alone, which nobody can leave half done.
+        let _turn = shared.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = shared.usable()?;
         if state.synced_at >= state.records_end {
             return Ok(());
@@ -298,7 +302,7 @@ impl Shared {
 
     /// Encodes a record behind the others; begins a segment where the last one is full.
     fn encode(&self, state: &mut State, draft: &RecordDraft<'_>) -> Result<(), JournalError> {
-        if state.at.offset >= self.segment_bytes {
+        if state.at.offset >= self.segment_bytes && state.at != state.first_at {
             self.cut(state);
         }
         let start = state.pending.len();
@@ -327,6 +331,7 @@ impl Shared {
         state.pending.extend_from_slice(&header);
         state.encoded_bytes += header.len() as u64;
         state.at = Position { segment, offset: header.len() as u64 };
+        state.first_at = state.at;
         state.chain = chain;
     }
 
@@ -414,8 +419,7 @@ impl Shared {
     /// Returns when these segments are on disk, the older ones first, and their names too.
     fn sync_files(&self, files: &[(u64, Arc<dyn File>)], names_changed: bool) -> Result<(), JournalError> {
         for (segment, file) in files {
-            file.sync_data()
-                .map_err(|error| IoError::new("sync", segment::path(&self.node_dir, *segment), error))?;
+            file.sync_data().map_err(|error| IoError::new("sync", segment::path(&self.node_dir, *segment), error))?;
         }
         if names_changed { sync_dir(&*self.storage, &self.node_dir.join(JOURNAL_DIR)) } else { Ok(()) }
     }

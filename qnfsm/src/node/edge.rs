@@ -11,7 +11,7 @@ use crate::{
     codec::{Codec, EncodeError},
     frame::{Batch, Class, FRAME_PAYLOAD_BYTES_MAX, Frame, Header},
     fsm::TypeNumbers,
-    id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId},
+    id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId},
     message::{DownReason, Message, NoReply, ReplyTo},
 };
 
@@ -114,6 +114,20 @@ impl Inputs {
         self.batch(to.place).push(&header, payload);
     }
 
+    /// Puts a request into a queue.
+    pub(crate) fn request<M: Message>(
+        &mut self,
+        to: QueueId<M>,
+        from: RawQueueId,
+        request: RequestId,
+        message: &M,
+    ) -> Result<(), PutError> {
+        let number =
+            self.setup.type_number::<M>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<M>()))?;
+        let header = Header { request: Some(request), ..Header::message(number, to.raw(), from) };
+        self.put_value(to.raw().place, &header, message)
+    }
+
     /// Answers a request.
     ///
     /// # Errors
@@ -194,7 +208,7 @@ pub trait Reactor: Send + 'static {
         Unanswered::Interrupted
     }
 
-    /// Called once, before anything else, on the thread that drives it.
+    /// Called once, before anything else, while the node starts.
     ///
     /// # Errors
     /// What keeps it from working at all; the node then doesn't start.

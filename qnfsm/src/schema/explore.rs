@@ -8,45 +8,22 @@
 //! A pass always ends: a container within itself is left empty, and an enum within itself takes a variant that is known
 //! to end, which is searched for by backtracking.
 
-use std::{
-    any::type_name,
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{any::type_name, fmt};
 
 use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor, value::U32Deserializer,
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+    value::U32Deserializer,
 };
 use serde_reflection::{Samples, Value};
 
-use super::Misfit;
+use super::{
+    error::Misfit,
+    search::{Asked, Fault, Halt, Impossible, Inject, Mode, Search},
+};
 use crate::codec::NESTING_MAX;
 
 /// How many passes a type may need; more variants than that are not explored.
 const PASSES_MAX: usize = 10_000;
-
-/// How the values of one exploration look.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mode {
-    /// Options, sequences and maps have something in them down to this many levels of them, and nothing below.
-    pub(super) full_levels: u32,
-    /// Numbers are 1, booleans true and strings not empty; else 0, false and empty.
-    pub(super) truthy: bool,
-    /// Which named types are taken from the samples where there is one.
-    pub(super) inject: Inject,
-}
-
-/// What is taken from the user's samples instead of being made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inject {
-    /// Nothing.
-    Nothing,
-    /// Newtype structs, which are what usually validates.
-    Newtypes,
-    /// All structs.
-    Structs,
-}
 
 /// What an exploration found.
 #[derive(Debug)]
@@ -54,21 +31,6 @@ pub(super) struct Found<T> {
     pub(super) values: Vec<T>,
     /// Why some of what the type can be was not made.
     pub(super) failure: Option<String>,
-}
-
-/// Proof that no value of the type can be decoded, and where.
-#[derive(Debug)]
-pub(super) struct Impossible {
-    pub(super) of: Option<&'static str>,
-    pub(super) field: Option<&'static str>,
-    pub(super) misfit: Misfit,
-}
-
-/// The fields and variants that types asked for, by the type's serde name.
-#[derive(Debug, Default)]
-pub(super) struct Asked {
-    pub(super) fields: BTreeMap<&'static str, &'static [&'static str]>,
-    pub(super) variants: BTreeMap<&'static str, &'static [&'static str]>,
 }
 
 /// Explores `T` in one mode.
@@ -83,12 +45,9 @@ pub(super) fn explore<T: de::DeserializeOwned>(
         search.start_pass();
         match T::deserialize(Explorer { search: &mut search, within_key: false }) {
             Ok(value) => {
-                let progress = search.commit();
-                if progress || found.values.is_empty() {
-                    found.values.push(value);
-                }
-                if !progress {
-                    if search.enums.keys().any(|key| search.has_unseen(key)) {
+                found.values.push(value);
+                if !search.commit() {
+                    if search.is_unfinished() {
                         found.failure.get_or_insert_with(|| "not all of its variants could be made".to_string());
                     }
                     return Ok(found);
@@ -110,156 +69,6 @@ pub(super) fn explore<T: de::DeserializeOwned>(
     }
     found.failure.get_or_insert_with(|| format!("it has more than {PASSES_MAX} variants within variants"));
     Ok(found)
-}
-
-/// The end of a pass, with the text that serde or the type gave.
-#[derive(Debug)]
-struct Halt(String);
-
-impl fmt::Display for Halt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Halt {}
-
-impl de::Error for Halt {
-    fn custom<M: fmt::Display>(message: M) -> Halt {
-        Halt(message.to_string())
-    }
-}
-
-/// Why the explorer itself ended a pass.
-enum Fault {
-    /// An enum came round to itself and no variant that ends is known.
-    Round,
-    /// The variant's number is past the last.
-    NoVariant,
-    Impossible(Impossible),
-}
-
-/// What is known of one enum type.
-#[derive(Default)]
-struct Variants {
-    /// How many numbers are tried; serde's list counts aliases, so there may be fewer variants.
-    count: u32,
-    /// Those that stand in a value or can't be made.
-    seen: BTreeSet<u32>,
-    /// Those that led back to the enum itself.
-    blocked: BTreeSet<u32>,
-    /// One that ends.
-    base: Option<u32>,
-    active: bool,
-    /// The enums that were met within a variant.
-    within: BTreeMap<u32, BTreeSet<&'static str>>,
-}
-
-struct Search<'a> {
-    mode: Mode,
-    samples: &'a Samples,
-    asked: &'a mut Asked,
-    enums: BTreeMap<&'static str, Variants>,
-    /// Options, sequences and maps that the pass is within.
-    open: Vec<&'static str>,
-    /// Enums and their variants that the pass is within.
-    enums_open: Vec<(&'static str, u32)>,
-    /// Variants that this pass took.
-    taken: Vec<(&'static str, u32)>,
-    /// The structs that the pass is within, with the field that is being read.
-    place: Vec<(&'static str, Option<&'static str>)>,
-    depth: u32,
-    fault: Option<Fault>,
-    /// A variant was marked as the reason why this pass failed, so that the next one is another.
-    blamed: bool,
-    /// What a type said when it refused a value within the blamed variant.
-    refusal: Option<String>,
-}
-
-impl<'a> Search<'a> {
-    fn new(mode: Mode, samples: &'a Samples, asked: &'a mut Asked) -> Search<'a> {
-        Search {
-            mode,
-            samples,
-            asked,
-            enums: BTreeMap::new(),
-            open: Vec::new(),
-            enums_open: Vec::new(),
-            taken: Vec::new(),
-            place: Vec::new(),
-            depth: 0,
-            fault: None,
-            blamed: false,
-            refusal: None,
-        }
-    }
-
-    fn start_pass(&mut self) {
-        self.open.clear();
-        self.enums_open.clear();
-        self.taken.clear();
-        self.place.clear();
-        self.depth = 0;
-        self.fault = None;
-        self.blamed = false;
-        self.refusal = None;
-        for variants in self.enums.values_mut() {
-            variants.active = false;
-        }
-    }
-
-    /// Marks what the pass took as seen; false if all of it was.
-    fn commit(&mut self) -> bool {
-        let mut progress = false;
-        for (key, variant) in std::mem::take(&mut self.taken) {
-            progress |= self.enums.entry(key).or_default().seen.insert(variant);
-        }
-        progress
-    }
-
-    fn impossible(&mut self, misfit: Misfit) -> Halt {
-        let (of, field) = self.place.last().map_or((None, None), |&(of, field)| (Some(of), field));
-        self.fault.get_or_insert(Fault::Impossible(Impossible { of, field, misfit }));
-        Halt("the type asks the bytes what they are".to_string())
-    }
-
-    fn round(&mut self) -> Halt {
-        self.fault.get_or_insert(Fault::Round);
-        Halt("the type has no value that ends".to_string())
-    }
-
-    /// True if an option, sequence or map of this type is to have something in it.
-    fn fills(&self, key: &'static str) -> bool {
-        let levels = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
-        levels < self.mode.full_levels && !self.open.contains(&key)
-    }
-
-    fn has_unseen(&self, key: &str) -> bool {
-        self.enums.get(key).is_some_and(|it| (0..it.count).any(|variant| !it.seen.contains(&variant)))
-    }
-
-    /// The variant to take of an enum, or nothing if each leads back to it.
-    fn choose(&self, variants: &Variants) -> Option<u32> {
-        if variants.active {
-            return variants.base;
-        }
-        let open = |variant: &u32| !variants.blocked.contains(variant);
-        let unseen = (0..variants.count).filter(open).find(|variant| !variants.seen.contains(variant));
-        let unfinished = || {
-            let mut within = variants.within.iter();
-            within.find(|(_, keys)| keys.iter().any(|key| self.has_unseen(key))).map(|(&variant, _)| variant)
-        };
-        unseen.or_else(unfinished).or(variants.base)
-    }
-
-    fn sample(&self, name: &'static str, at_least: Inject) -> Option<&'a Value> {
-        let wanted = match self.mode.inject {
-            Inject::Nothing => false,
-            Inject::Newtypes => at_least == Inject::Newtypes,
-            Inject::Structs => true,
-        };
-        if wanted { self.samples.value(name) } else { None }
-    }
 }
 
 /// The deserializer that a type sees.
@@ -310,18 +119,14 @@ impl<'a> Explorer<'_, 'a> {
         self.deeper(|search| {
             let count = usize::from(search.fills(key));
             search.open.push(key);
-            let result = inside(search, count)?;
-            search.open.pop();
-            Ok(result)
+            let result = inside(search, count);
+            search.leave_container(key, result.is_err());
+            result
         })
     }
 
     /// Reads a struct, of which the fields are known where they have names.
-    fn part<R>(
-        self,
-        name: &'static str,
-        inside: impl FnOnce(&mut Search<'a>) -> Result<R, Halt>,
-    ) -> Result<R, Halt> {
+    fn part<R>(self, name: &'static str, inside: impl FnOnce(&mut Search<'a>) -> Result<R, Halt>) -> Result<R, Halt> {
         self.deeper(|search| {
             search.place.push((name, None));
             let result = inside(search)?;
@@ -441,74 +246,17 @@ impl<'de> Deserializer<'de> for Explorer<'_, 'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Halt> {
-        let key = type_name::<V>();
         self.search.asked.variants.insert(name, variants);
-        self.deeper(|search| search.one_of(key, name, variants.len(), visitor))
+        self.deeper(|search| {
+            let choice = search.enter_enum(type_name::<V>(), name, variants.len())?;
+            let result = visitor.visit_enum(OneOf { search, variant: choice.variant });
+            search.leave_enum(&choice, result.as_ref().err());
+            result
+        })
     }
 
     fn is_human_readable(&self) -> bool {
         false
-    }
-}
-
-impl<'de> Search<'de> {
-    /// Reads one variant of an enum, and learns from how that ends.
-    fn one_of<V: Visitor<'de>>(
-        &mut self,
-        key: &'static str,
-        name: &'static str,
-        count: usize,
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
-        // A variant that holds an enum which has more to show is taken again.
-        for &(outer, variant) in &self.enums_open {
-            self.enums.entry(outer).or_default().within.entry(variant).or_default().insert(key);
-        }
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let was_active = self.enums.entry(key).or_insert_with(|| Variants { count, ..Variants::default() }).active;
-        let Some(variant) = self.choose(&self.enums[key]) else {
-            return Err(self.round());
-        };
-        self.enums.entry(key).or_default().active = true;
-        self.enums_open.push((key, variant));
-        self.place.push((name, None));
-        let result = visitor.visit_enum(OneOf { search: self, variant });
-        if result.is_ok() {
-            self.place.pop();
-            self.enums_open.pop();
-            self.taken.push((key, variant));
-        }
-        let fault = self.fault.as_ref();
-        let known = self.enums.entry(key).or_default();
-        known.active = was_active;
-        match &result {
-            Ok(_) => {
-                if known.base.is_none() {
-                    known.base = Some(variant);
-                    // What led in a circle before may end now.
-                    self.enums.values_mut().for_each(|variants| variants.blocked.clear());
-                }
-            }
-            Err(_) if self.blamed || matches!(fault, Some(Fault::Impossible(_))) => {}
-            Err(Halt(reason)) => {
-                self.blamed = match fault {
-                    // The outer enum of the same type is blamed for a variant that isn't its own choice.
-                    Some(Fault::Round) if was_active => false,
-                    Some(Fault::Round) => known.blocked.insert(variant),
-                    Some(Fault::NoVariant) => {
-                        known.count = variant;
-                        known.blocked.clear();
-                        true
-                    }
-                    Some(Fault::Impossible(_)) => false,
-                    None => {
-                        self.refusal = Some(reason.clone());
-                        known.seen.insert(variant)
-                    }
-                };
-            }
-        }
-        result
     }
 }
 
@@ -596,11 +344,7 @@ impl<'de> VariantAccess<'de> for OneOf<'_, 'de> {
         visitor.visit_seq(Elements { search: self.search, left, fields: &[] })
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Halt> {
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Halt> {
         visitor.visit_seq(Elements { search: self.search, left: fields.len(), fields })
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::*;
-use crate::{NodeId, Place, QueueId, RawQueueId, RequestId, Time, WorkerId};
+use crate::{DecodeError, NodeId, Place, QueueId, RawQueueId, RequestId, Time, WorkerId};
 
 #[track_caller]
 fn traced<T: Serialize + DeserializeOwned + 'static>() -> Schema {
@@ -25,6 +25,7 @@ fn refused<T: Serialize + DeserializeOwned + 'static>(type_name: &str, field: Op
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[allow(dead_code)]
 enum Inner {
     First,
     Second(u8),
@@ -132,6 +133,14 @@ fn recursive_types_are_traced_wherever_their_ends_are() {
     enum Chain {
         Link(Option<Box<Chain>>),
     }
+    #[derive(Serialize, Deserialize)]
+    enum Json {
+        List(Vec<Json>),
+        Map(BTreeMap<String, Json>),
+        Text(String),
+        Null,
+    }
+    assert_eq!(traced::<Json>().variants(), ["List", "Map", "Text", "Null"]);
     assert_eq!(traced::<Term>().variants(), ["Add", "Not", "Number"]);
     assert_eq!(traced::<Fact>().variants(), ["Less", "Both", "True"]);
     assert_eq!(traced::<Chain>().variants(), ["Link"]);
@@ -159,6 +168,7 @@ fn renames_and_aliases_are_carried() {
 #[test]
 fn skipping_both_ways_is_carried() {
     #[derive(Serialize, Deserialize)]
+    #[allow(dead_code)]
     struct Cached {
         a: u8,
         #[serde(skip)]
@@ -232,6 +242,7 @@ fn fields_that_are_left_out_are_refused() {
         *count == 0
     }
     #[derive(Serialize, Deserialize)]
+    #[allow(dead_code)]
     struct NotWritten {
         a: u8,
         #[serde(skip_serializing)]
@@ -267,8 +278,21 @@ fn variants_that_are_skipped_are_refused() {
         #[allow(dead_code)]
         B,
         C,
+        D,
     }
     refused::<Skips>("Skips", None, Misfit::VariantSkipped);
+}
+
+#[test]
+fn a_value_that_comes_back_as_another_is_refused() {
+    #[derive(Debug, Serialize)]
+    struct Grows(u32);
+    impl<'de> Deserialize<'de> for Grows {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Grows, D::Error> {
+            u32::deserialize(deserializer).map(|number| Grows(number + 1))
+        }
+    }
+    refused::<Grows>("Grows", None, Misfit::Changed);
 }
 
 #[test]
@@ -295,7 +319,11 @@ struct Even(u32);
 impl TryFrom<u32> for Even {
     type Error = String;
     fn try_from(number: u32) -> Result<Even, String> {
-        if number % 2 == 0 && number > 9 { Ok(Even(number)) } else { Err(format!("{number} is not even or below 10")) }
+        if number.is_multiple_of(2) && number > 9 {
+            Ok(Even(number))
+        } else {
+            Err(format!("{number} is not even or below 10"))
+        }
     }
 }
 

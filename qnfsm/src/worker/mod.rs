@@ -25,7 +25,10 @@ use std::{
     any::Any,
     collections::{BTreeMap, VecDeque},
     panic::{self, AssertUnwindSafe},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -83,6 +86,25 @@ pub struct Worker {
     counters: Counters,
     deliveries: Vec<u8>,
     fault: Option<Fault>,
+    turn: Turn,
+}
+
+/// Whose turn it is in a worker, for a watchdog on another thread to look at. It is written and never read by the worker.
+#[derive(Debug, Clone, Default)]
+pub struct Turn(Arc<AtomicU64>);
+
+impl Turn {
+    /// Slot and generation of the FSM that was given the last message.
+    #[must_use]
+    pub fn queue(&self) -> (u32, u32) {
+        let bits = self.0.load(Ordering::Relaxed);
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).expect("half of a u64 has 32 bits");
+        (half(bits), half(bits >> 32))
+    }
+
+    fn show(&self, slot: u32, generation: u32) {
+        self.0.store(u64::from(slot) | u64::from(generation) << 32, Ordering::Relaxed);
+    }
 }
 
 /// What a worker has counted since it started. Part of its state.
@@ -217,7 +239,14 @@ impl Worker {
             counters: Counters::default(),
             deliveries: Vec::new(),
             fault: None,
+            turn: Turn::default(),
         }
+    }
+
+    /// The kinds and message types that it knows.
+    #[must_use]
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
     }
 
     /// Its number.
@@ -260,6 +289,11 @@ impl Worker {
     #[must_use]
     pub fn fsms(&self) -> u32 {
         self.fsms
+    }
+
+    /// Shows whose turn it is through `turn`.
+    pub fn show_turns(&mut self, turn: Turn) {
+        self.turn = turn;
     }
 
     /// True if there is nothing to do until an input comes or a timer is due.
@@ -360,6 +394,7 @@ impl Worker {
 
     /// Hands a ready FSM up to `messages` messages; says how many it took.
     fn turn(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
+        self.turn.show(slot, self.seats[slot as usize].generation);
         for taken in 0..messages {
             let seat = &self.seats[slot as usize];
             if self.fault.is_some() || !seat.cell.as_ref().is_some_and(|cell| cell.has_work()) {
@@ -490,15 +525,23 @@ impl Worker {
         self.cell(queue).map_or("unknown kind", |cell| self.catalogue.kind_name(cell.kind()))
     }
 
-    /// The bytes that waiting messages take, without what they point to, and the queues that hold most of them.
+    /// The bytes that the messages take which FSMs with work have before them, without what those point to.
     #[must_use]
-    pub fn queued_bytes(&self) -> (u64, Vec<(RawQueueId, u64)>) {
-        let cells = self.seats.iter().filter_map(|seat| seat.cell.as_ref());
-        let mut queues: Vec<_> = cells.map(|cell| (cell.queue(), cell.queued_bytes())).collect();
-        let total = queues.iter().map(|(_, bytes)| bytes).sum();
+    pub fn queued_bytes(&self) -> u64 {
+        self.cells_with_work().map(|cell| cell.queued_bytes()).sum()
+    }
+
+    /// The queues that hold the most bytes, at most three.
+    #[must_use]
+    pub fn largest_queues(&self) -> Vec<(RawQueueId, u64)> {
+        let mut queues: Vec<_> = self.cells_with_work().map(|cell| (cell.queue(), cell.queued_bytes())).collect();
         queues.sort_by_key(|&(queue, bytes)| (std::cmp::Reverse(bytes), queue));
         queues.truncate(3);
-        (total, queues)
+        queues
+    }
+
+    fn cells_with_work(&self) -> impl Iterator<Item = &dyn AnyCell> {
+        self.ready.iter().filter_map(|slot| self.seats[*slot as usize].cell.as_deref())
     }
 
     fn cell(&self, queue: RawQueueId) -> Option<&dyn AnyCell> {

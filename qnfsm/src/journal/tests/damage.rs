@@ -1,0 +1,274 @@
+//! Damage: every byte, every length, every segment. What was safe is an error at the right place, what wasn't is a
+//! loss that is said, and never is a record skipped or changed.
+
+use super::*;
+
+/// A header or record, where it stands, and what it proves to be on disk.
+struct Item {
+    at: Position,
+    end: u64,
+    proves: Option<Position>,
+}
+
+/// A journal of several segments in two epochs, half of it synced, with what stands where.
+fn journal() -> (Node, Vec<(Position, String)>, Vec<Item>) {
+    let node = Node::new();
+    let first = node.begin(1, None, 260);
+    every_record(|draft| {
+        if !matches!(draft, Record::SyncMark { .. } | Record::CleanStop { .. }) {
+            first.write(draft).unwrap();
+        }
+    });
+    drop(first);
+    let tail = read(&mut node.reader()).1.unwrap();
+    let second = node.begin(2, Some(&tail), 260);
+    for number in 3..16 {
+        second.write(&round(number)).unwrap();
+        if number == 9 {
+            second.sync().unwrap();
+        }
+    }
+    drop(second);
+
+    let mut reader = node.reader();
+    let mut items: Vec<Item> = Vec::new();
+    let mut entries = Vec::new();
+    while let Some(Entry { position, record }) = reader.next().unwrap() {
+        let proves = match record {
+            Record::SyncMark { segment, offset } => Some(Position { segment, offset }),
+            _ => None,
+        };
+        entries.push((position, text(&record)));
+        let end = reader.position().offset;
+        if items.last().is_none_or(|last| last.at.segment != position.segment) {
+            let proves = reader.header().unwrap().link.filter(|link| link.synced).map(|link| link.position());
+            items.push(Item { at: Position { offset: 0, ..position }, end: position.offset, proves });
+        }
+        items.push(Item { at: position, end, proves });
+    }
+    assert!(items.last().unwrap().at.segment >= 6, "the test needs several segments, not {}", items.len());
+    assert_eq!(items.iter().filter(|item| item.proves.is_some()).count(), 2, "a link and a mark");
+    (node, entries, items)
+}
+
+/// Checks what the reading of a damaged journal gives, of which `bad` is the first item that is not whole.
+fn check(node: &Node, entries: &[(Position, String)], items: &[Item], bad: usize, cut: Option<u64>, what: &str) {
+    let at = items[bad].at;
+    let kept = |item: &&Item| cut.is_none_or(|cut| item.at.segment != at.segment || item.end <= cut);
+    let others = items.iter().enumerate().filter(|(index, _)| *index != bad).map(|(_, item)| item);
+    let proof = others.filter(kept).filter_map(|item| item.proves).max();
+    let whole = entries.iter().take_while(|(position, _)| *position < at).count();
+    let (read, end) = read(&mut node.reader());
+    assert_eq!(read, entries[..whole], "{what}");
+    match end {
+        Err(ReadError::Corrupt(corruption)) => {
+            assert!(proof > Some(at), "{what}: an error though nothing was safe: {corruption}");
+            assert_eq!((corruption.file, corruption.offset), (node.segment(at.segment), at.offset), "{what}");
+        }
+        Ok(tail) => {
+            assert!(proof <= Some(at), "{what}: a loss of what was safe: {tail:?}");
+            let before = bad.checked_sub(1).map_or(Position::default(), |before| Position {
+                segment: items[before].at.segment,
+                offset: items[before].end,
+            });
+            assert_eq!(tail.last.map_or(Position::default(), |link| link.position()), before, "{what}");
+            let is_last = at.segment == items.last().unwrap().at.segment;
+            match tail.lost {
+                Some(lost) => assert_eq!(lost.after, before, "{what}"),
+                None => assert!(is_last && cut == Some(at.offset) && at.offset != 0, "{what}: a silent loss"),
+            }
+        }
+        Err(other) => panic!("{what}: {other}"),
+    }
+}
+
+#[test]
+fn every_changed_byte_is_an_error_at_its_place_or_a_loss_that_is_said() {
+    let (node, entries, items) = journal();
+    for segment in 1..=items.last().unwrap().at.segment {
+        let path = node.segment(segment);
+        let good = fs::read(&path).unwrap();
+        for offset in 0..good.len() {
+            for change in [0x01, 0xff] {
+                let mut bytes = good.clone();
+                bytes[offset] ^= change;
+                fs::write(&path, &bytes).unwrap();
+                let bad =
+                    items.partition_point(|item| (item.at.segment, item.end) <= (segment, offset.try_into().unwrap()));
+                check(&node, &entries, &items, bad, None, &format!("byte {offset} of {segment} ^ {change:#x}"));
+            }
+        }
+        fs::write(&path, &good).unwrap();
+    }
+}
+
+#[test]
+fn every_cut_is_an_error_at_its_place_or_a_loss_that_is_said() {
+    let (node, entries, items) = journal();
+    for segment in 1..=items.last().unwrap().at.segment {
+        let path = node.segment(segment);
+        let good = fs::read(&path).unwrap();
+        for length in 0..good.len() {
+            fs::write(&path, &good[..length]).unwrap();
+            let cut = u64::try_from(length).unwrap();
+            let bad = items.partition_point(|item| (item.at.segment, item.end) <= (segment, cut));
+            check(&node, &entries, &items, bad, Some(cut), &format!("{segment} cut to {length}"));
+        }
+        fs::write(&path, &good).unwrap();
+    }
+}
+
+#[test]
+fn zeros_behind_the_end_are_a_loss_and_the_journal_goes_on_without_them() {
+    let (node, entries, items) = journal();
+    let last = items.last().unwrap().at.segment;
+    let mut bytes = fs::read(node.segment(last)).unwrap();
+    let length = bytes.len();
+    bytes.resize(length + 4096, 0);
+    fs::write(node.segment(last), &bytes).unwrap();
+    let (_, tail) = read(&mut node.reader());
+    let tail = tail.unwrap();
+    assert_eq!(tail.lost.as_ref().unwrap().bytes, 4096);
+
+    let journal = node.begin(3, Some(&tail), 260);
+    journal.write(&round(99)).unwrap();
+    assert_eq!(fs::read(node.segment(last)).unwrap(), bytes[..length]);
+    assert_eq!(node.names("lost"), [format!("{last:08}-{length}.1")]);
+    assert_eq!(fs::read(node.dir.join("lost").join(format!("{last:08}-{length}.1"))).unwrap(), [0; 4096]);
+    let (again, tail) = read(&mut node.reader());
+    assert_eq!(again[..entries.len()], entries);
+    assert_eq!((again.len(), tail.unwrap().lost), (entries.len() + 1, None));
+}
+
+#[test]
+fn whole_segments_behind_a_loss_are_kept_aside_too() {
+    let node = Node::new();
+    let journal = node.begin(1, None, 1);
+    (1..=4).for_each(|number| journal.write(&round(number)).unwrap());
+    drop(journal);
+    let mut bytes = fs::read(node.segment(2)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(node.segment(2), &bytes).unwrap();
+    let (entries, tail) = read(&mut node.reader());
+    assert_eq!(entries.len(), 1);
+    let tail = tail.unwrap();
+    drop(node.begin(2, Some(&tail), 1));
+    assert_eq!(node.names("journal"), ["00000001.qjl", "00000002.qjl", "00000003.qjl"]);
+    assert_eq!(node.names("lost").len(), 3, "the rest of segment 2, and segments 3 and 4");
+    assert_eq!(read(&mut node.reader()).1.unwrap().lost, None);
+}
+
+#[test]
+fn what_the_manifest_says_was_reached_must_be_there() {
+    let (node, _, items) = journal();
+    let last = items.last().unwrap();
+    let mut manifest = Manifest::load(&RealFiles, &node.dir).unwrap();
+    manifest.reached = Position { offset: last.end, ..last.at };
+    manifest.store(&RealFiles, &node.dir).unwrap();
+    read(&mut node.reader()).1.unwrap();
+    let bytes = fs::read(node.segment(last.at.segment)).unwrap();
+    fs::write(node.segment(last.at.segment), &bytes[..usize::try_from(last.at.offset).unwrap()]).unwrap();
+    assert!(matches!(corruption(&node).why, Why::EndsEarly { .. }));
+    fs::remove_file(node.segment(last.at.segment)).unwrap();
+    let error = corruption(&node);
+    assert_eq!((error.file, error.why), (node.segment(last.at.segment), Why::Missing));
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let (node, _, items) = journal();
+    for segment in 1..items.last().unwrap().at.segment {
+        let copy = node.copy();
+        fs::remove_file(copy.segment(segment)).unwrap();
+        let error = corruption(&copy);
+        assert_eq!((error.file, error.why), (copy.segment(segment), Why::Missing));
+    }
+}
+
+#[test]
+fn swapped_and_doubled_segments_are_named() {
+    let (node, ..) = journal();
+    let swapped = node.copy();
+    fs::rename(swapped.segment(2), swapped.dir.join("between")).unwrap();
+    fs::rename(swapped.segment(3), swapped.segment(2)).unwrap();
+    fs::rename(swapped.dir.join("between"), swapped.segment(3)).unwrap();
+    let error = corruption(&swapped);
+    assert_eq!(error.file, swapped.segment(2));
+    assert!(matches!(error.why, Why::Misplaced { .. }), "{error}");
+
+    let doubled = node.copy();
+    fs::copy(doubled.segment(2), doubled.segment(3)).unwrap();
+    let error = corruption(&doubled);
+    assert_eq!(error.file, doubled.segment(3));
+    assert!(matches!(error.why, Why::Misplaced { .. }), "{error}");
+
+    let misspelt = node.copy();
+    fs::copy(misspelt.segment(2), misspelt.dir.join("journal").join("2.qjl")).unwrap();
+    assert!(matches!(Reader::open(Arc::new(RealFiles), &misspelt.dir), Err(OpenError::Corrupt(_))));
+}
+
+#[test]
+fn a_segment_of_another_node_is_named() {
+    let (node, ..) = journal();
+    let other = Node::bare();
+    let manifest = Manifest { epoch: Epoch(9), ..Manifest::new(!IDENTITY, NodeId(5), "program", 77) };
+    manifest.create(&RealFiles, &other.dir).unwrap();
+    let foreign = SegmentInfo { identity: !IDENTITY, ..info(1) };
+    let options = JournalOptions::default().segment_bytes(1);
+    let journal = Journal::begin(Arc::new(RealFiles), &other.dir, foreign, None, options).unwrap();
+    (1..=4).for_each(|number| journal.write(&round(number)).unwrap());
+    for segment in 1..=3 {
+        let copy = node.copy();
+        fs::copy(other.segment(segment), copy.segment(segment)).unwrap();
+        let error = corruption(&copy);
+        assert_eq!((error.file, error.why), (copy.segment(segment), Why::Foreign { identity: !IDENTITY }));
+    }
+}
+
+#[test]
+fn a_segment_of_another_life_of_the_node_is_named() {
+    // Two copies of a directory go on from the same segment, each in its own way; then a segment changes over.
+    let node = Node::new();
+    let journal = node.begin(1, None, 1);
+    (1..=2).for_each(|number| journal.write(&round(number)).unwrap());
+    drop(journal);
+    let other = node.copy();
+    let tail = read(&mut node.reader()).1.unwrap();
+    for (node, last) in [(&node, 4_u64), (&other, 5)] {
+        let journal = node.begin(2, Some(&tail), 1);
+        (3..=last).for_each(|number| journal.write(&round(number + last)).unwrap());
+    }
+    fs::copy(other.segment(4), node.segment(4)).unwrap();
+    let error = corruption(&node);
+    assert_eq!(error.file, node.segment(4));
+    assert!(matches!(error.why, Why::Link { .. }), "{error}");
+
+    let tail = read(&mut other.reader()).1.unwrap();
+    drop(other.begin(3, Some(&tail), 1));
+    let stale = SegmentInfo { epoch_random: 1, ..info(3) };
+    let (header, _) = SegmentHeader::encode(6, tail.last, &stale);
+    fs::write(other.segment(6), header).unwrap();
+    let link = read(&mut other.reader()).1.unwrap().last.unwrap();
+    let (header, _) = SegmentHeader::encode(7, Some(link), &info(2));
+    fs::write(other.segment(7), header).unwrap();
+    assert_eq!(corruption(&other).why, Why::Stale { epoch: Epoch(2) });
+}
+
+#[test]
+fn a_record_of_another_life_of_the_node_breaks_the_chain() {
+    // Both lives begin alike, so that the record which changes over is sound in its place.
+    let lives = [Node::new(), Node::new()];
+    for (node, number) in lives.iter().zip([1, 2]) {
+        let journal = node.begin(1, None, SEGMENT_BYTES_DEFAULT);
+        journal.write(&round(number)).unwrap();
+        journal.write(&round(3)).unwrap();
+        journal.sync().unwrap();
+    }
+    let (entries, _) = read(&mut lives[0].reader());
+    let [start, end] = [entries[0].0.offset, entries[1].0.offset].map(|offset| usize::try_from(offset).unwrap());
+    let mut bytes = fs::read(lives[0].segment(1)).unwrap();
+    bytes[start..end].copy_from_slice(&fs::read(lives[1].segment(1)).unwrap()[start..end]);
+    fs::write(lives[0].segment(1), bytes).unwrap();
+    let error = corruption(&lives[0]);
+    assert_eq!((error.offset, error.why), (entries[1].0.offset, Why::Chain));
+}

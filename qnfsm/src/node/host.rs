@@ -1,0 +1,282 @@
+//! The host program's handle: sends in and asks from any thread, blocking, with a deadline, or as a `Future`.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use super::{
+    edge::{Outlet, PutError},
+    inlet::Inlet,
+    shared::{LOCK_REASON, Phase, Shared},
+};
+use crate::{
+    codec::{Codec, Trust},
+    frame::{Batch, Class},
+    id::{EdgeId, QueueId, RawQueueId, RequestId},
+    message::{Message, NoReply, ReplyTo},
+};
+
+/// Why the host's message or request came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The node is over its budget. Nothing was sent; try again later.
+    #[error("the node is over its budget of {budget_bytes} bytes; try again later, or wait with `send_wait`")]
+    Full {
+        /// The budget.
+        budget_bytes: u64,
+    },
+    /// The node is stopping. Nothing was sent.
+    #[error("the node is stopping")]
+    Stopping,
+    /// The value can't be put in.
+    #[error("{0}")]
+    Put(#[from] PutError),
+    /// The request was taken and not answered.
+    #[error("{0}")]
+    NoReply(#[from] NoReply),
+    /// The answer isn't of the type that was asked for.
+    #[error("the answer can't be decoded: {0}")]
+    Decode(#[from] crate::codec::DecodeError),
+}
+
+/// The handle of the program around a node. Clones are the same handle; any thread may use it.
+#[derive(Clone)]
+pub struct Host {
+    shared: Arc<Shared>,
+    inlet: Inlet,
+    waiting: Arc<Waiting>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+/// Requests of the host's that are under way.
+#[derive(Default)]
+pub(super) struct Waiting {
+    next: AtomicU64,
+    open: Mutex<BTreeMap<RequestId, Open>>,
+    answered: Condvar,
+}
+
+struct Open {
+    deadline: Instant,
+    waker: Option<Waker>,
+    outcome: Option<Result<Vec<u8>, NoReply>>,
+}
+
+impl Waiting {
+    fn settle(&self, request: RequestId, outcome: Result<Vec<u8>, NoReply>) {
+        let mut open = self.open.lock().expect(LOCK_REASON);
+        if let Some(waiting) = open.get_mut(&request) {
+            waiting.outcome.get_or_insert(outcome);
+            if let Some(waker) = waiting.waker.take() {
+                waker.wake();
+            }
+            self.answered.notify_all();
+        }
+    }
+
+    /// Ends the waits whose deadline has passed. Says when the next one does.
+    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
+        let mut open = self.open.lock().expect(LOCK_REASON);
+        let mut next = None;
+        for waiting in open.values_mut().filter(|waiting| waiting.outcome.is_none()) {
+            if waiting.deadline <= now {
+                waiting.outcome = Some(Err(NoReply::Expired));
+                if let Some(waker) = waiting.waker.take() {
+                    waker.wake();
+                }
+                self.answered.notify_all();
+            } else if next.is_none_or(|next| waiting.deadline < next) {
+                next = Some(waiting.deadline);
+            }
+        }
+        next
+    }
+}
+
+impl Outlet for Waiting {
+    fn put(&self, frames: &Batch) {
+        for frame in frames.as_ref().frames().map_while(Result::ok) {
+            let Some(request) = frame.header.request else { continue };
+            let outcome = match frame.header.class {
+                Class::Reply => Ok(frame.payload.to_vec()),
+                Class::Failed => {
+                    Err(Codec::CURRENT.decode(frame.payload, Trust::Node).unwrap_or(NoReply::Failed))
+                }
+                _ => continue,
+            };
+            self.settle(request, outcome);
+        }
+    }
+}
+
+impl Host {
+    pub(super) fn new(shared: Arc<Shared>, inlet: Inlet) -> Host {
+        Host { shared, inlet, waiting: Arc::default() }
+    }
+
+    pub(super) fn waiting(&self) -> Arc<Waiting> {
+        self.waiting.clone()
+    }
+
+    /// The host's own queue in this epoch. Its generation is the epoch's, so that an answer to a request of an epoch
+    /// that is over reaches nobody.
+    fn queue(&self) -> RawQueueId {
+        self.shared.setup(EdgeId::HOST).queue(0, self.shared.epoch.0)
+    }
+
+    fn admit(&self) -> Result<(), HostError> {
+        if self.shared.phase() != Phase::Running {
+            return Err(HostError::Stopping);
+        }
+        if !self.shared.admits_new_work() {
+            return Err(HostError::Full { budget_bytes: self.shared.limits.budget_bytes });
+        }
+        Ok(())
+    }
+
+    /// Puts a message into a queue.
+    ///
+    /// # Errors
+    /// When the node is over its budget or stopping, or the value can't be put in.
+    pub fn send<M: Message>(&self, to: QueueId<M>, message: &M) -> Result<(), HostError> {
+        self.admit()?;
+        let from = self.queue();
+        Ok(self.inlet.put(|inputs| inputs.message(to, from, message))?)
+    }
+
+    /// Puts a message into a queue; where the node is over its budget, waits for up to `patience` until it isn't.
+    ///
+    /// # Errors
+    /// As [`send`](Host::send), after that time.
+    pub fn send_wait<M: Message>(&self, to: QueueId<M>, message: &M, patience: Duration) -> Result<(), HostError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.send(to, message) {
+                Err(HostError::Full { .. }) if Instant::now() < deadline => std::thread::sleep(RETRY_EVERY),
+                sent => return sent,
+            }
+        }
+    }
+
+    /// Asks a queue for an answer, for up to `deadline`. Wait for it with [`Answer::wait`], or `await` it.
+    ///
+    /// # Errors
+    /// When the node is over its budget or stopping, or the value can't be put in.
+    pub fn ask<M: Message, A: Message>(
+        &self,
+        to: QueueId<M>,
+        deadline: Duration,
+        message: impl FnOnce(ReplyTo<A>) -> M,
+    ) -> Result<Answer<A>, HostError> {
+        self.admit()?;
+        let request = RequestId(self.waiting.next.fetch_add(1, Ordering::Relaxed) + 1);
+        let from = self.queue();
+        let reply_to = ReplyTo::new(from, request, self.shared.clock.now().after(deadline));
+        let open = Open { deadline: Instant::now() + deadline, waker: None, outcome: None };
+        self.waiting.open.lock().expect(LOCK_REASON).insert(request, open);
+        let answer = Answer { waiting: self.waiting.clone(), request, of: PhantomData };
+        let message = message(reply_to);
+        self.inlet.put(|inputs| inputs.request(to, from, request, &message))?;
+        Ok(answer)
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`ask`](Host::ask) and [`Answer::wait`].
+    pub fn request<M: Message, A: Message>(
+        &self,
+        to: QueueId<M>,
+        deadline: Duration,
+        message: impl FnOnce(ReplyTo<A>) -> M,
+    ) -> Result<A, HostError> {
+        self.ask(to, deadline, message)?.wait()
+    }
+
+    /// The node is gone: nobody will answer any more.
+    pub(super) fn close(&self) {
+        let requests: Vec<_> = self.waiting.open.lock().expect(LOCK_REASON).keys().copied().collect();
+        for request in requests {
+            self.waiting.settle(request, Err(NoReply::Gone));
+        }
+    }
+}
+
+/// How often a sender that waits for the budget looks again.
+const RETRY_EVERY: Duration = Duration::from_millis(1);
+
+/// An answer that is on its way. Dropping it stops waiting.
+#[must_use = "the answer comes through this"]
+pub struct Answer<A> {
+    waiting: Arc<Waiting>,
+    request: RequestId,
+    of: PhantomData<fn() -> A>,
+}
+
+impl<A: Message> Answer<A> {
+    /// Waits for the answer, at most until the request's deadline.
+    ///
+    /// # Errors
+    /// Why there is none, or that it can't be decoded.
+    pub fn wait(self) -> Result<A, HostError> {
+        let mut open = self.waiting.open.lock().expect(LOCK_REASON);
+        let outcome = loop {
+            let waiting = open.get_mut(&self.request).expect("a wait is open until its answer is dropped");
+            if let Some(outcome) = waiting.outcome.take() {
+                break outcome;
+            }
+            let left = waiting.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Err(NoReply::Expired);
+            }
+            open = self.waiting.answered.wait_timeout(open, left).expect(LOCK_REASON).0;
+        };
+        drop(open);
+        Answer::decode(outcome)
+    }
+
+    fn decode(outcome: Result<Vec<u8>, NoReply>) -> Result<A, HostError> {
+        Ok(Codec::CURRENT.decode(&outcome?, Trust::Node)?)
+    }
+}
+
+impl<A: Message> Future for Answer<A> {
+    type Output = Result<A, HostError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut open = self.waiting.open.lock().expect(LOCK_REASON);
+        let waiting = open.get_mut(&self.request).expect("a wait is open until its answer is dropped");
+        match waiting.outcome.take() {
+            Some(outcome) => {
+                drop(open);
+                Poll::Ready(Answer::decode(outcome))
+            }
+            None => {
+                waiting.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<A> Drop for Answer<A> {
+    fn drop(&mut self) {
+        self.waiting.open.lock().expect(LOCK_REASON).remove(&self.request);
+    }
+}
+

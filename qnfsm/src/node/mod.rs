@@ -1,0 +1,217 @@
+//! The node: one process's workers, edges and journal. The only storey with threads, and the only one that reads a clock.
+//!
+//! ```text
+//!   host, services, sockets ──▶ Inlet ──▶ inbox ──▶ Driver: journal, Worker, outputs ──▶ inboxes, outlets
+//! ```
+//!
+//! The files: `builder` puts a node together and brings it back; `recovery` reads what it was; `driver` is one worker's
+//! thread; `retained` what must not be lost; `inlet` and `edge` the ways in and out; `host` and `service` two edges of the
+//! library's own; `caretaker` syncs, ends waits and watches.
+
+mod builder;
+mod caretaker;
+mod clock;
+mod driver;
+pub(crate) mod edge;
+mod edge_thread;
+mod error;
+mod host;
+mod idle;
+mod inlet;
+mod recovery;
+mod retained;
+mod service;
+mod shared;
+mod starter;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+pub use builder::{NodeBuilder, RunOn};
+pub use error::{NodeError, StartError};
+pub use host::{Answer, Host, HostError};
+pub use idle::IdleStrategy;
+pub use inlet::Inlet;
+pub use service::Replier;
+
+use crate::{
+    id::{Epoch, QueueId},
+    journal::{Manifest, NodeLock, Record, Storage},
+    node::{
+        driver::Driver,
+        shared::{Phase, Shared},
+        starter::Starter,
+    },
+};
+
+/// Bounds and habits of a node; each has a default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Past so many bytes in inboxes and queues the node takes no new work.
+    pub budget_bytes: u64,
+    /// Past so many the node stops.
+    pub hard_limit_bytes: u64,
+    /// How long a node that was told to stop waits for what is under way. What isn't done by then is in the snapshot.
+    pub drain: Duration,
+    /// How often the journal is synced in the background.
+    pub sync_every: Duration,
+    /// After so many bytes of journal each worker is snapshot, so that recovery has less to run.
+    pub snapshot_every_bytes: u64,
+    /// When a journal's file is full.
+    pub segment_bytes: u64,
+    /// How idle workers wait.
+    pub idle: IdleStrategy,
+    /// After how long a round that doesn't end is reported.
+    pub watchdog: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            budget_bytes: 256 << 20,
+            hard_limit_bytes: 2 << 30,
+            drain: Duration::from_secs(5),
+            sync_every: Duration::from_millis(50),
+            snapshot_every_bytes: 256 << 20,
+            segment_bytes: crate::journal::SEGMENT_BYTES_DEFAULT,
+            idle: IdleStrategy::Park,
+            watchdog: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A running node. Dropping it stops it.
+pub struct Node<M> {
+    shared: Arc<Shared>,
+    starter: Arc<Starter>,
+    host: Host,
+    root: QueueId<M>,
+    caretaker: Option<JoinHandle<()>>,
+    edge_threads: Vec<JoinHandle<()>>,
+    files: Option<Files>,
+    stopped: bool,
+}
+
+/// What a recording node holds on disk beside its journal.
+struct Files {
+    storage: Arc<dyn Storage>,
+    dir: std::path::PathBuf,
+    manifest: Manifest,
+    _lock: NodeLock,
+}
+
+/// What a node did in its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Rounds run in it.
+    pub rounds: u64,
+    /// Messages handled in it.
+    pub messages: u64,
+    /// All work under way was finished before the end.
+    pub drained: bool,
+}
+
+impl<M> std::fmt::Debug for Node<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("node", &self.shared.node).field("epoch", &self.shared.epoch).finish_non_exhaustive()
+    }
+}
+
+impl<M> Node<M> {
+    /// The queue of the node's first FSM.
+    #[must_use]
+    pub fn root(&self) -> QueueId<M> {
+        self.root
+    }
+
+    /// The handle for the program around the node.
+    #[must_use]
+    pub fn host(&self) -> Host {
+        self.host.clone()
+    }
+
+    /// The epoch of this start.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    /// Rounds run and messages handled in this epoch, so far.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        let stats = &self.shared.stats;
+        (stats.rounds.load(Ordering::Relaxed), stats.messages.load(Ordering::Relaxed))
+    }
+
+    /// Waits until the node stops: by a signal, a fault, or [`NodeRequest::Stop`](crate::NodeRequest::Stop).
+    ///
+    /// # Errors
+    /// Why it stopped, if not because it was told to.
+    pub fn wait(mut self) -> Result<Stopped, NodeError> {
+        self.shared.wait_until(None, |shared| shared.phase() != Phase::Running);
+        self.end()
+    }
+
+    /// Stops the node in good order: takes no new work, finishes what is under way, snapshots, and syncs.
+    ///
+    /// # Errors
+    /// What kept it from that.
+    pub fn stop(mut self) -> Result<Stopped, NodeError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<Stopped, NodeError> {
+        self.stopped = true;
+        self.shared.advance(Phase::Draining);
+        let deadline = Instant::now() + self.shared.limits.drain;
+        let over = |shared: &Shared| shared.is_drained() || shared.phase() == Phase::Stopping;
+        let drained = self.shared.wait_until(Some(deadline), over);
+        self.shared.advance(Phase::Stopping);
+        let drivers = self.starter.join_all();
+        for thread in self.edge_threads.drain(..).chain(self.caretaker.take()) {
+            // What they fail in is the node's failure, and is taken below.
+            let _ = thread.join();
+        }
+        self.host.close();
+        let drivers = drivers?;
+        if let Some(failure) = self.shared.take_failure() {
+            // What was recorded counts, so it is brought to disk even so.
+            if let Some(journal) = &self.shared.journal {
+                let _ = journal.sync();
+            }
+            return Err(failure);
+        }
+        self.write_end(drivers)?;
+        let (rounds, messages) = self.progress();
+        Ok(Stopped { epoch: self.shared.epoch, rounds, messages, drained })
+    }
+
+    /// Snapshots all workers and says in journal and manifest that the end was clean.
+    fn write_end(&mut self, mut drivers: Vec<Driver>) -> Result<(), NodeError> {
+        let (Some(journal), Some(files)) = (&self.shared.journal, &mut self.files) else { return Ok(()) };
+        for driver in &mut drivers {
+            driver.mark_digest()?;
+            driver.snapshot()?;
+        }
+        journal.write(&Record::CleanStop { epoch: self.shared.epoch })?;
+        journal.sync()?;
+        files.manifest.clean = true;
+        files.manifest.reached = journal.synced();
+        Ok(files.manifest.store(&*files.storage, &files.dir)?)
+    }
+}
+
+impl<M> Drop for Node<M> {
+    fn drop(&mut self) {
+        if !self.stopped {
+            if let Err(error) = self.end() {
+                tracing::error!(%error, "the node stopped with an error");
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a worker's driver keeps so that nothing is lost: outputs that their receiver has not recorded yet, and requests
+//! to edges whose answer is not recorded yet. It stands in the snapshot beside the worker.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{Codec, DecodeError, Trust},
+    frame::{Batch, BatchRef, Class},
+    id::{Place, RawQueueId, RequestId},
+    worker::Worker,
+};
+
+/// Outputs to another worker, in order. A receiver lets go of a batch when it has recorded it, and that is the
+/// acknowledgement; the buffer is then used again.
+#[derive(Debug, Default)]
+pub(super) struct Unacknowledged {
+    streams: BTreeMap<Place, VecDeque<Arc<Batch>>>,
+}
+
+impl Unacknowledged {
+    /// Takes the frames out of `batch` to be sent and keeps them until they are acknowledged.
+    pub(super) fn keep(&mut self, to: Place, batch: &mut Batch) -> Arc<Batch> {
+        let stream = self.streams.entry(to).or_default();
+        let acknowledged = stream.front_mut().is_some_and(|front| Arc::get_mut(front).is_some());
+        let mut kept = match stream.pop_front() {
+            Some(kept) if acknowledged => kept,
+            open => {
+                open.into_iter().for_each(|open| stream.push_front(open));
+                Arc::new(Batch::new(batch.as_ref().source, batch.as_ref().epoch, 1))
+            }
+        };
+        let frames = Arc::get_mut(&mut kept).expect("nobody else holds a batch that is acknowledged or new");
+        std::mem::swap(frames, batch);
+        stream.push_back(kept.clone());
+        kept
+    }
+
+    /// The batches that are not acknowledged, in order.
+    fn batches(&mut self) -> Vec<(Place, Batch)> {
+        let mut left = Vec::new();
+        for (to, stream) in &mut self.streams {
+            let open = stream.iter_mut().filter_map(|kept| match Arc::get_mut(kept) {
+                Some(_) => None,
+                None => Some((*to, Batch::clone(kept))),
+            });
+            left.extend(open);
+        }
+        left
+    }
+}
+
+/// Requests to edges, by asker and request.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    requests: BTreeMap<(RawQueueId, RequestId), (Place, Batch)>,
+    prune_at: usize,
+}
+
+/// How many held requests there may be before those that are answered are looked for.
+const PRUNE_AT_LEAST: usize = 64;
+
+impl Held {
+    /// Keeps the requests among frames that go to an edge.
+    pub(super) fn keep(&mut self, to: Place, frames: &BatchRef<'_>) {
+        for frame in frames.frames().map_while(Result::ok) {
+            if let (Class::Message, Some(request)) = (frame.header.class, frame.header.request) {
+                let mut held = Batch::new(frames.source, frames.epoch, 1);
+                held.push(&frame.header, frame.payload);
+                self.requests.insert((frame.header.sender, request), (to, held));
+            }
+        }
+    }
+
+    /// Lets go of requests that nobody waits for any more, now and then.
+    pub(super) fn prune(&mut self, worker: &Worker) {
+        if self.requests.len() > self.prune_at.max(PRUNE_AT_LEAST) {
+            self.retain(worker);
+            self.prune_at = self.requests.len() * 2;
+        }
+    }
+
+    /// Lets go of requests that nobody waits for any more.
+    pub(super) fn retain(&mut self, worker: &Worker) {
+        self.requests.retain(|(queue, request), _| worker.awaits(*queue, *request));
+    }
+
+    /// The requests that are under way, in the order of their askers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RawQueueId, RequestId, Place, &Batch)> {
+        self.requests.iter().map(|((queue, request), (to, batch))| (*queue, *request, *to, batch))
+    }
+}
+
+/// What stands in a snapshot beside the worker.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct DriverImage {
+    /// Outputs to workers, in order.
+    pub(super) unacknowledged: Vec<(Place, Batch)>,
+    /// Requests to edges.
+    pub(super) held: Vec<(Place, Batch)>,
+}
+
+impl DriverImage {
+    pub(super) fn of(unacknowledged: &mut Unacknowledged, held: &mut Held, worker: &Worker) -> DriverImage {
+        held.retain(worker);
+        let held = held.iter().map(|(_, _, to, batch)| (to, batch.clone())).collect();
+        DriverImage { unacknowledged: unacknowledged.batches(), held }
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Codec::CURRENT.encode(self, &mut bytes).expect("batches are bytes and numbers");
+        bytes
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<DriverImage, DecodeError> {
+        Codec::CURRENT.decode(bytes, Trust::Node)
+    }
+}

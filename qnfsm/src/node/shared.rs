@@ -1,0 +1,312 @@
+//! What the threads of a node share: the way to each worker and edge, the count of work under way, the budget, and why
+//! the node stops.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, RwLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender;
+
+use super::{
+    NodeError,
+    clock::Clock,
+    edge::{EdgeSetup, Outlet, Wake},
+};
+use crate::{
+    frame::Batch,
+    fsm::ExternalFault,
+    id::{EdgeId, Epoch, NodeId, Place, RawQueueId, WorkerId},
+    journal::Journal,
+    time::Time,
+    worker::{Catalogue, Turn, WorkerConfig},
+};
+
+/// What goes into a worker's inbox.
+pub(super) enum Parcel {
+    /// Frames. Dropping it tells the sender that they are recorded.
+    Frames(Arc<Batch>),
+    /// Frames that another worker put out for an edge in this one's loop.
+    ForEdge(EdgeId, Batch),
+    /// Look at the phase.
+    Look,
+}
+
+/// The way to a worker.
+#[derive(Clone)]
+pub(super) struct Inbox {
+    pub(super) sender: Sender<Parcel>,
+    /// Ends the wait of a worker that waits for sockets and not for its channel.
+    pub(super) wake: Option<Wake>,
+    /// Set while such a worker waits.
+    pub(super) parked: Arc<AtomicBool>,
+}
+
+impl Inbox {
+    pub(super) fn put(&self, parcel: Parcel) {
+        // A worker's receiver outlives all senders' work: it is dropped after the threads have been joined.
+        let _ = self.sender.send(parcel);
+        if let Some(wake) = &self.wake {
+            if self.parked.swap(false, Ordering::SeqCst) {
+                wake();
+            }
+        }
+    }
+}
+
+/// An edge that runs apart from the workers' loops, or the worker whose loop it runs in.
+#[derive(Clone)]
+pub(super) enum Way {
+    Outlet(Arc<dyn Outlet>),
+    InLoopOf(WorkerId),
+}
+
+/// A program's port for external values: question in, answer out, both encoded.
+pub(super) type Port = Box<dyn FnMut(&[u8]) -> Result<Vec<u8>, String> + Send>;
+
+/// What the node is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// No new work; what is under way is finished.
+    Draining,
+    /// Workers leave their loops between two rounds.
+    Stopping,
+}
+
+pub(super) struct Shared {
+    pub(super) node: NodeId,
+    pub(super) epoch: Epoch,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) clock: Clock,
+    /// `None` when nothing is recorded.
+    pub(super) journal: Option<Journal>,
+    pub(super) worker_config: WorkerConfig,
+    pub(super) limits: super::Limits,
+    workers: RwLock<BTreeMap<WorkerId, Inbox>>,
+    edges: RwLock<BTreeMap<EdgeId, Way>>,
+    ports: Mutex<BTreeMap<&'static str, Port>>,
+    phase: AtomicU8,
+    /// Batches in inboxes, and workers that have something to do.
+    under_way: AtomicI64,
+    /// Bytes in inboxes, and in workers' queues.
+    pub(super) inbox_bytes: AtomicI64,
+    pub(super) queued_bytes: AtomicI64,
+    failure: Mutex<Option<NodeError>>,
+    changed: Condvar,
+    changes: Mutex<u64>,
+    pub(super) stats: Stats,
+    /// By worker, the round that runs.
+    rounds: Mutex<BTreeMap<WorkerId, Arc<RoundWatch>>>,
+}
+
+/// Counts that may be looked at while the node runs.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub(super) rounds: AtomicU64,
+    pub(super) messages: AtomicU64,
+}
+
+/// What the watchdog sees of a worker.
+#[derive(Debug, Default)]
+pub(super) struct RoundWatch {
+    /// When the round that runs began, in nanoseconds of the node's clock; 0 between rounds.
+    pub(super) begun_ns: AtomicU64,
+    /// The FSM whose turn it is.
+    pub(super) turn: Turn,
+    reported_ns: AtomicU64,
+}
+
+impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "called once, where all of it has just been made")]
+    pub(super) fn new(
+        node: NodeId,
+        epoch: Epoch,
+        catalogue: Arc<Catalogue>,
+        clock: Clock,
+        journal: Option<Journal>,
+        worker_config: WorkerConfig,
+        limits: super::Limits,
+        ports: BTreeMap<&'static str, Port>,
+    ) -> Shared {
+        Shared {
+            node,
+            epoch,
+            catalogue,
+            clock,
+            journal,
+            worker_config,
+            limits,
+            workers: RwLock::default(),
+            edges: RwLock::default(),
+            ports: Mutex::new(ports),
+            phase: AtomicU8::new(0),
+            under_way: AtomicI64::new(0),
+            inbox_bytes: AtomicI64::new(0),
+            queued_bytes: AtomicI64::new(0),
+            failure: Mutex::default(),
+            changed: Condvar::new(),
+            changes: Mutex::default(),
+            stats: Stats::default(),
+            rounds: Mutex::default(),
+        }
+    }
+
+    pub(super) fn setup(&self, edge: EdgeId) -> EdgeSetup {
+        EdgeSetup { node: self.node, edge, epoch: self.epoch, numbers: self.catalogue.numbers().clone() }
+    }
+
+    pub(super) fn add_worker(&self, worker: WorkerId, inbox: Inbox) {
+        self.workers.write().expect(LOCK_REASON).insert(worker, inbox);
+    }
+
+    pub(super) fn add_edge(&self, edge: EdgeId, way: Way) {
+        self.edges.write().expect(LOCK_REASON).insert(edge, way);
+    }
+
+    pub(super) fn edge(&self, edge: EdgeId) -> Option<Way> {
+        self.edges.read().expect(LOCK_REASON).get(&edge).cloned()
+    }
+
+    /// Puts frames into a worker's inbox. False if there is no such worker.
+    pub(super) fn put(&self, worker: WorkerId, batch: Arc<Batch>) -> bool {
+        let workers = self.workers.read().expect(LOCK_REASON);
+        let Some(inbox) = workers.get(&worker) else { return false };
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        self.inbox_bytes.fetch_add(batch.bytes_len() as i64, Ordering::Relaxed);
+        inbox.put(Parcel::Frames(batch));
+        true
+    }
+
+    /// Puts frames for an edge into the inbox of the worker in whose loop it runs.
+    pub(super) fn put_for_edge(&self, worker: WorkerId, edge: EdgeId, batch: Batch) {
+        if let Some(inbox) = self.workers.read().expect(LOCK_REASON).get(&worker) {
+            inbox.put(Parcel::ForEdge(edge, batch));
+        }
+    }
+
+    /// Some work has begun that must end before the node counts as drained.
+    pub(super) fn work_begins(&self) {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn work_ends(&self, count: usize) {
+        let count = i64::try_from(count).expect("counts of batches are small");
+        let before = self.under_way.fetch_sub(count, Ordering::SeqCst);
+        if before == count && self.phase() == Phase::Draining {
+            self.notify();
+        }
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.under_way.load(Ordering::SeqCst) == 0
+    }
+
+    /// True while the node is within its budget and takes new work.
+    pub(super) fn admits_new_work(&self) -> bool {
+        self.phase() == Phase::Running && self.bytes_held() < self.limits.budget_bytes as i64
+    }
+
+    /// Bytes in inboxes and queues.
+    pub(super) fn bytes_held(&self) -> i64 {
+        self.inbox_bytes.load(Ordering::Relaxed) + self.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::SeqCst) {
+            0 => Phase::Running,
+            1 => Phase::Draining,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// Goes on to a later phase; never back.
+    pub(super) fn advance(&self, phase: Phase) {
+        let number = match phase {
+            Phase::Running => 0,
+            Phase::Draining => 1,
+            Phase::Stopping => 2,
+        };
+        self.phase.fetch_max(number, Ordering::SeqCst);
+        for inbox in self.workers.read().expect(LOCK_REASON).values() {
+            inbox.put(Parcel::Look);
+        }
+        self.notify();
+    }
+
+    /// The node can't go on. The first reason counts.
+    pub(super) fn fail(&self, error: NodeError) {
+        tracing::error!(%error, "the node stops");
+        self.failure.lock().expect(LOCK_REASON).get_or_insert(error);
+        self.advance(Phase::Stopping);
+    }
+
+    pub(super) fn take_failure(&self) -> Option<NodeError> {
+        self.failure.lock().expect(LOCK_REASON).take()
+    }
+
+    fn notify(&self) {
+        *self.changes.lock().expect(LOCK_REASON) += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until `done`, or until `deadline` has passed; says which.
+    pub(super) fn wait_until(&self, deadline: Option<Instant>, done: impl Fn(&Shared) -> bool) -> bool {
+        let mut changes: MutexGuard<'_, u64> = self.changes.lock().expect(LOCK_REASON);
+        loop {
+            if done(self) {
+                return true;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return false;
+            }
+            changes = match left {
+                Some(left) => self.changed.wait_timeout(changes, left).expect(LOCK_REASON).0,
+                None => self.changed.wait(changes).expect(LOCK_REASON),
+            };
+        }
+    }
+
+    /// A watch for a worker's rounds.
+    pub(super) fn watch_worker(&self, worker: WorkerId) -> Arc<RoundWatch> {
+        self.rounds.lock().expect(LOCK_REASON).entry(worker).or_default().clone()
+    }
+
+    /// Reports each round that has been running for longer than the watchdog allows, once.
+    pub(super) fn watch_rounds(&self) {
+        let now = self.clock.now();
+        for (worker, watch) in self.rounds.lock().expect(LOCK_REASON).iter() {
+            let begun_ns = watch.begun_ns.load(Ordering::Relaxed);
+            let runs = now.since(Time::from_nanos(begun_ns));
+            if begun_ns != 0 && runs > self.limits.watchdog && watch.reported_ns.swap(begun_ns, Ordering::Relaxed) != begun_ns {
+                let (slot, generation) = watch.turn.queue();
+                let place = Place::worker(*worker);
+                let queue = RawQueueId { node: self.node, place, slot, generation };
+                tracing::error!(%worker, %queue, ?runs, "a handler doesn't return");
+            }
+        }
+    }
+
+    /// Asks a port of the program's.
+    pub(super) fn ask_port(&self, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
+        let mut ports = self.ports.lock().expect(LOCK_REASON);
+        let Some(ask) = ports.get_mut(port) else {
+            let text = format!("no external port is named {port}; add it to the node with `external`");
+            return Err(ExternalFault(text));
+        };
+        ask(question).map_err(|text| ExternalFault(format!("external port {port}: {text}")))
+    }
+
+    /// What a worker put out for a place that isn't there.
+    pub(super) fn nobody_there(&self, to: Place, batch: &Batch) {
+        let frames = batch.as_ref().count;
+        tracing::warn!(%to, frames, "frames for a worker or edge that isn't there");
+    }
+}
+
+pub(super) const LOCK_REASON: &str = "nothing panics while holding this lock";

@@ -1,0 +1,530 @@
+//! Drives one FSM, and those that it spawns, in virtual time; stands in for all that is outside of their worker.
+//!
+//! Each call that puts something in runs rounds until the worker is idle, each with a restored twin at its side. Time
+//! moves only when the test says so. It is a test kit: it panics where it is misused, and says what to do.
+
+use std::time::Duration;
+
+use crate::{
+    Codec, Counters, Down, DownReason, EdgeId, Epoch, External, Fault, Fsm, Kinds, Message, NoReply, NodeId, Place,
+    QueueId, RawQueueId, ReplyTo, RequestId, Time, Trust, Worker, WorkerId,
+    frame::{Batch, Class, Header, edge_queue, put_varint, take_varint},
+    testing::{
+        Setup,
+        setup::Ports,
+        twin::{TwinRound, twin_round},
+    },
+};
+
+/// Rounds after which one call is taken to go on for ever.
+const ROUNDS_MAX: u32 = 100_000;
+
+/// An FSM under test, on a worker of its own.
+///
+/// ```
+/// use std::time::Duration;
+/// use qnfsm::{Context, Fsm, Kinds, Next, QueueId, testing::{Drive, elsewhere}};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Turnstile { coins: u64, till: Option<QueueId<Till>> }
+///
+/// #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// enum Gate { Locked, Unlocked }
+///
+/// #[derive(Debug, Serialize, Deserialize)]
+/// enum Event { Coin, Push, Expired }
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// enum Till { Paid }
+///
+/// impl Fsm for Turnstile {
+///     const NAME: &'static str = "turnstile";
+///     type State = Gate;
+///     type Message = Event;
+///
+///     fn start(&mut self, _: &mut Context<'_, Self>) -> Gate { Gate::Locked }
+///
+///     fn handle(&mut self, gate: Gate, event: Event, cx: &mut Context<'_, Self>) -> Next<Self> {
+///         match (gate, event) {
+///             (Gate::Locked, Event::Coin) => {
+///                 self.coins += 1;
+///                 if let Some(till) = self.till {
+///                     cx.send(till, Till::Paid);
+///                 }
+///                 cx.state_timeout(Duration::from_secs(5), Event::Expired);
+///                 Next::Goto(Gate::Unlocked)
+///             }
+///             (Gate::Unlocked, Event::Push | Event::Expired) => Next::Goto(Gate::Locked),
+///             (_, other) => Next::Unhandled(other),
+///         }
+///     }
+/// }
+///
+/// fn kinds() -> Kinds { Kinds::new().with::<Turnstile>().message::<Till>() }
+///
+/// let till: QueueId<Till> = elsewhere(1);
+/// let mut t = Drive::new(kinds(), Turnstile { coins: 0, till: Some(till) });
+/// t.tell(Event::Coin);
+/// assert_eq!(t.state(), Gate::Unlocked);
+/// assert_eq!(t.sent_to(till), [Till::Paid]);
+///
+/// t.advance(Duration::from_secs(4));
+/// assert_eq!(t.state(), Gate::Unlocked);
+/// t.advance(Duration::from_secs(1));
+/// assert_eq!(t.state(), Gate::Locked);
+/// assert_eq!(t.fsm().coins, 1);
+///
+/// t.tell(Event::Push);
+/// assert_eq!(t.dead_letters(), 1, "nobody walks through a locked gate");
+/// ```
+///
+/// The twin finds what an FSM keeps outside of its data:
+///
+/// ```should_panic
+/// # use qnfsm::{Context, Fsm, Kinds, Next, testing::Drive};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// struct Forgetful {
+///     #[serde(skip)]
+///     seen: u64,
+///     even: bool,
+/// }
+/// # #[derive(Serialize, Deserialize)] enum Tick { Tick }
+/// # impl Fsm for Forgetful {
+/// #     const NAME: &'static str = "forgetful";
+/// #     type State = ();
+/// #     type Message = Tick;
+/// #     fn start(&mut self, _: &mut Context<'_, Self>) {}
+///     fn handle(&mut self, _: (), _: Tick, _: &mut Context<'_, Self>) -> Next<Self> {
+///         self.seen += 1;
+///         self.even = self.seen % 2 == 0;
+///         Next::Stay
+///     }
+/// # }
+///
+/// let mut t = Drive::new(Kinds::new().with::<Forgetful>(), Forgetful { seen: 0, even: true });
+/// t.tell(Tick::Tick);
+/// t.tell(Tick::Tick); // panics: the twin has seen one tick, not two
+/// ```
+pub struct Drive<F: Fsm> {
+    worker: Worker,
+    queue: QueueId<F::Message>,
+    now: Time,
+    bound: u32,
+    ports: Ports,
+    /// What goes in with the next round. All of it comes from one edge.
+    batch: Batch,
+    /// What the worker put out and the test has not taken.
+    out: Vec<Out>,
+    fault: Option<Fault>,
+}
+
+/// A frame that left the worker.
+struct Out {
+    to: RawQueueId,
+    header: Header,
+    payload: Vec<u8>,
+}
+
+/// The edge that stands in for the world.
+const WORLD: EdgeId = EdgeId::FIRST_OF_USER;
+const NODE: NodeId = NodeId(0);
+const WORKER: WorkerId = WorkerId(0);
+
+/// A queue outside of the driven worker, made up by the test: `number` tells such queues apart. What FSMs send to it can
+/// be taken with [`Drive::sent_to`].
+#[must_use]
+pub fn elsewhere<M: Message>(number: u32) -> QueueId<M> {
+    QueueId::from_raw(RawQueueId { slot: number, ..edge_queue(NODE, WORLD) })
+}
+
+impl<F: Fsm> Drive<F> {
+    /// Starts an FSM with the defaults of [`Setup`] and runs until nothing is left to do.
+    ///
+    /// # Panics
+    /// When the kinds are wrong or don't name `F`, with the text of the error; where [`Drive::tell`] panics.
+    #[must_use]
+    pub fn new(kinds: Kinds, fsm: F) -> Drive<F> {
+        Setup::new(kinds).start(fsm)
+    }
+
+    pub(super) fn start(setup: Setup, fsm: F) -> Drive<F> {
+        let Setup { kinds, config, now, bound, ports } = setup;
+        let catalogue = kinds.seal().unwrap_or_else(|error| panic!("Drive: the kinds are wrong: {error}"));
+        let kind = catalogue
+            .numbers()
+            .kind::<F>()
+            .unwrap_or_else(|| panic!("Drive: the kinds don't name {}; add `.with::<…>()` for it", F::NAME));
+        let mut payload = Vec::new();
+        put_varint(&mut payload, 0);
+        if let Err(error) = Codec::CURRENT.encode(&fsm, &mut payload) {
+            panic!("Drive: the FSM can't be encoded: {error}");
+        }
+        let worker = Worker::new(catalogue, NODE, WORKER, Epoch::FIRST, config);
+        let here = RawQueueId { node: NODE, place: Place::worker(WORKER), slot: 0, generation: 1 };
+        let mut drive = Drive {
+            worker,
+            queue: QueueId::from_raw(here),
+            now,
+            bound,
+            ports,
+            batch: Batch::new(Place::edge(WORLD), Epoch::FIRST, 1),
+            out: Vec::new(),
+            fault: None,
+        };
+        let nowhere = RawQueueId { slot: 0, generation: 0, ..here };
+        drive.batch.push(&Header::to(Class::Spawn, kind, nowhere, edge_queue(NODE, WORLD)), &payload);
+        drive.run();
+        drive
+    }
+
+    /// The FSM's queue.
+    #[must_use]
+    pub fn queue(&self) -> QueueId<F::Message> {
+        self.queue
+    }
+
+    /// Sends the FSM a message from outside and runs until nothing is left to do.
+    ///
+    /// # Panics
+    /// When the restored twin goes another way than the live worker (the text names the round and the FSM); when the
+    /// worker isn't idle after very many rounds; when an FSM's panic has stopped the worker already.
+    pub fn tell(&mut self, message: F::Message) {
+        self.tell_to(self.queue, message);
+    }
+
+    /// Sends the FSM several messages in one batch.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does.
+    pub fn tell_all(&mut self, messages: impl IntoIterator<Item = F::Message>) {
+        for message in messages {
+            self.put_message(self.queue, edge_queue(NODE, WORLD), &message);
+        }
+        self.run();
+    }
+
+    /// Sends the FSM a message that seems to come from that queue.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does.
+    pub fn tell_from<M>(&mut self, sender: QueueId<M>, message: F::Message) {
+        self.put_message(self.queue, sender.raw(), &message);
+        self.run();
+    }
+
+    /// Sends any queue of the worker a message; with [`QueueId::narrow`] also one of a type that the queue accepts.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does, and when the kinds don't name the message type.
+    pub fn tell_to<M: Message>(&mut self, to: QueueId<M>, message: M) {
+        self.put_message(to, edge_queue(NODE, WORLD), &message);
+        self.run();
+    }
+
+    /// Answers a request that an FSM sent to a queue elsewhere.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does, and when the kinds don't name the answer's type.
+    pub fn answer<A: Message>(&mut self, to: ReplyTo<A>, answer: A) {
+        let header = Header::to(Class::Reply, self.number_of::<A>(), to.queue(), edge_queue(NODE, WORLD));
+        self.put(&Header { request: Some(to.request()), ..header }, &answer);
+        self.run();
+    }
+
+    /// Says that a request will not be answered.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does.
+    pub fn fail<A>(&mut self, to: ReplyTo<A>, why: NoReply) {
+        let header = Header::to(Class::Failed, 0, to.queue(), edge_queue(NODE, WORLD));
+        self.put(&Header { request: Some(to.request()), ..header }, &why);
+        self.run();
+    }
+
+    /// Tells all who monitor a queue elsewhere what became of it. Nothing happens if nobody does.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does.
+    pub fn down<M>(&mut self, queue: QueueId<M>, reason: DownReason) {
+        let watchers: Vec<_> = self.worker.watches_elsewhere().filter(|(watched, _)| *watched == queue.raw()).collect();
+        for (_, watcher) in watchers {
+            self.put(&Header::to(Class::Down, 0, watcher, queue.raw()), &reason);
+        }
+        self.run();
+    }
+
+    /// Stops an FSM of the worker from outside.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does.
+    pub fn stop<M>(&mut self, queue: QueueId<M>) {
+        self.put(&Header::to(Class::Stop, 0, queue.raw(), edge_queue(NODE, WORLD)), &());
+        self.run();
+    }
+
+    /// Lets time pass. Each timer fires at its moment, in a round of its own.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does.
+    pub fn advance(&mut self, by: Duration) {
+        let until = self.now.after(by);
+        let mut moments = 0;
+        while let Some(due) = self.worker.next_timer().filter(|due| *due <= until && self.fault.is_none()) {
+            self.now = self.now.max(due);
+            self.run();
+            moments += 1;
+            assert!(moments < ROUNDS_MAX, "Drive::advance: {moments} timers fired; advance less, or use `jump`");
+        }
+        self.now = until;
+    }
+
+    /// Lets time pass at once, as if the process had slept: all that became due fires in one round, and a periodic timer
+    /// that missed beats comes once, with their count.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does.
+    pub fn jump(&mut self, by: Duration) {
+        self.now = self.now.after(by);
+        self.run();
+    }
+
+    /// What stands in for an external port from now on. One that is asked for before the FSM has started goes into
+    /// [`Setup::external`].
+    pub fn external<P: External>(&mut self, answer: impl FnMut(P::Question) -> P::Answer + 'static) {
+        self.ports.add::<P>(answer);
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// When the next timer is due.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Time> {
+        self.worker.next_timer()
+    }
+
+    /// The FSM.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[must_use]
+    pub fn fsm(&self) -> &F {
+        self.inside().0
+    }
+
+    /// The FSM's state.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[must_use]
+    pub fn state(&self) -> F::State {
+        self.inside().1
+    }
+
+    fn inside(&self) -> (&F, F::State) {
+        let why = || match &self.fault {
+            Some(fault) => format!("the worker can't go on: {fault}"),
+            None => "it stopped; ask `stopped()` first".to_owned(),
+        };
+        self.other::<F>(self.queue).unwrap_or_else(|| panic!("Drive: there is no FSM to look at: {}", why()))
+    }
+
+    /// An FSM that was spawned, and its state; `None` if it is gone or of another kind.
+    #[must_use]
+    pub fn other<G: Fsm>(&self, queue: QueueId<G::Message>) -> Option<(&G, G::State)> {
+        self.worker.fsm::<G>(queue)
+    }
+
+    /// True if the FSM is gone: it stopped, was stopped, or panicked and its kind's policy is to stop it.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.worker.kind_name(self.queue.raw()) != F::NAME
+    }
+
+    /// Why the worker can't go on: a handler panicked whose kind's policy is to stop the node, a queue overflowed with
+    /// such a policy, an external port failed.
+    #[must_use]
+    pub fn panicked(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    /// How many messages were handled, starts of FSMs among them.
+    #[must_use]
+    pub fn handled(&self) -> u64 {
+        self.worker.counters().handled
+    }
+
+    /// How many messages could not be delivered, for whatever reason; [`Drive::counters`] tells them apart.
+    #[must_use]
+    pub fn dead_letters(&self) -> u64 {
+        self.worker.counters().dead_letters.values().sum()
+    }
+
+    /// What the worker has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        self.worker.counters()
+    }
+
+    /// How many FSMs there are.
+    #[must_use]
+    pub fn fsms(&self) -> u32 {
+        self.worker.fsms()
+    }
+
+    /// Takes what was sent to a queue elsewhere since the last time, in the order of sending.
+    ///
+    /// # Panics
+    /// When a message of another type was sent there.
+    pub fn sent_to<M: Message>(&mut self, queue: QueueId<M>) -> Vec<M> {
+        let number = self.number_of::<M>();
+        let taken = self.take_out(|out| out.header.class == Class::Message && out.to == queue.raw());
+        let decoded = taken.into_iter().map(|out| {
+            let sent = self.worker.catalogue().message_name(out.header.type_number);
+            let wanted = self.worker.catalogue().message_name(number);
+            assert!(out.header.type_number == number, "Drive::sent_to: {queue} was sent a {sent}, not a {wanted}");
+            Codec::CURRENT.decode(&out.payload, Trust::Node).unwrap_or_else(|error| {
+                panic!("Drive::sent_to: a {wanted} was sent to {queue} that can't be decoded: {error}")
+            })
+        });
+        decoded.collect()
+    }
+
+    /// Takes the FSMs of kind `G` that were to be created on other workers since the last time: where, the start value,
+    /// and whom to answer with the queue.
+    pub fn spawned_elsewhere<G: Fsm>(&mut self) -> Vec<(WorkerId, G, ReplyTo<QueueId<G::Message>>)> {
+        let kind = self.worker.catalogue().numbers().kind::<G>();
+        let taken = self.take_out(|out| out.header.class == Class::Spawn && Some(out.header.type_number) == kind);
+        let spawned = taken.into_iter().filter_map(|out| {
+            let mut start_value = out.payload.as_slice();
+            take_varint(&mut start_value).ok()?;
+            let fsm = Codec::CURRENT.decode(start_value, Trust::Node).ok()?;
+            let request = out.header.request?;
+            let forever = Time::from_nanos(u64::MAX);
+            Some((out.to.place.as_worker()?, fsm, ReplyTo::new(out.header.sender, request, forever)))
+        });
+        spawned.collect()
+    }
+
+    /// True if an FSM stopped that queue elsewhere, or closed that connection, since the last time it was asked.
+    pub fn stopped_elsewhere<M>(&mut self, queue: QueueId<M>) -> bool {
+        !self.take_out(|out| out.header.class == Class::Stop && out.to == queue.raw()).is_empty()
+    }
+
+    /// True if an FSM monitors that queue elsewhere.
+    #[must_use]
+    pub fn monitors<M>(&self, queue: QueueId<M>) -> bool {
+        self.worker.watches_elsewhere().any(|(watched, _)| watched == queue.raw())
+    }
+
+    /// Takes the answers to requests that the test made up with [`Drive::reply_to`].
+    ///
+    /// # Panics
+    /// When the kinds don't name the answer's type.
+    pub fn answered<A: Message>(&mut self) -> Vec<(RequestId, A)> {
+        let number = self.number_of::<A>();
+        let taken = self.take_out(|out| out.header.class == Class::Reply && out.header.type_number == number);
+        let answers = taken.into_iter().filter_map(|out| {
+            let answer = Codec::CURRENT.decode(&out.payload, Trust::Node).ok()?;
+            Some((out.header.request?, answer))
+        });
+        answers.collect()
+    }
+
+    /// An address to put into a request that the test makes up; [`Drive::answered`] takes the answers.
+    #[must_use]
+    pub fn reply_to<A: Message>(&self, request: u64) -> ReplyTo<A> {
+        ReplyTo::new(edge_queue(NODE, WORLD), RequestId(request), Time::from_nanos(u64::MAX))
+    }
+
+    /// Watches an FSM of the worker from outside; [`Drive::downs`] takes what comes of it.
+    ///
+    /// # Panics
+    /// Where [`Drive::tell`] does.
+    pub fn watch<M>(&mut self, queue: QueueId<M>) {
+        self.put(&Header::to(Class::Watch, 0, queue.raw(), edge_queue(NODE, WORLD)), &());
+        self.run();
+    }
+
+    /// Takes what was told to the outside of queues that it watches.
+    pub fn downs(&mut self) -> Vec<Down> {
+        let taken = self.take_out(|out| out.header.class == Class::Down);
+        let downs = taken.into_iter().filter_map(|out| {
+            let reason = Codec::CURRENT.decode(&out.payload, Trust::Node).ok()?;
+            Some(Down { queue: out.header.sender, reason })
+        });
+        downs.collect()
+    }
+
+    fn take_out(&mut self, mut wanted: impl FnMut(&Out) -> bool) -> Vec<Out> {
+        let (taken, left) = std::mem::take(&mut self.out).into_iter().partition(|out| wanted(out));
+        self.out = left;
+        taken
+    }
+
+    fn number_of<M: Message>(&self) -> u32 {
+        self.worker.catalogue().type_number::<M>().unwrap_or_else(|| {
+            let name = std::any::type_name::<M>();
+            panic!("Drive: the kinds don't name the message type {name}; add `.message::<…>()` for it")
+        })
+    }
+
+    fn put_message<M: Message>(&mut self, to: QueueId<M>, sender: RawQueueId, message: &M) {
+        let header = Header::message(self.number_of::<M>(), to.raw(), sender);
+        self.put(&header, message);
+    }
+
+    fn put<T: serde::Serialize>(&mut self, header: &Header, value: &T) {
+        let mut payload = Vec::new();
+        if let Err(error) = Codec::CURRENT.encode(value, &mut payload) {
+            panic!("Drive: a value that the test puts in can't be encoded: {error}");
+        }
+        self.batch.push(header, &payload);
+    }
+
+    /// Runs rounds until the worker is idle; the first takes what was put in.
+    fn run(&mut self) {
+        if let Some(fault) = &self.fault {
+            panic!("Drive: nothing can be put in any more, the worker can't go on: {fault}");
+        }
+        let next = self.batch.as_ref().next_number();
+        let batch = std::mem::replace(&mut self.batch, Batch::new(Place::edge(WORLD), Epoch::FIRST, next));
+        let mut batches: Vec<_> = Some(batch).into_iter().filter(|batch| !batch.is_empty()).collect();
+        for _ in 0..ROUNDS_MAX {
+            let Drive { worker, ports, .. } = self;
+            let TwinRound { end, outputs } = twin_round(worker, self.now, &batches, self.bound, ports)
+                .unwrap_or_else(|apart| panic!("Drive: {apart}"));
+            batches.clear();
+            if end.fault.is_some() {
+                // What a round puts out leaves only when it has ended.
+                self.fault = end.fault;
+                return;
+            }
+            for (place, batch) in outputs {
+                self.take_outputs(place, &batch);
+            }
+            if end.idle {
+                return;
+            }
+        }
+        panic!(
+            "Drive: the worker isn't idle after {ROUNDS_MAX} rounds of {} messages; an FSM sends itself messages, or two \
+             send them to each other, without end",
+            self.bound
+        );
+    }
+
+    fn take_outputs(&mut self, place: Place, batch: &Batch) {
+        for frame in batch.as_ref().frames() {
+            let frame = frame.expect("a worker puts out whole frames");
+            let crate::frame::Frame { header, payload } = frame;
+            let to = RawQueueId { node: NODE, place, slot: header.slot, generation: header.generation };
+            self.out.push(Out { to, header, payload: payload.to_vec() });
+        }
+    }
+}

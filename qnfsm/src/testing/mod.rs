@@ -1,0 +1,14 @@
+//! The kit for testing FSMs: one FSM or many, in virtual time, on the worker that production runs.
+//!
+//! [`Drive`] is a driver like the node, the replayer and the simulator: it feeds a worker, runs its rounds and takes what
+//! it put out. It holds no rule of scheduling or delivery. Beside the live worker it keeps a twin, restored from a snapshot
+//! before each round ([`twin_round`]), and the two may not differ by one byte. So a test that says nothing of it still
+//! finds the FSM that depends on something outside its data.
+
+mod drive;
+mod setup;
+mod twin;
+
+pub use drive::{Drive, elsewhere};
+pub use setup::Setup;
+pub use twin::{Apart, TwinRound, twin_round};
