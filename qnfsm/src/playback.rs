@@ -19,7 +19,7 @@ use crate::{
     id::{Epoch, NodeId, Place, RawQueueId, RequestId, WorkerId},
     journal::{Batches, Record},
     time::Time,
-    worker::{Catalogue, Deliveries, Delivery, Fault, Worker, WorkerConfig},
+    worker::{Admission, Catalogue, Deliveries, Delivery, Fault, RoundEnd, Worker, WorkerConfig},
 };
 
 /// A replay that does not do what was recorded: where, what was expected, and what came.
@@ -414,9 +414,7 @@ impl Replica {
         self.pending.waits = false;
         let mut recorded = std::mem::take(&mut self.pending.externals);
         let batches = self.pending.batches();
-        if let Some(batch) = batches.iter().find(|batch| {
-            self.worker.admission(batch) != crate::worker::Admission::Take { skip: 0 }
-        }) {
+        if let Some(batch) = first_out_of_turn(&self.worker, &batches) {
             return Err(PlaybackError::Contradiction {
                 worker: self.worker.id(),
                 round: self.worker.rounds() + 1,
@@ -430,10 +428,16 @@ impl Replica {
         audience.round(&self.worker, &batches);
         let id = self.worker.id();
         self.worker.drain_outputs(|to, batch| audience.output(id, to, &batch.as_ref()));
+        let parted = self.part(&end);
         if let Some((expected, found)) = differed {
-            return Err(self.diverged(end.round, expected, found));
+            // Where the deliveries part is where the wrong port was asked.
+            let delivery = parted.and_then(|parted| parted.delivery);
+            let divergence = Divergence { worker: id, round: end.round, delivery, expected, found };
+            return Err(PlaybackError::Diverged(Box::new(divergence)));
         }
-        self.compare_deliveries(end.round)?;
+        if let Some(parted) = parted {
+            return Err(PlaybackError::Diverged(Box::new(parted)));
+        }
         if let Some((port, _)) = recorded.front().filter(|_| end.fault.is_none()) {
             let expected = format!("a value read through port {port}");
             return Err(self.diverged(end.round, expected, "none was read".to_owned()));
@@ -469,27 +473,39 @@ impl Replica {
         Err(self.diverged(self.worker.rounds(), expected, found))
     }
 
-    /// Compares the round's deliveries with the recorded ones, where everything was recorded.
-    fn compare_deliveries(&self, round: u64) -> Result<(), PlaybackError> {
-        let Some(expected) = &self.pending.deliveries else { return Ok(()) };
-        if expected == self.worker.deliveries() {
-            return Ok(());
-        }
+    /// The first of the round's deliveries that is not the recorded one, where everything was recorded.
+    fn part(&self, end: &RoundEnd) -> Option<Divergence> {
+        let recorded = self.pending.deliveries.as_ref()?;
+        let mut expected = Deliveries::new(recorded).map(Result::ok);
         let mut found = Deliveries::new(self.worker.deliveries()).map(Result::ok);
-        let mut at = 0;
-        for expected in Deliveries::new(expected).map(Result::ok) {
-            let found = found.next().flatten();
-            if expected != found {
-                let (delivery, differs) = describe(&self.worker, at, expected.as_ref(), found.as_ref());
-                let (worker, (expected, found)) = (self.worker.id(), differs);
-                let divergence = Divergence { worker, round, delivery: Some(delivery), expected, found };
-                return Err(PlaybackError::Diverged(Box::new(divergence)));
+        for at in 1.. {
+            let (expected, found) = match (expected.next(), found.next()) {
+                (None, None) => break,
+                (expected, found) if expected == found => continue,
+                (expected, found) => (expected.flatten(), found.flatten()),
+            };
+            let (delivery, (expected, mut found)) = describe(&self.worker, at, expected.as_ref(), found.as_ref());
+            if let Some(fault) = &end.fault {
+                found = format!("{found}, because the round ended in a fault: {fault}");
             }
-            at += 1;
+            return Some(Divergence { worker: self.worker.id(), round: end.round, delivery: Some(delivery), expected, found });
         }
-        let expected = format!("{at} deliveries");
-        Err(self.diverged(round, expected, "more of them".to_owned()))
+        None
     }
+}
+
+/// The first of a round's batches that the worker can't take whole at its place.
+fn first_out_of_turn<'a>(worker: &Worker, batches: &[BatchRef<'a>]) -> Option<BatchRef<'a>> {
+    let in_turn = |at: usize, batch: &BatchRef<'_>| {
+        // Several batches of one source follow one another within the round.
+        let ahead = batches[..at].iter().rev().find(|other| other.source == batch.source);
+        match ahead {
+            Some(ahead) if ahead.epoch == batch.epoch => batch.first == ahead.next_number(),
+            Some(ahead) => ahead.epoch < batch.epoch && batch.first == 1,
+            None => worker.admission(batch) == Admission::Take { skip: 0 },
+        }
+    };
+    batches.iter().enumerate().find(|(at, batch)| !in_turn(*at, batch)).map(|(_, batch)| *batch)
 }
 
 /// Says which delivery two runs part at, and in what.

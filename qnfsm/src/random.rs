@@ -33,6 +33,12 @@ impl Generator {
         }
         Generator(Xoshiro256PlusPlus::seed_from_u64(digest.value()))
     }
+
+    /// True in the one state that gives only zeros, which no seed leads to; bytes that nobody wrote can.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let mut generator = self.0.clone();
+        (0..8).all(|_| generator.next_u64() == 0)
+    }
 }
 
 /// Draws from an FSM's generator. Every draw goes into the round's digest.

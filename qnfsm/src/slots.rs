@@ -53,14 +53,19 @@ impl Slots {
         self.generations.get(slot as usize).copied()
     }
 
-    /// True if that queue can be there: the slot has that generation and isn't free.
-    pub(crate) fn is_taken(&self, slot: u32, generation: u32) -> bool {
+    /// True if the slot has that generation. Whether it is free is not known by slot; see [`Slots::free_slots`].
+    pub(crate) fn has(&self, slot: u32, generation: u32) -> bool {
         generation > 0 && self.generation(slot) == Some(generation)
     }
 
-    /// True if all free slots are slots, and none stands there twice.
+    /// The slots that are free.
+    pub(crate) fn free_slots(&self) -> impl Iterator<Item = u32> + '_ {
+        self.free.iter().copied()
+    }
+
+    /// True if all free slots are slots that have a generation left, and none stands there twice.
     pub(crate) fn is_consistent(&self) -> bool {
-        let mut seen = vec![false; self.generations.len()];
+        let mut seen: Vec<_> = self.generations.iter().map(|generation| *generation == u32::MAX).collect();
         self.free.iter().all(|slot| {
             seen.get_mut(*slot as usize).is_some_and(|seen| !std::mem::replace(seen, true))
         })

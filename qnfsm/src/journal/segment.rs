@@ -161,7 +161,7 @@ fn file_name(segment: u64) -> String {
 }
 
 /// Where a segment lies in the node's directory.
-pub(super) fn path(node_dir: &Path, segment: u64) -> PathBuf {
+pub fn path(node_dir: &Path, segment: u64) -> PathBuf {
     node_dir.join(super::JOURNAL_DIR).join(file_name(segment))
 }
 

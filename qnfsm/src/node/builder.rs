@@ -541,7 +541,8 @@ fn random() -> Result<u64, StartError> {
 
 /// What tells one build of a program from another: two checksums of the executable's halves, and its length. Zeros where
 /// the system doesn't let a program read itself.
-fn build_identity() -> (u64, u64) {
+#[must_use]
+pub fn build_identity() -> (u64, u64) {
     static IDENTITY: OnceLock<(u64, u64)> = OnceLock::new();
     *IDENTITY.get_or_init(|| {
         let bytes = std::env::current_exe().and_then(std::fs::read).unwrap_or_default();

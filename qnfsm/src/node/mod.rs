@@ -30,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use builder::{NodeBuilder, RunOn};
+pub use builder::{NodeBuilder, RunOn, build_identity};
 pub use error::{NodeError, StartError};
 pub use host::{Answer, Host, HostError};
 pub use idle::IdleStrategy;

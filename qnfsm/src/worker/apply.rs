@@ -20,8 +20,19 @@ impl Worker {
     /// Applies the effects of the handler of `me`.
     pub(super) fn apply(&mut self, me: RawQueueId) {
         let mut list = std::mem::take(&mut self.effects.list);
+        // Known only once the FSM has stopped itself: nobody else takes the messages then that it sent to itself.
+        let mut stopped_type = None;
         for effect in list.drain(..) {
-            self.apply_one(me, effect);
+            if matches!(&effect, Effect::Stop { queue } if *queue == me) {
+                stopped_type = stopped_type.or(self.cell(me).map(|cell| cell.message_type()));
+            }
+            match (stopped_type, &effect) {
+                (Some(own_type), Effect::SendSelf | Effect::SetTimer { .. }) => {
+                    self.effects.outboxes[own_type as usize].discard_front();
+                }
+                (Some(_), Effect::Watch { .. } | Effect::DeadLetters { .. }) => {}
+                _ => self.apply_one(me, effect),
+            }
         }
         self.effects.list = list;
         self.settle();
@@ -85,8 +96,7 @@ impl Worker {
         }
     }
 
-    /// Gives a cell the front message of its own type's outbox. An FSM that an earlier effect stopped has no more use
-    /// for it.
+    /// Gives a cell the front message of its own type's outbox.
     fn with_own_message(
         &mut self,
         me: RawQueueId,

@@ -18,17 +18,48 @@ use crate::{
     random::Generator,
     time::Time,
     worker::{
+        image::COUNT_MAX,
         kinds::{Catalogue, CellSetup},
         timers::{Due, TimerKey},
     },
 };
 
-/// A message that waits, with who sent it and the request that it makes.
+/// A message that waits, with who sent it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Envelope<M> {
     sender: RawQueueId,
-    request: Option<RequestId>,
+    claim: Claim,
     message: M,
+}
+
+/// What is owed for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Claim {
+    /// Nothing.
+    Nothing,
+    /// Its sender waits for an answer to this request.
+    Request(RequestId),
+    /// It is what came of a request of the FSM's own: it is never dropped for want of room.
+    Outcome(RequestId),
+    /// It is news of a monitored queue: it is never dropped for want of room.
+    News,
+}
+
+impl Claim {
+    fn of(request: Option<RequestId>) -> Claim {
+        request.map_or(Claim::Nothing, Claim::Request)
+    }
+
+    fn request(self) -> Option<RequestId> {
+        match self {
+            Claim::Request(request) => Some(request),
+            Claim::Nothing | Claim::Outcome(_) | Claim::News => None,
+        }
+    }
+
+    fn may_be_dropped(self) -> bool {
+        matches!(self, Claim::Nothing | Claim::Request(_))
+    }
 }
 
 /// Who sent a message, and the request that it makes.
@@ -111,6 +142,22 @@ struct Extras<M> {
     watched: Vec<RawQueueId>,
 }
 
+impl<M> Envelope<M> {
+    /// What becomes of it when its receiver stops.
+    fn stopped(&self, type_number: u32) -> Dropped {
+        let sent = Sent { sender: self.sender, request: self.claim.request() };
+        Dropped { sent, type_number, why: Undelivered::ReceiverStopped, fatal: false }
+    }
+}
+
+impl<M> Extras<M> {
+    /// The keys of all timers and deadlines.
+    fn keys(&self) -> Vec<TimerKey> {
+        let keys = self.timers.iter().map(|set| TimerKey { deadline: set.deadline, timer: set.timer });
+        keys.chain(self.pending.iter().map(|pending| pending.key)).collect()
+    }
+}
+
 impl<M> Default for Extras<M> {
     fn default() -> Extras<M> {
         Extras {
@@ -149,7 +196,7 @@ pub(crate) struct Cell<F: Fsm> {
 /// A message on its way into the handler.
 struct Incoming<M> {
     sender: RawQueueId,
-    request: Option<RequestId>,
+    claim: Claim,
     beats: u64,
     message: M,
 }
@@ -224,7 +271,7 @@ pub(crate) trait AnyCell: Send {
     fn fire(&mut self, timer: TimerId, now: Time) -> Option<TimerKey>;
     /// A request is under way from now on.
     fn await_answer(&mut self, request: RequestId, key: TimerKey, answer: u32);
-    /// Stops waiting for an answer; gives the key of its deadline.
+    /// Stops waiting for an answer, and drops it if it has come already; gives the key of the request's deadline.
     fn cancel_request(&mut self, request: RequestId) -> Option<TimerKey>;
     /// True if the request is under way.
     fn awaits(&self, request: RequestId) -> bool {
@@ -237,8 +284,8 @@ pub(crate) trait AnyCell: Send {
 
     /// What a panic asks for.
     fn on_panic(&self) -> OnPanic;
-    /// Starts over from the start value. Gives the keys of the timers that ended with it.
-    fn restart(&mut self) -> Vec<TimerKey>;
+    /// Starts over from the start value. Gives the postponed messages and the keys of the timers that ended with it.
+    fn restart(&mut self) -> (Vec<Dropped>, Vec<TimerKey>);
     fn restarts(&self) -> u32;
 
     /// Takes the cell apart: what waited, and the keys of its timers.
@@ -254,8 +301,8 @@ pub(crate) trait AnyCell: Send {
     fn as_any(&self) -> &dyn Any;
     /// The keys of its timers and of its requests' deadlines.
     fn keys(&self) -> Vec<(TimerKey, Due)>;
-    /// True if it can be told what becomes of each request that is under way.
-    fn answers_are_known(&self, catalogue: &Catalogue) -> bool;
+    /// What its parts contradict one another in, if it was read from bytes that no worker wrote.
+    fn contradiction(&self, catalogue: &Catalogue) -> Option<&'static str>;
 }
 
 impl<F: Fsm> Cell<F> {
@@ -314,24 +361,25 @@ impl<F: Fsm> Cell<F> {
         let own = self.own.queue;
         if let Some(extras) = &mut self.extras {
             if let Some(message) = extras.ahead.pop_front() {
-                return Some(Incoming { sender: own, request: None, beats: 0, message });
+                return Some(Incoming { sender: own, claim: Claim::Nothing, beats: 0, message });
             }
             if self.timers_next || self.queue.is_empty() {
                 if let Some(fired) = extras.fired.pop_front() {
                     self.timers_next = false;
-                    return Some(Incoming { sender: own, request: None, beats: fired.beats, message: fired.message });
+                    return Some(Incoming { sender: own, claim: Claim::Nothing, beats: fired.beats, message: fired.message });
                 }
             }
         }
         self.timers_next = true;
-        let Envelope { sender, request, message } = self.queue.pop_front()?;
-        Some(Incoming { sender, request, beats: 0, message })
+        let Envelope { sender, claim, message } = self.queue.pop_front()?;
+        Some(Incoming { sender, claim, beats: 0, message })
     }
 
     /// Puts a message into the queue as its policy has it.
     fn enqueue(&mut self, message: F::Message, sent: Sent, type_number: u32, always: bool) -> Result<(), Dropped> {
         let Sent { sender, request } = sent;
-        let envelope = Envelope { sender, request, message };
+        let claim = if always { Claim::News } else { Claim::of(request) };
+        let envelope = Envelope { sender, claim, message };
         if always || self.queue.len() < F::QUEUE.capacity as usize {
             self.queue.push_back(envelope);
             return Ok(());
@@ -341,21 +389,22 @@ impl<F: Fsm> Cell<F> {
         match F::QUEUE.overflow {
             Overflow::DropNewest | Overflow::StopNode => Err(newest),
             Overflow::DropOldest => {
-                let oldest = self.queue.pop_front();
-                self.queue.push_back(envelope);
-                // A capacity of 0 leaves nothing older than the newest.
-                let Some(Envelope { sender, request, .. }) = oldest else {
-                    self.queue.clear();
+                let oldest = self.queue.iter().position(|waiting| waiting.claim.may_be_dropped());
+                // With a capacity of 0, or where only answers and news wait, nothing is older than the newest.
+                let Some(Envelope { sender, claim, .. }) = oldest.and_then(|at| self.queue.remove(at)) else {
                     return Err(newest);
                 };
-                Err(Dropped { sent: Sent { sender, request }, type_number: self.own.message, why: Undelivered::Full, fatal: false })
+                self.queue.push_back(envelope);
+                Err(Dropped { sent: Sent { sender, request: claim.request() }, type_number: self.own.message, why: Undelivered::Full, fatal: false })
             }
             Overflow::Coalesce => {
                 let Some(key) = F::coalesce_key(&envelope.message) else { return Err(newest) };
-                let same = self.queue.iter_mut().find(|waiting| F::coalesce_key(&waiting.message) == Some(key));
+                let same = self.queue.iter_mut().find(|waiting| {
+                    waiting.claim.may_be_dropped() && F::coalesce_key(&waiting.message) == Some(key)
+                });
                 let Some(same) = same else { return Err(newest) };
-                let Envelope { sender, request, .. } = mem::replace(same, envelope);
-                Err(Dropped { sent: Sent { sender, request }, type_number: self.own.message, why: Undelivered::Full, fatal: false })
+                let Envelope { sender, claim, .. } = mem::replace(same, envelope);
+                Err(Dropped { sent: Sent { sender, request: claim.request() }, type_number: self.own.message, why: Undelivered::Full, fatal: false })
             }
         }
     }
@@ -378,9 +427,9 @@ impl<F: Fsm> Cell<F> {
     }
 
     /// An answer's or a failure's message enters whatever the capacity is: there is one for each request.
-    fn enqueue_outcome(&mut self, message: F::Message) {
+    fn enqueue_outcome(&mut self, request: RequestId, message: F::Message) {
         let sender = self.own.queue;
-        self.queue.push_back(Envelope { sender, request: None, message });
+        self.queue.push_back(Envelope { sender, claim: Claim::Outcome(request), message });
     }
 }
 
@@ -420,7 +469,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
             effects.digest.mix(self.state_digest);
             return Outcome::Changed { state_timer: None };
         };
-        let Incoming { sender, request, beats, message } =
+        let Incoming { sender, claim, beats, message } =
             self.next_incoming().expect("the worker asks only cells that have work");
         effects.digest.mix(u64::from(self.own.queue.slot) | u64::from(self.own.message) << 32);
         if everything {
@@ -445,13 +494,13 @@ impl<F: Fsm> AnyCell for Cell<F> {
                 let room = F::QUEUE.capacity as usize;
                 let extras = self.extras();
                 if extras.postponed.len() < room {
-                    extras.postponed.push_back(Envelope { sender, request, message });
+                    extras.postponed.push_back(Envelope { sender, claim, message });
                     Outcome::Stayed
                 } else {
-                    Outcome::PostponedTooMany(Sent { sender, request })
+                    Outcome::PostponedTooMany(Sent { sender, request: claim.request() })
                 }
             }
-            Next::Unhandled(_) => Outcome::Unhandled(Sent { sender, request }),
+            Next::Unhandled(_) => Outcome::Unhandled(Sent { sender, request: claim.request() }),
             Next::Stop => Outcome::Stop,
         };
         effects.digest.mix(self.state_digest);
@@ -530,7 +579,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
             return None;
         };
         let message = (answer.take)(outbox, request);
-        self.enqueue_outcome(message);
+        self.enqueue_outcome(request, message);
         self.take_pending(request).map(|pending| pending.key)
     }
 
@@ -546,7 +595,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
             return Ok(None);
         }
         let message = (answer.decode)(payload, request)?;
-        self.enqueue_outcome(message);
+        self.enqueue_outcome(request, message);
         Ok(self.take_pending(request).map(|pending| pending.key))
     }
 
@@ -555,7 +604,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
         let answer = catalogue
             .answer::<F::Message>(self.own.message, answer)
             .expect("a wait begins only for an answer that the kinds declare");
-        self.enqueue_outcome((answer.fail)(request, why));
+        self.enqueue_outcome(request, (answer.fail)(request, why));
         Some(key)
     }
 
@@ -619,7 +668,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
         *deadline = Time::from_nanos(deadline.as_nanos().saturating_add(beats.saturating_mul(*period_ns)));
         let next = TimerKey { deadline: *deadline, timer };
         if let Some(waiting) = extras.fired.iter_mut().find(|fired| fired.timer == timer) {
-            waiting.beats += beats;
+            waiting.beats = waiting.beats.saturating_add(beats);
         } else {
             let message = Codec::CURRENT.decode(message, Trust::Node).expect("it was decoded when the timer was set");
             extras.fired.push_back(Fired { timer, name: name.clone(), beats, message });
@@ -632,6 +681,11 @@ impl<F: Fsm> AnyCell for Cell<F> {
     }
 
     fn cancel_request(&mut self, request: RequestId) -> Option<TimerKey> {
+        let answers = |waiting: &Envelope<F::Message>| waiting.claim == Claim::Outcome(request);
+        self.queue.retain(|waiting| !answers(waiting));
+        if let Some(extras) = &mut self.extras {
+            extras.postponed.retain(|waiting| !answers(waiting));
+        }
         self.take_pending(request).map(|pending| pending.key)
     }
 
@@ -648,16 +702,16 @@ impl<F: Fsm> AnyCell for Cell<F> {
         F::ON_PANIC
     }
 
-    fn restart(&mut self) -> Vec<TimerKey> {
+    fn restart(&mut self) -> (Vec<Dropped>, Vec<TimerKey>) {
         let bytes = self.start_value.as_ref().expect("kinds that restart keep their start value");
         self.fsm = Codec::CURRENT.decode(bytes, Trust::Node).expect("the start value passed the codec at the spawn");
         self.state = None;
+        self.left = None;
         self.restarts += 1;
         let mut extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
-        let keys = extras.timers.iter().map(|set| TimerKey { deadline: set.deadline, timer: set.timer });
-        let keys = keys.chain(extras.pending.iter().map(|pending| pending.key)).collect();
         self.extras().watched = mem::take(&mut extras.watched);
-        keys
+        let dropped = extras.postponed.drain(..).map(|envelope| envelope.stopped(self.own.message)).collect();
+        (dropped, extras.keys())
     }
 
     fn restarts(&self) -> u32 {
@@ -667,12 +721,9 @@ impl<F: Fsm> AnyCell for Cell<F> {
     fn dissolve(&mut self) -> (Vec<Dropped>, Vec<TimerKey>) {
         let type_number = self.own.message;
         let mut extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
-        let dropped = extras.postponed.drain(..).chain(self.queue.drain(..)).map(|Envelope { sender, request, .. }| {
-            Dropped { sent: Sent { sender, request }, type_number, why: Undelivered::ReceiverStopped, fatal: false }
-        });
-        let dropped = dropped.collect();
-        let keys = extras.timers.iter().map(|set| TimerKey { deadline: set.deadline, timer: set.timer });
-        (dropped, keys.chain(extras.pending.iter().map(|pending| pending.key)).collect())
+        let dropped = extras.postponed.drain(..).chain(self.queue.drain(..));
+        let dropped = dropped.map(|envelope| envelope.stopped(type_number)).collect();
+        (dropped, extras.keys())
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -703,9 +754,35 @@ impl<F: Fsm> AnyCell for Cell<F> {
         timers.chain(requests).collect()
     }
 
-    fn answers_are_known(&self, catalogue: &Catalogue) -> bool {
-        let Some(extras) = &self.extras else { return true };
-        let known = |pending: &Pending| catalogue.answer::<F::Message>(self.own.message, pending.answer).is_some();
-        extras.pending.iter().all(known)
+    fn contradiction(&self, catalogue: &Catalogue) -> Option<&'static str> {
+        let restarts = matches!(F::ON_PANIC, OnPanic::Restart { .. });
+        let starts_again = |bytes: &[u8]| Codec::CURRENT.decode::<F>(bytes, Trust::Node).is_ok();
+        if restarts && !self.start_value.as_deref().is_some_and(starts_again) {
+            return Some("an FSM that is to be restarted has no start value");
+        }
+        if self.own.requests > COUNT_MAX {
+            return Some("a count of requests that no FSM reaches");
+        }
+        if self.own.generator.is_stuck() {
+            return Some("an FSM's generator gives only zeros");
+        }
+        let extras = self.extras.as_ref()?;
+        let known = |pending: &Pending| {
+            pending.request.0 <= self.own.requests
+                && catalogue.answer::<F::Message>(self.own.message, pending.answer).is_some()
+        };
+        if !extras.pending.iter().all(known) {
+            return Some("an FSM waits for an answer that its kind doesn't take");
+        }
+        let beats = |set: &SetTimer<F::Message>| match &set.what {
+            Beat::Once(_) => true,
+            Beat::Every { period_ns, message } => {
+                *period_ns > 0 && Codec::CURRENT.decode::<F::Message>(message, Trust::Node).is_ok()
+            }
+        };
+        if !extras.timers.iter().all(beats) {
+            return Some("a periodic timer has no period or no message");
+        }
+        None
     }
 }

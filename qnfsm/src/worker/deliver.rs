@@ -163,7 +163,14 @@ impl Worker {
         self.seat(cell);
         if let Some(request) = request {
             let reply = Header { request: Some(request), ..Header::to(Class::Reply, answer, sender, queue) };
-            self.outputs.put(sender.place, &reply, |out| Codec::CURRENT.encode(&queue, out));
+            if sender.place == queue.place {
+                // Nothing that a worker tells itself crosses the perimeter.
+                let mut answer = Vec::new();
+                Codec::CURRENT.encode(&queue, &mut answer).expect("a queue's ID is four numbers");
+                self.take_reply(sender, &reply, &answer);
+            } else {
+                self.outputs.put(sender.place, &reply, |out| Codec::CURRENT.encode(&queue, out));
+            }
         }
     }
 
@@ -263,7 +270,8 @@ impl Worker {
             self.notices.push_back(Notice::Failed { to: sender, from: to, request, why });
         }
         let about_itself = Some(type_number) == self.catalogue.type_number::<DeadLetter>();
-        if !self.mourners.is_empty() && !about_itself {
+        // What who is told has no room or no use for would be told of without end.
+        if !self.mourners.is_empty() && !about_itself && !self.mourners.contains(&to) {
             self.notices.push_back(Notice::DeadLetter(DeadLetter { to, from: sender, type_number, why }));
         }
     }

@@ -1,6 +1,9 @@
 //! A worker's snapshot: everything that it is between two rounds, so that a restored one does nothing otherwise.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +41,9 @@ pub enum ImageError {
     #[error("the worker's image contradicts itself: {0}")]
     Inconsistent(&'static str),
 }
+
+/// No worker counts so far in centuries; below it counting can't overflow.
+pub(super) const COUNT_MAX: u64 = 1 << 62;
 
 #[derive(Serialize, Deserialize)]
 struct Image {
@@ -115,6 +121,11 @@ impl Worker {
         if image.worker.0 >= 1 << 31 {
             return Err(ImageError::Inconsistent("no worker has that number"));
         }
+        let counters = &image.counters;
+        let counts = [image.round, image.next_timer, counters.handled, counters.panics];
+        if counts.iter().chain(counters.dead_letters.values()).any(|count| *count > COUNT_MAX) {
+            return Err(ImageError::Inconsistent("a count that no worker reaches"));
+        }
         if !image.slots.is_consistent() {
             return Err(ImageError::Inconsistent("its free slots are not slots, or stand there twice"));
         }
@@ -130,8 +141,8 @@ impl Worker {
         }
         for CellImage { slot, generation, kind, bytes } in &image.cells {
             let queue = RawQueueId { node: image.node, place, slot: *slot, generation: *generation };
-            if !image.slots.is_taken(*slot, *generation) {
-                return Err(ImageError::Inconsistent("an FSM is in a slot that is free"));
+            if !image.slots.has(*slot, *generation) {
+                return Err(ImageError::Inconsistent("an FSM is in a slot of another generation"));
             }
             let known = worker.catalogue.kind(*kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
             let setup = CellSetup { queue, kind: *kind, message: known.message, seed: image.config.seed };
@@ -142,6 +153,9 @@ impl Worker {
                 return Err(ImageError::Inconsistent("two FSMs are in one slot"));
             }
             worker.fsms += 1;
+        }
+        if image.slots.free_slots().any(|slot| worker.seats[slot as usize].cell.is_some()) {
+            return Err(ImageError::Inconsistent("an FSM is in a slot that is free"));
         }
         for slot in &image.ready {
             match worker.seats.get_mut(*slot as usize) {
@@ -166,19 +180,21 @@ impl Worker {
         if cells().any(|cell| cell.has_work() && !self.seats[cell.queue().slot as usize].ready) {
             return Err(ImageError::Inconsistent("an FSM has work and no turn"));
         }
-        let mut keys = 0;
+        let mut timers = BTreeSet::new();
         for cell in cells() {
             for (key, due) in cell.keys() {
-                keys += 1;
                 if self.timers.find(key) != Some((cell.queue(), due)) || key.timer.0 > self.effects.next_timer {
                     return Err(ImageError::Inconsistent("an FSM's timer is not among the worker's"));
                 }
+                if !timers.insert(key.timer) {
+                    return Err(ImageError::Inconsistent("two timers have one number"));
+                }
             }
-            if !cell.answers_are_known(&self.catalogue) {
-                return Err(ImageError::Inconsistent("an FSM waits for an answer that its kind doesn't take"));
+            if let Some(what) = cell.contradiction(&self.catalogue) {
+                return Err(ImageError::Inconsistent(what));
             }
         }
-        if keys != self.timers.len() {
+        if timers.len() != self.timers.len() {
             return Err(ImageError::Inconsistent("a timer of no FSM"));
         }
         Ok(())

@@ -412,15 +412,16 @@ impl Worker {
         let cell = seats[slot as usize].cell.as_mut().expect("turns are given to FSMs that are there");
         let queue = cell.queue();
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| cell.handle_next(effects, externals, everything)));
+        if let Ok(Outcome::Changed { state_timer: Some(key) }) = outcome {
+            // The cell has ended it with its state, whatever becomes of the handler's effects.
+            self.timers.cancel(key);
+        }
         let outcome = match outcome {
             Ok(outcome) if self.effects.misuse.is_none() => outcome,
             other => return self.panicked(queue, other.err()),
         };
         if everything {
             self.record_delivery(queue, outcome);
-        }
-        if let Outcome::Changed { state_timer: Some(key) } = outcome {
-            self.timers.cancel(key);
         }
         self.apply(queue);
         match outcome {
@@ -467,9 +468,12 @@ impl Worker {
         match policy {
             OnPanic::StopNode => self.fail(Some(queue), FaultKind::Panic(text)),
             OnPanic::Restart { budget } if self.cell_mut(queue).is_some_and(|cell| cell.restarts() < budget) => {
-                let keys = self.cell_mut(queue).map(|cell| cell.restart()).unwrap_or_default();
+                let (dropped, keys) = self.cell_mut(queue).map(|cell| cell.restart()).unwrap_or_default();
                 for key in keys {
                     self.timers.cancel(key);
+                }
+                for dropped in dropped {
+                    self.dead_letter(queue, dropped);
                 }
             }
             OnPanic::StopFsm | OnPanic::Restart { .. } => self.remove(queue, DownReason::Panicked),

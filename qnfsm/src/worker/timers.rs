@@ -41,10 +41,12 @@ impl Timers {
         assert!(cancelled.is_some(), "cells know only timers that are set");
     }
 
-    /// Takes the first timer that is due at `now`.
+    /// Takes the first timer that is due at `now`. The last moment there is stands for never: a deadline that would lie
+    /// past it is that one, and a periodic timer would not get past it.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<(TimerKey, RawQueueId, Due)> {
         let first = self.0.first_entry()?;
-        if first.key().deadline > now {
+        let deadline = first.key().deadline;
+        if deadline > now || deadline == Time::from_nanos(u64::MAX) {
             return None;
         }
         let (key, (queue, due)) = first.remove_entry();

@@ -1,0 +1,219 @@
+//! The demo: runs the server and the bots as processes of their own, kills the server on the way, and in the end replays
+//! what both recorded in further processes.
+
+mod process;
+mod screen;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::{
+    bots::{self, Summary},
+    server::{self, Plant},
+};
+use process::{Bots, Server, Trouble};
+use screen::Screen;
+
+/// What `arena demo` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// How long the bots play.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// How many bots play.
+    #[arg(long, default_value_t = 32)]
+    bots: u32,
+    /// How often the server is killed, at even or random moments.
+    #[arg(long, default_value_t = 1)]
+    kills: u32,
+    /// The seed of the game's random numbers and, with more than one kill, of the moments of the kills.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where the nodes' directories are made; a new one under the system's temporary directory if none is given.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Make a mistake on purpose: the demo must fail.
+    #[arg(long, value_enum)]
+    plant: Option<Plant>,
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long bots may take to play, after the start or a kill.
+const PLAYING_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What the demo found.
+#[derive(Debug, Default, Serialize)]
+struct Outcome {
+    seconds: f64,
+    seed: u64,
+    bots: u32,
+    messages: u64,
+    kills: u32,
+    recovered_ms_max: u64,
+    reconnected: u32,
+    lost: u32,
+    doubled: u32,
+    invented: u32,
+    nodes: Vec<NodeOutcome>,
+    verified: bool,
+}
+
+/// What became of one node.
+#[derive(Debug, Serialize)]
+struct NodeOutcome {
+    name: String,
+    epoch: u32,
+    workers: u32,
+    rounds: u64,
+    unproved_rounds: u64,
+    messages: u64,
+    journal_bytes: u64,
+    replayed: bool,
+    digest: String,
+}
+
+/// Replays the directory of a server or of bots, whichever it is.
+pub fn replay(dir: &Path, json: bool) -> ExitCode {
+    let program = qnfsm_replay::program_of(dir).unwrap_or_default();
+    let (program, kinds) = match program.as_str() {
+        bots::PROGRAM => (bots::PROGRAM, bots::kinds()),
+        _ => (server::PROGRAM, server::kinds()),
+    };
+    qnfsm_replay::cli::replay(program, dir, kinds, json)
+}
+
+/// Runs the demo.
+pub fn run(options: &Options) -> ExitCode {
+    let seed = options.seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let dir = options.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("arena-{}", std::process::id())));
+    let mut screen = Screen::new(options.json);
+    screen.say(&format!("arena demo: {} bots, {} s, seed {seed}, in {}", options.bots, options.seconds, dir.display()));
+    match play(options, seed, &dir, &mut screen) {
+        Ok((outcome, complaints)) => {
+            screen.summary(&outcome, &complaints);
+            if options.json {
+                println!("{}", serde_json::to_string(&outcome).expect("an outcome is numbers and texts"));
+            }
+            if outcome.verified {
+                if options.dir.is_none() {
+                    // A directory that nobody asked for is kept only if there is something to look at.
+                    let _ = std::fs::remove_dir_all(&dir);
+                }
+                return ExitCode::SUCCESS;
+            }
+            screen.say(&format!("look at it with: arena replay {}", dir.join("server").display()));
+            ExitCode::FAILURE
+        }
+        Err(trouble) => {
+            screen.say(&format!("the demo could not be played to its end: {trouble}; the directories are in {}", dir.display()));
+            if options.json {
+                println!("{}", serde_json::to_string(&Outcome::default()).expect("an outcome is numbers and texts"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The moments of the kills: in the middle for one, drawn from the seed for more.
+fn kill_moments(options: &Options, seed: u64) -> Vec<Duration> {
+    let whole_ms = options.seconds * 1000;
+    if options.kills == 1 {
+        return vec![Duration::from_millis(whole_ms / 2)];
+    }
+    let mut state = seed;
+    let mut moments: Vec<_> = (0..options.kills)
+        .map(|_| {
+            // SplitMix64, as in "Fast splittable pseudorandom number generators" by Steele, Lea and Flood.
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = state;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            Duration::from_millis((mixed ^ (mixed >> 31)) % whole_ms.max(1))
+        })
+        .collect();
+    moments.sort_unstable();
+    moments
+}
+
+fn play(options: &Options, seed: u64, dir: &Path, screen: &mut Screen) -> Result<(Outcome, Vec<String>), Trouble> {
+    let (server_dir, bots_dir) = (dir.join("server"), dir.join("bots"));
+    let mut outcome = Outcome { bots: options.bots, seed, ..Outcome::default() };
+    let mut complaints = Vec::new();
+    let mut server = Server::start(&server_dir, None, seed, options.plant)?;
+    let address = server.address().to_owned();
+    let mut bots = Bots::start(&bots_dir, &address, options.bots, seed)?;
+    bots.wait_for(PLAYING_TIME_MAX, |summary| summary.playing == options.bots)?;
+
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(options.seconds);
+    for moment in kill_moments(options, seed) {
+        watch(begun + moment, begun, &mut bots, &server, outcome.kills, screen)?;
+        let welcomes = bots.latest().welcomes_min;
+        server.kill()?;
+        outcome.kills += 1;
+        let killed = Instant::now();
+        server = Server::start(&server_dir, Some(&address), seed, options.plant)?;
+        outcome.recovered_ms_max = outcome.recovered_ms_max.max(millis(killed.elapsed()));
+        let back = |summary: &Summary| summary.welcomes_min > welcomes || found_fault(summary);
+        bots.wait_for(PLAYING_TIME_MAX, back)?;
+        if found_fault(bots.latest()) {
+            break;
+        }
+    }
+    watch(end, begun, &mut bots, &server, outcome.kills, screen)?;
+
+    outcome.seconds = begun.elapsed().as_secs_f64();
+    let summary = bots.stop()?;
+    server.stop()?;
+    screen.live_line_ends();
+    outcome.messages = summary.messages;
+    outcome.reconnected = summary.playing;
+    outcome.lost = summary.lost;
+    outcome.doubled = summary.doubled;
+    outcome.invented = summary.invented;
+    complaints.extend(summary.fault.iter().cloned());
+    if summary.playing != options.bots {
+        complaints.push(format!("{} of {} bots play in the end", summary.playing, options.bots));
+    }
+    for (name, dir) in [("server", &server_dir), ("bots", &bots_dir)] {
+        screen.say(&format!("replaying {name} …"));
+        match process::replay(name, dir)? {
+            Ok(node) => outcome.nodes.push(node),
+            Err(text) => complaints.push(format!("{name}: {text}")),
+        }
+    }
+    outcome.verified = complaints.is_empty() && outcome.nodes.iter().all(|node| node.replayed) && outcome.kills == options.kills;
+    Ok((outcome, complaints))
+}
+
+fn found_fault(summary: &Summary) -> bool {
+    summary.lost + summary.doubled + summary.invented > 0
+}
+
+/// Shows what goes on until then.
+fn watch(
+    until: Instant,
+    begun: Instant,
+    bots: &mut Bots,
+    server: &Server,
+    kills: u32,
+    screen: &mut Screen,
+) -> Result<(), Trouble> {
+    while Instant::now() < until {
+        let left = until.saturating_duration_since(Instant::now());
+        bots.next_summary(left)?;
+        screen.live(begun.elapsed(), server.epoch(), kills, bots.latest());
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,108 @@
+//! The game server: a node with a lobby, a world on a worker of its own, and a connection FSM for each client.
+//!
+//! ```text
+//!   socket ──▶ Connection ──▶ World (worker 1, 20 ticks a second)
+//!      ▲            │  ▲          │
+//!      └────────────┘  └──────────┘
+//!            Lobby (worker 0) makes the worker, the world and the connections
+//! ```
+
+mod connection;
+mod lobby;
+mod plant;
+mod world;
+
+use std::{io::Read, path::PathBuf, sync::Arc, time::Duration};
+
+use qnfsm::{Down, Kinds, NodeBuilder, QueueId, Recording, Reply, RunOn, WorkerId};
+use qnfsm_net::{Notice, Tcp};
+
+pub use plant::Plant;
+
+use crate::wire::{ClientMessage, ServerMessage};
+use connection::{Connection, ConnectionMessage};
+use lobby::{Lobby, LobbyMessage};
+use world::{WorldFsm, WorldMessage};
+
+/// The program's name in its directories.
+pub const PROGRAM: &str = "arena-server";
+/// The name of the address that clients connect to.
+const GAME: &str = "game";
+
+/// All kinds of the server.
+pub fn kinds() -> Kinds {
+    qnfsm_net::messages(Kinds::new())
+        .with::<Lobby>()
+        .replies::<LobbyMessage, WorkerId>()
+        .replies::<LobbyMessage, QueueId<WorldMessage>>()
+        .accepts::<LobbyMessage, Notice>()
+        .accepts::<LobbyMessage, Down>()
+        .with::<WorldFsm>()
+        .accepts::<WorldMessage, Down>()
+        .with::<Connection>()
+        .accepts::<ConnectionMessage, ClientMessage>()
+        .accepts::<ConnectionMessage, Notice>()
+        .accepts::<ConnectionMessage, Down>()
+        .message::<ServerMessage>()
+        .message::<String>()
+}
+
+/// What `arena serve` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// The node's directory; made if there is none, gone on from if there is one.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Where clients connect.
+    #[arg(long, default_value = "127.0.0.1:7070")]
+    pub listen: String,
+    /// The seed of all random numbers of a new world.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Record each delivery, and not only what comes in.
+    #[arg(long)]
+    pub everything: bool,
+    /// Make a mistake on purpose, for the checks to find.
+    #[arg(long, value_enum)]
+    pub plant: Option<Plant>,
+    /// Stop when standard input ends.
+    #[arg(long)]
+    pub until_stdin_ends: bool,
+}
+
+/// Runs a server until it is told to stop.
+pub fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+    let mut node = NodeBuilder::new(PROGRAM, kinds()).dir(&options.dir).stop_on_signals();
+    if let Some(seed) = options.seed {
+        node = node.seed(seed);
+    }
+    if options.everything {
+        node = node.recording(Recording::Everything);
+    }
+    if options.plant == Some(Plant::Lose) {
+        node = node.storage(Arc::new(plant::Forgetful::default()));
+    }
+    let tcp = Tcp::new().listen::<ClientMessage>(GAME, options.listen.as_str()).frame_bytes_max(4096);
+    let tcp = node.reactor(RunOn::FirstWorker, tcp);
+    let node = node.start(&Lobby::new(tcp, options.plant))?;
+    let address = node.host().request(node.root(), Duration::from_secs(30), LobbyMessage::Address)?;
+    println!("arena server: epoch {}, listening on {address}", node.epoch());
+    if options.until_stdin_ends {
+        // What comes is of no interest, only that it ends.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        node.stop()?;
+    } else {
+        node.wait()?;
+    }
+    Ok(())
+}
+
+/// Adapts an FSM's random numbers to what the game's rules take.
+fn dice<'a>(mut random: qnfsm::Random<'a>) -> impl FnMut(u32) -> u32 + 'a {
+    move |bound| u32::try_from(random.below(bound.into())).expect("a number below a u32 is one")
+}
+
+/// A reply that did not come is asked for again: the node may have been down for longer than the deadline.
+fn retry<A>(reply: Reply<A>) -> Option<A> {
+    reply.outcome.ok()
+}
