@@ -34,9 +34,9 @@ pub enum Control {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Command {
-    /// The connection is to belong to the sender: what the peer sends goes to it and to nobody else, and it is told by
-    /// a [`Down`](qnfsm::Down) when the connection is gone. The socket isn't read before. The first FSM that asks gets
-    /// it; another one gets [`Notice::AttachRefused`].
+    /// The connection is to belong to the sender: what the peer sends goes to it and to nobody else. The socket isn't
+    /// read before. The first FSM that asks gets it; another one gets [`Notice::AttachRefused`]. To be told when the
+    /// connection is gone, and why, monitor it too ([`Context::monitor`](qnfsm::Context::monitor)).
     Attach,
     /// Close when what waits for the peer has been sent. Sent to a listener by its acceptor: stop accepting.
     Close,

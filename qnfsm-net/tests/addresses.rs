@@ -158,7 +158,8 @@ fn a_deadline_ends_the_attempts_and_says_what_became_of_the_last() {
     let start = Instant::now();
     rig.send(fsm(2), control(), &connect("game", Duration::from_millis(120)));
     let (why, attempts) = until_connect_failed(&mut rig);
-    assert!(start.elapsed() >= Duration::from_millis(120), "it gave up after {:?}", start.elapsed());
+    let took = start.elapsed();
+    assert!((Duration::from_millis(120)..Duration::from_secs(3)).contains(&took), "it gave up after {took:?}");
     assert!(attempts >= 1 && why.contains("refused"), "{attempts} attempts, the last: {why}");
 }
 

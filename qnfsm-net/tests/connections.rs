@@ -102,7 +102,9 @@ fn a_second_fsm_gets_neither_the_connection_nor_a_hearing() {
 
 #[test]
 fn a_connection_that_nobody_attaches_is_closed_in_time() {
-    let (mut rig, address) = Rig::listening(Tcp::new().attach_time_max(Duration::from_millis(30)));
+    let (mut rig, address) = Rig::listening(
+        Tcp::new().attach_time_max(Duration::from_millis(30)).greeting_time_max(Duration::from_secs(60)),
+    );
     let (mut peer, connection) = rig.greeted(address);
     rig.ask(Class::Watch, fsm(1), connection);
     assert_eq!(rig.until_down(fsm(1), connection), "closed: no FSM attached itself in time");
@@ -199,11 +201,55 @@ fn closing_sends_first_what_waits_even_to_a_peer_that_sends_on() {
         peer.line("never read");
         let reason = rig.until_down(fsm(2), connection);
         assert!(reason == "closed: it was told to" || reason.ends_with("belonged to is gone"), "{reason}");
+        // The socket takes what comes, or the answer to it would be a reset that cuts off what was sent.
+        for _ in 0..3 {
+            peer.line("never read either");
+            rig.poll();
+        }
         assert_eq!(rig.until_ended(&mut peer), None, "an orderly end, not a reset");
         peer.take_hello().unwrap();
         let lines: Vec<_> = std::iter::from_fn(|| peer.take_line()).collect();
         assert_eq!(lines, (0..1000).map(|number| number.to_string()).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn closing_waits_for_a_socket_that_is_full() {
+    const LINES: usize = 800;
+    let line = "x".repeat(20_000);
+    let (mut rig, address) = Rig::listening(Tcp::new().outgoing_bytes_max(32 << 20));
+    let (mut peer, connection) = rig.attached(address, fsm(2));
+    for _ in 0..LINES {
+        rig.line(fsm(2), connection, &line);
+    }
+    rig.command(fsm(2), connection, Command::Close);
+    rig.poll();
+    assert_eq!(rig.until_ended(&mut peer), None, "an orderly end, not a reset");
+    peer.take_hello().unwrap();
+    assert_eq!(peer.bytes.len(), LINES * framed(&line).len());
+    assert_eq!(rig.until_down(fsm(2), connection), "closed: it was told to");
+}
+
+#[test]
+fn a_connection_that_closes_can_not_be_attached_any_more() {
+    let (mut rig, address) = Rig::listening(Tcp::new());
+    let (_peer, connection) = rig.greeted(address);
+    rig.command(fsm(1), connection, Command::Close);
+    rig.command(fsm(2), connection, Command::Attach);
+    assert_eq!(rig.until_down(fsm(2), connection), "closed: it was told to");
+}
+
+#[test]
+fn a_poll_does_not_wait_while_there_is_something_to_write() {
+    let (mut rig, address) = Rig::listening(Tcp::new());
+    let (_peer, connection) = rig.attached(address, fsm(2));
+    for _ in 0..3 {
+        rig.poll();
+    }
+    rig.line(fsm(2), connection, "now");
+    let start = Instant::now();
+    rig.poll_for(Some(Duration::from_secs(60)));
+    assert!(start.elapsed() < Duration::from_secs(30), "it waited for something else");
 }
 
 #[test]
@@ -278,7 +324,11 @@ fn while_no_new_work_is_admitted_nothing_is_read_or_accepted_and_nothing_is_lost
     let (mut rig, address) = Rig::listening(Tcp::new());
     let (mut peer, connection) = rig.attached(address, fsm(2));
     rig.until_peer(&mut peer, Peer::take_hello);
+    // This one is accepted, and hasn't said hello when the door closes.
+    let mut hesitant = Peer::silent(address);
+    rig.until_peer(&mut hesitant, Peer::take_hello);
     qnfsm::testing::admit_new_work(&mut rig.inputs, false);
+    hesitant.write(&wire::hello());
     for number in 0..100 {
         peer.line(&number.to_string());
         rig.poll_for(Some(Duration::ZERO));
@@ -286,7 +336,8 @@ fn while_no_new_work_is_admitted_nothing_is_read_or_accepted_and_nothing_is_lost
     let mut newcomer = Peer::greeting(address);
     rig.poll();
     rig.poll();
-    assert_eq!(rig.got, []);
+    newcomer.read();
+    assert_eq!((&rig.got[..], &newcomer.bytes[..]), (&[][..], &[][..]));
     // Answers still go out.
     rig.line(fsm(2), connection, "answer");
     assert_eq!(rig.until_peer(&mut peer, Peer::take_line), "answer");
@@ -294,10 +345,14 @@ fn while_no_new_work_is_admitted_nothing_is_read_or_accepted_and_nothing_is_lost
     for number in 0..100 {
         assert_eq!(rig.until_line(fsm(2)), number.to_string());
     }
-    let connection = rig.until_accepted();
-    rig.command(fsm(3), connection, Command::Attach);
-    newcomer.line("hello");
-    assert_eq!(rig.until_line(fsm(3)), "hello");
+    for (mut peer, owner) in [(hesitant, fsm(3)), (newcomer, fsm(4))] {
+        // Either may be the first.
+        let connection = rig.until_accepted();
+        rig.command(owner, connection, Command::Attach);
+        peer.line("hello");
+    }
+    let lines = [rig.until_line(fsm(3)), rig.until_line(fsm(4))];
+    assert_eq!(lines, ["hello", "hello"]);
 }
 
 #[test]

@@ -1,2 +1,48 @@
+//! Replays what a [qnfsm](qnfsm) node recorded, as fast as it goes, and proves that it does the same again.
+//!
+//! [`replay`] opens a node's directory, plays everything from the journal's start to its end through the workers' own
+//! code, and compares each round's digest with the recorded one. It changes nothing, needs no permission to write, and
+//! never uses a snapshot as a starting point, though it compares the workers with those that were taken.
+//!
+//! ```no_run
+//! # fn kinds() -> qnfsm::Kinds { qnfsm::Kinds::new() }
+//! use qnfsm_replay::{Options, replay};
+//!
+//! let report = replay("/var/lib/my-service".as_ref(), kinds(), &Options::new())?;
+//! println!("{report}");
+//! # Ok::<(), qnfsm_replay::ReplayError>(())
+//! ```
+//!
+//! A program gets the subcommand `replay <dir>` with one line, [`cli::main`]; one that has subcommands of its own takes
+//! [`cli::ReplayArgs`] among its own arguments, or hands them on to [`cli::run`].
+//!
+//! # Exit statuses
+//!
+//! Each class of [`ReplayError`] has its own, by who must act:
+//!
+//! | status | what | who acts |
+//! | --- | --- | --- |
+//! | 0 | every round did what was recorded | nobody |
+//! | 2 | used wrongly: arguments, or kinds that are not in order | the caller |
+//! | 10 | not the directory of a node | the caller: another path |
+//! | 11 | the directory is empty | the caller: no node has run there |
+//! | 12 | the directory does not exist | the caller: another path |
+//! | 13 | a node is running there | the operator: stop it, or replay a copy |
+//! | 14 | permission denied | the operator: another user |
+//! | 15 | another program's directory | the caller: that program |
+//! | 16 | the program's types are other ones than the recorded | the developer: the build that wrote it |
+//! | 20 | the journal is damaged | the operator: a copy |
+//! | 21 | written by a newer version of the library | the developer: that version |
+//! | 30 | diverged: the program does not do what was recorded | the developer: the FSM that is named |
+//! | 40 | the operating system failed to give the bytes | the operator: the disk |
 #![forbid(unsafe_code)]
-//! qnfsm-replay
+
+#[cfg(feature = "cli")]
+pub mod cli;
+mod error;
+mod replay;
+mod report;
+
+pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
+pub use replay::{Options, Seen, replay};
+pub use report::{EndedIn, Report};

@@ -1,18 +1,9 @@
-//! A multiplayer arena on qnfsm: a game server and bots as nodes of their own on real sockets, every input recorded, the
-//! server killed and recovered on the way, and in the end the whole run replayed and proved equal.
-//!
-//! `arena demo` shows all of it.
+//! The arena's one program; `arena demo` shows all of it.
 #![forbid(unsafe_code)]
-
-mod bot;
-mod bots;
-mod demo;
-mod game;
-mod server;
-mod wire;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use arena::{bots, demo, server};
 use clap::Parser;
 
 /// A multiplayer arena, recorded and replayable.

@@ -19,6 +19,8 @@ impl Running {
     pub(super) fn listen(&mut self, name: String, acceptor: RawQueueId, inputs: &mut Inputs) {
         let notice = match self.try_listen(&name, acceptor) {
             Ok((listener, address)) => {
+                // Listening ends when the FSM is gone.
+                inputs.watch(acceptor, self.queue(listener));
                 Notice::Listening { name, listener: QueueId::from_raw(self.queue(listener)), address }
             }
             Err(why) => Notice::ListenFailed { name, why },

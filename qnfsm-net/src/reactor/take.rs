@@ -1,7 +1,7 @@
 //! What FSMs send: to the edge as a whole, to listeners, to connections. Whoever isn't to be heard is not heard.
 
 use qnfsm::{
-    Codec, DownReason, Inputs, Message, QueueId, RawQueueId, Trust,
+    Codec, DownReason, Inputs, Message, NoReply, QueueId, RawQueueId, Trust,
     frame::{Class, Frame},
 };
 
@@ -71,6 +71,8 @@ impl Running {
             }
             _ => self.ignore(name, sender, "it takes messages only"),
         }
+        // Nothing here answers requests.
+        inputs.fail_request(frame, self.queue(name), NoReply::NotUnderstood);
     }
 
     fn take_control(&mut self, frame: &Frame<'_>, inputs: &mut Inputs) {
@@ -116,6 +118,8 @@ impl Running {
                     connection.stage = Stage::Attached { owner: sender };
                     self.table.set_deadline(name, None);
                     self.table.list(name);
+                    // The connection closes when the FSM is gone.
+                    inputs.watch(sender, self.queue(name));
                 }
                 if let Some(watchers) = self.watchers(name)
                     && !watchers.contains(&sender)

@@ -154,9 +154,13 @@ fn decode(bytes: &[u8]) -> Result<Manifest, BlockFault> {
 /// Tells what stands where a manifest should.
 fn why_unreadable(storage: &dyn Storage, node_dir: &Path, error: io::Error) -> OpenError {
     let path = node_dir.join(MANIFEST_FILE);
+    let temporary = format!("{MANIFEST_FILE}.tmp");
     match error.kind() {
         io::ErrorKind::NotFound => match storage.list(node_dir) {
-            Ok(names) if names.is_empty() => OpenError::Empty(node_dir.into()),
+            // A start that was cut off before the manifest was there leaves these two.
+            Ok(names) if names.iter().all(|name| *name == super::LOCK_FILE || *name == temporary) => {
+                OpenError::Empty(node_dir.into())
+            }
             Ok(names) if names.iter().any(|name| name == super::JOURNAL_DIR) => {
                 Corruption { file: path, offset: 0, worker: None, round: None, why: Why::Missing }.into()
             }

@@ -161,6 +161,7 @@ fn file_name(segment: u64) -> String {
 }
 
 /// Where a segment lies in the node's directory.
+#[must_use]
 pub fn path(node_dir: &Path, segment: u64) -> PathBuf {
     node_dir.join(super::JOURNAL_DIR).join(file_name(segment))
 }

@@ -13,6 +13,7 @@ use crate::{
     fsm::TypeNumbers,
     id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId},
     message::{DownReason, Message, NoReply, ReplyTo},
+    time::Time,
 };
 
 /// Wakes something that waits.
@@ -32,6 +33,13 @@ impl EdgeSetup {
     #[must_use]
     pub fn edge(&self) -> EdgeId {
         self.edge
+    }
+
+    /// The epoch of this start. An edge that makes the epoch part of its queues' generations never gives a queue of an
+    /// earlier start the same name.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// The number of a message type, if the node's kinds name it.
@@ -150,6 +158,19 @@ impl Inputs {
     pub fn down(&mut self, watcher: RawQueueId, gone: RawQueueId, reason: &DownReason) {
         let header = Header::to(Class::Down, 0, watcher, gone);
         self.put_value(watcher.place, &header, reason).expect("a reason is a short text");
+    }
+
+    /// Asks to be told when an FSM's queue is gone: a frame of [`Class::Down`] from it comes to `from`. A connection
+    /// watches the FSM that it belongs to.
+    pub fn watch(&mut self, fsm: RawQueueId, from: RawQueueId) {
+        self.batch(fsm.place).push(&Header::to(Class::Watch, 0, fsm, from), &[]);
+    }
+
+    /// Tells who asked that the request of a frame will not be answered; does nothing for a frame that asks nothing.
+    pub fn fail_request(&mut self, frame: &Frame<'_>, from: RawQueueId, why: NoReply) {
+        if let Some(request) = frame.header.request {
+            self.fail(&ReplyTo::<()>::new(frame.header.sender, request, Time::ZERO), from, why);
+        }
     }
 
     fn put_value<T: Message>(&mut self, place: Place, header: &Header, value: &T) -> Result<(), PutError> {

@@ -95,10 +95,8 @@ impl<R: Message> Service<R> {
             },
             Err(error) => {
                 tracing::warn!(%error, from = %frame.header.sender, "a request to a service can't be understood");
-                if let Some(request) = frame.header.request {
-                    let to = ReplyTo::<()>::new(frame.header.sender, request, crate::time::Time::ZERO);
-                    self.replier.fail(&to, NoReply::NotUnderstood);
-                }
+                let me = self.replier.me;
+                self.replier.inlet.put(|inputs| inputs.fail_request(frame, me, NoReply::NotUnderstood));
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::{
     frame::{Batch, Class, Frame, edge_queue},
     id::{EdgeId, Place, RawQueueId, RequestId, WorkerId},
     journal::Record,
-    message::{NoReply, ReplyTo},
+    message::NoReply,
     node_request::NodeRequest,
     worker::Worker,
 };
@@ -146,10 +146,7 @@ impl Starter {
             Ok(NodeRequest::Stop) => self.shared.advance(Phase::Draining),
             Err(error) => {
                 tracing::warn!(%error, from = %frame.header.sender, "a request to the node can't be understood");
-                if let Some(request) = frame.header.request {
-                    let to = ReplyTo::<()>::new(frame.header.sender, request, crate::time::Time::ZERO);
-                    self.inlet.put(|inputs| inputs.fail(&to, me, NoReply::NotUnderstood));
-                }
+                self.inlet.put(|inputs| inputs.fail_request(frame, me, NoReply::NotUnderstood));
             }
         }
     }

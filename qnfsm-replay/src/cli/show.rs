@@ -1,0 +1,136 @@
+//! What the subcommand prints: the live line, the report, the error, the JSON object.
+
+use std::{
+    cell::Cell,
+    io::{IsTerminal, Write},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::ReplayArgs;
+use crate::{CorruptJournal, ReplayError, Report, Seen};
+
+/// How often the live line is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// A line on standard error that is drawn over, if that is a terminal.
+pub(super) struct LiveLine {
+    drawn: Cell<Option<Instant>>,
+    begun: Instant,
+    wanted: bool,
+}
+
+impl LiveLine {
+    pub(super) fn new(quiet: bool) -> LiveLine {
+        let wanted = !quiet && std::io::stderr().is_terminal();
+        LiveLine { drawn: Cell::new(None), begun: Instant::now(), wanted }
+    }
+
+    pub(super) fn draw(&self, seen: Seen) {
+        let Seen { rounds, messages, bytes, bytes_total } = seen;
+        let drawn_lately = || self.drawn.get().is_some_and(|drawn| drawn.elapsed() < DRAW_EVERY);
+        if !self.wanted || (bytes < bytes_total && drawn_lately()) {
+            return;
+        }
+        self.drawn.set(Some(Instant::now()));
+        let percent = (bytes * 100).checked_div(bytes_total).unwrap_or(100);
+        let seconds = self.begun.elapsed().as_secs_f64();
+        // What can't be drawn is not missed.
+        let _ = write!(std::io::stderr(), "\r\x1b[Kreplaying: {percent} %, {rounds} rounds, {messages} messages, {seconds:.1} s");
+    }
+
+    pub(super) fn clear(&self) {
+        if self.drawn.get().is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// The JSON object: a report, or an error with the fields that it has.
+#[derive(Serialize)]
+struct Json<'a> {
+    equal: bool,
+    exit_status: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(flatten)]
+    place: Option<Place<'a>>,
+    #[serde(flatten)]
+    report: Option<&'a Report>,
+}
+
+/// Where an error is.
+#[derive(Serialize)]
+struct Place<'a> {
+    worker: Option<u32>,
+    round: Option<u64>,
+    delivery: Option<&'a str>,
+    expected: Option<&'a str>,
+    found: Option<&'a str>,
+    file: &'a Path,
+    offset: u64,
+}
+
+fn place(error: &ReplayError) -> Option<Place<'_>> {
+    match error {
+        ReplayError::Diverged(diverged) => {
+            let divergence = &diverged.divergence;
+            Some(Place {
+                worker: Some(divergence.worker.0),
+                round: Some(divergence.round),
+                delivery: divergence.delivery.as_deref(),
+                expected: Some(&divergence.expected),
+                found: Some(&divergence.found),
+                file: &diverged.file,
+                offset: diverged.offset,
+            })
+        }
+        ReplayError::Corrupt(CorruptJournal::Bytes(bytes)) => Some(Place {
+            worker: bytes.worker.map(|worker| worker.0),
+            round: bytes.round,
+            delivery: None,
+            expected: None,
+            found: None,
+            file: &bytes.file,
+            offset: bytes.offset,
+        }),
+        ReplayError::Corrupt(CorruptJournal::Contradiction { file, offset, .. }) => Some(Place {
+            worker: None,
+            round: None,
+            delivery: None,
+            expected: None,
+            found: None,
+            file,
+            offset: *offset,
+        }),
+        _ => None,
+    }
+}
+
+/// Prints what came of a replay.
+pub(super) fn show(args: &ReplayArgs, outcome: &Result<Report, ReplayError>) {
+    let mut out = std::io::stdout();
+    // Where standard output or error is closed, there is nobody to tell; the status tells all the same.
+    let _ = match outcome {
+        Ok(report) if !args.quiet => writeln!(out, "{report}"),
+        Ok(_) => Ok(()),
+        Err(error) => writeln!(std::io::stderr(), "error: {error}"),
+    };
+    if args.json {
+        let error = outcome.as_ref().err();
+        let json = Json {
+            equal: error.is_none(),
+            exit_status: error.map_or(0, ReplayError::exit_status),
+            error: error.map(ReplayError::name),
+            message: error.map(ToString::to_string),
+            place: error.and_then(place),
+            report: outcome.as_ref().ok(),
+        };
+        let json = serde_json::to_string(&json).expect("a report is strings and numbers");
+        let _ = writeln!(out, "{json}");
+    }
+}

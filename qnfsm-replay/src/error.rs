@@ -1,0 +1,212 @@
+//! Why a replay comes to nothing, split by who must act. Each class has an exit status; the table stands in the crate's
+//! documentation.
+
+use std::{fmt, path::PathBuf};
+
+use qnfsm::{
+    KindsError,
+    journal::{Corruption, IoError, OpenError, Position, ReadError, Unsupported},
+    playback::{Divergence, PlaybackError},
+};
+
+/// Why a replay comes to nothing. [`exit_status`](ReplayError::exit_status) tells a script which it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The program's kinds are not in order.
+    #[error("the program's kinds: {0}")]
+    Kinds(#[from] KindsError),
+    /// The library was used wrongly.
+    #[error("{0}")]
+    Misuse(String),
+    /// There is nothing to replay at that path, or not now, or not for this user.
+    #[error(transparent)]
+    Directory(#[from] UnusableDirectory),
+    /// The directory was written by another program, or another build of this one.
+    #[error(transparent)]
+    Program(#[from] WrongProgram),
+    /// The bytes are not what was written.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptJournal),
+    /// The bytes were written by a newer version of the library.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    /// The program does not do what was recorded.
+    #[error(transparent)]
+    Diverged(Box<Diverged>),
+    /// The operating system failed to give the bytes.
+    #[error("{0}; mend the disk, or replay a copy of the directory")]
+    Io(IoError),
+}
+
+/// Why a directory can't be replayed, though nothing is wrong with its bytes.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+#[non_exhaustive]
+pub enum UnusableDirectory {
+    /// There is something, and it isn't the directory of a node.
+    NotANode(OpenError),
+    /// There is a directory, and nothing is in it.
+    Empty(OpenError),
+    /// There is nothing at that path.
+    Missing(OpenError),
+    /// A node is running there.
+    InUse(OpenError),
+    /// The operating system doesn't let this user read it.
+    Denied(OpenError),
+}
+
+/// Why a program can't replay a directory that is sound.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WrongProgram {
+    /// It belongs to another program.
+    #[error("{} was recorded by another program, `{wrote}`; replay it with that one", .dir.display())]
+    Another {
+        /// The directory.
+        dir: PathBuf,
+        /// The program that wrote it.
+        wrote: String,
+    },
+    /// The program's types have changed since.
+    #[error(
+        "{} was recorded by a build whose types were other ones: {}; replay it with the build that wrote it",
+        .dir.display(), .differences.join("; ")
+    )]
+    Changed {
+        /// The directory.
+        dir: PathBuf,
+        /// What differs.
+        differences: Vec<String>,
+    },
+}
+
+/// What is wrong with a journal's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorruptJournal {
+    /// They are not what was written.
+    #[error(transparent)]
+    Bytes(#[from] Corruption),
+    /// They pass every checksum, and contradict one another.
+    #[error("{} at byte {offset}: {what}. Nothing was skipped or changed; put the file back from a copy", .file.display())]
+    Contradiction {
+        /// The segment's file.
+        file: PathBuf,
+        /// Where in it, in bytes from its start.
+        offset: u64,
+        /// What doesn't fit.
+        what: String,
+    },
+}
+
+/// The first difference between what was recorded and what this program does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diverged {
+    /// Which worker, round and, where everything was recorded, FSM and message; what was expected, and what came.
+    pub divergence: Divergence,
+    /// The segment's file that holds the round's record.
+    pub file: PathBuf,
+    /// Where in it the record begins, in bytes from its start.
+    pub offset: u64,
+    /// This executable isn't the one that recorded the round.
+    pub build_differs: bool,
+}
+
+impl fmt::Display for Diverged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "diverged: {}", self.divergence)?;
+        writeln!(f, "  recorded: {} at byte {}", self.file.display(), self.offset)?;
+        f.write_str(if self.build_differs {
+            "This executable is not the one that recorded it: if an FSM's code was changed, replay with the build that \
+             recorded it. Otherwise an"
+        } else {
+            "This executable is the one that recorded it, so an"
+        })?;
+        f.write_str(
+            " FSM depends on something outside its data: a clock, an ambient random number, the order of a hash map, an \
+             address, a static.",
+        )?;
+        if self.divergence.delivery.is_none() {
+            f.write_str(" Record with `Recording::Everything` to be told the FSM and the message.")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diverged {}
+
+impl ReplayError {
+    /// The status with which a program ends; the table stands in the crate's documentation.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        self.class().1
+    }
+
+    /// A short word for the class, as it stands in the JSON output.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.class().0
+    }
+
+    fn class(&self) -> (&'static str, u8) {
+        match self {
+            ReplayError::Kinds(_) | ReplayError::Misuse(_) => ("usage", 2),
+            ReplayError::Directory(UnusableDirectory::NotANode(_)) => ("not_a_node", 10),
+            ReplayError::Directory(UnusableDirectory::Empty(_)) => ("empty", 11),
+            ReplayError::Directory(UnusableDirectory::Missing(_)) => ("missing", 12),
+            ReplayError::Directory(UnusableDirectory::InUse(_)) => ("in_use", 13),
+            ReplayError::Directory(UnusableDirectory::Denied(_)) => ("permission_denied", 14),
+            ReplayError::Program(WrongProgram::Another { .. }) => ("another_program", 15),
+            ReplayError::Program(WrongProgram::Changed { .. }) => ("changed_types", 16),
+            ReplayError::Corrupt(_) => ("corrupt", 20),
+            ReplayError::Unsupported(_) => ("unsupported", 21),
+            ReplayError::Diverged(_) => ("diverged", 30),
+            ReplayError::Io(_) => ("io", 40),
+        }
+    }
+
+    /// What a playback says, with the file and the position of what it is about.
+    pub(crate) fn of_playback(error: PlaybackError, file: PathBuf, position: Position, build_differs: bool) -> ReplayError {
+        let offset = position.offset;
+        match error {
+            PlaybackError::Diverged(divergence) => {
+                ReplayError::Diverged(Box::new(Diverged { divergence: *divergence, file, offset, build_differs }))
+            }
+            other => CorruptJournal::Contradiction { file, offset, what: other.to_string() }.into(),
+        }
+    }
+}
+
+impl From<OpenError> for ReplayError {
+    fn from(error: OpenError) -> ReplayError {
+        match error {
+            OpenError::NotANode(_) => UnusableDirectory::NotANode(error).into(),
+            OpenError::Empty(_) => UnusableDirectory::Empty(error).into(),
+            OpenError::Missing(_) => UnusableDirectory::Missing(error).into(),
+            OpenError::InUse(_) => UnusableDirectory::InUse(error).into(),
+            OpenError::Denied(_) => UnusableDirectory::Denied(error).into(),
+            OpenError::Io(error) => ReplayError::Io(error),
+            OpenError::Corrupt(error) => CorruptJournal::Bytes(error).into(),
+            OpenError::Unsupported(error) => error.into(),
+            other => ReplayError::Misuse(other.to_string()),
+        }
+    }
+}
+
+impl From<IoError> for ReplayError {
+    fn from(error: IoError) -> ReplayError {
+        OpenError::from(error).into()
+    }
+}
+
+impl From<ReadError> for ReplayError {
+    fn from(error: ReadError) -> ReplayError {
+        match error {
+            ReadError::Io(error) => error.into(),
+            ReadError::Corrupt(error) => CorruptJournal::Bytes(error).into(),
+            ReadError::Unsupported(error) => error.into(),
+            other => ReplayError::Misuse(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a replay that did what was recorded has to say.
+
+use std::fmt;
+
+use qnfsm::WorkerId;
+use serde::{Serialize, Serializer};
+
+/// A replay that did what was recorded, round for round.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The name of the program that recorded.
+    pub node: String,
+    /// The node's identity.
+    #[serde(serialize_with = "hex_32")]
+    pub identity: u128,
+    /// The node's last epoch.
+    pub epoch: u32,
+    /// The epochs that left anything in the journal.
+    pub epochs: u32,
+    /// Workers.
+    pub workers: u32,
+    /// Rounds that were run again.
+    pub rounds: u64,
+    /// Of these, rounds whose digest the journal does not hold: at most the last one of each worker, where the node did
+    /// not stop cleanly.
+    pub rounds_unproved: u64,
+    /// Messages that handlers were given again.
+    pub messages: u64,
+    /// The journal's length in bytes.
+    pub journal_bytes: u64,
+    /// All rounds' digests in one number: the same for equal runs.
+    #[serde(serialize_with = "hex_16")]
+    pub digest: u64,
+    /// The node's last stop was a clean one.
+    pub clean: bool,
+    /// What a crash left behind the journal's end, if anything.
+    pub lost: Option<String>,
+    /// The rounds in which the recorded run ended, where it ended in a fault or in the middle of a handler.
+    pub ended_in: Vec<EndedIn>,
+    /// This executable isn't the one that wrote the journal's last segment. It does the same, as far as was recorded.
+    pub build_differs: bool,
+    /// How long the replay took.
+    pub seconds: f64,
+}
+
+/// A worker's last recorded round that has no end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EndedIn {
+    /// The worker.
+    #[serde(serialize_with = "number")]
+    pub worker: WorkerId,
+    /// The round.
+    pub round: u64,
+    /// The record ends before the answer of a port that a handler reads: what the round did then isn't known. Otherwise
+    /// the round ends in a fault, in which nothing is missing.
+    pub needs_external: bool,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { node, identity, epoch, workers, rounds, messages, journal_bytes, seconds, .. } = self;
+        writeln!(f, "node `{node}` ({identity:032x}), up to epoch {epoch}")?;
+        writeln!(f, "  {}, {}", count(u64::from(self.epochs), "epoch"), count(u64::from(*workers), "worker"))?;
+        writeln!(f, "  {}, {}, {journal_bytes} bytes of journal", count(*rounds, "round"), count(*messages, "message"))?;
+        let stop = if self.clean { "stopped cleanly" } else { "did not stop cleanly" };
+        writeln!(f, "  {stop}")?;
+        if let Some(lost) = &self.lost {
+            writeln!(f, "  note: {lost}")?;
+        }
+        for EndedIn { worker, round, needs_external, what } in &self.ended_in {
+            if *needs_external {
+                writeln!(f, "  note: the record ends in the middle of round {round} of {worker}: {what}")?;
+            } else {
+                writeln!(f, "  note: the recorded run ended in round {round} of {worker}; so did the replay: {what}")?;
+            }
+        }
+        if self.build_differs {
+            writeln!(f, "  note: this executable is not the one that wrote the journal's end")?;
+        }
+        let proved = rounds - self.rounds_unproved;
+        write!(f, "equal: {} proved, {} unproved", count(proved, "round"), self.rounds_unproved)?;
+        write!(f, ", digest {:016x}, in {seconds:.3} s", self.digest)
+    }
+}
+
+/// A number with its noun.
+fn count(number: u64, of: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {of}{plural}")
+}
+
+fn hex_32<S: Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{value:032x}"))
+}
+
+fn hex_16<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{value:016x}"))
+}
+
+fn number<S: Serializer>(worker: &WorkerId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32(worker.0)
+}
