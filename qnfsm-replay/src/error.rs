@@ -167,7 +167,12 @@ impl ReplayError {
     }
 
     /// What a playback says, with the file and the position of what it is about.
-    pub(crate) fn of_playback(error: PlaybackError, file: PathBuf, position: Position, build_differs: bool) -> ReplayError {
+    pub(crate) fn of_playback(
+        error: PlaybackError,
+        file: PathBuf,
+        position: Position,
+        build_differs: bool,
+    ) -> ReplayError {
         let offset = position.offset;
         match error {
             PlaybackError::Diverged(divergence) => {

@@ -63,7 +63,12 @@ impl fmt::Display for Report {
         let Report { node, identity, epoch, workers, rounds, messages, journal_bytes, seconds, .. } = self;
         writeln!(f, "node `{node}` ({identity:032x}), up to epoch {epoch}")?;
         writeln!(f, "  {}, {}", count(u64::from(self.epochs), "epoch"), count(u64::from(*workers), "worker"))?;
-        writeln!(f, "  {}, {}, {journal_bytes} bytes of journal", count(*rounds, "round"), count(*messages, "message"))?;
+        writeln!(
+            f,
+            "  {}, {}, {journal_bytes} bytes of journal",
+            count(*rounds, "round"),
+            count(*messages, "message")
+        )?;
         let stop = if self.clean { "stopped cleanly" } else { "did not stop cleanly" };
         writeln!(f, "  {stop}")?;
         if let Some(lost) = &self.lost {

@@ -38,7 +38,10 @@ impl LiveLine {
         let percent = (bytes * 100).checked_div(bytes_total).unwrap_or(100);
         let seconds = self.begun.elapsed().as_secs_f64();
         // What can't be drawn is not missed.
-        let _ = write!(std::io::stderr(), "\r\x1b[Kreplaying: {percent} %, {rounds} rounds, {messages} messages, {seconds:.1} s");
+        let _ = write!(
+            std::io::stderr(),
+            "\r\x1b[Kreplaying: {percent} %, {rounds} rounds, {messages} messages, {seconds:.1} s"
+        );
     }
 
     pub(super) fn clear(&self) {

@@ -6,11 +6,9 @@
 //! finds the FSM that depends on something outside its data.
 
 mod drive;
-mod edge;
 mod setup;
 mod twin;
 
 pub use drive::{Drive, elsewhere};
-pub use edge::{admit_new_work, drain_inputs, edge_inputs};
 pub use setup::Setup;
 pub use twin::{Apart, TwinRound, twin_round};

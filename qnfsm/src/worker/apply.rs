@@ -184,6 +184,12 @@ impl Worker {
     }
 
     fn apply_spawn_on(&mut self, me: RawQueueId, worker: WorkerId, kind: u32, request: RequestId) {
+        if worker.0 >= 1 << 31 {
+            // No worker has that number; it came from the FSM's data.
+            self.notices.push_back(Notice::Failed { to: me, from: me, request, why: NoReply::Gone });
+            self.effects.nurseries[kind as usize].discard_front();
+            return;
+        }
         let answer = self.cell(me).and_then(|cell| cell.awaited_answer(request)).unwrap_or(u32::MAX);
         let to = RawQueueId { place: Place::worker(worker), slot: 0, generation: 0, ..me };
         let header = Header { request: Some(request), ..Header::to(Class::Spawn, kind, to, me) };

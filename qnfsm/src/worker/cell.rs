@@ -462,6 +462,8 @@ impl<F: Fsm> AnyCell for Cell<F> {
         let Some(state) = self.state else {
             let queue = self.own.queue;
             effects.sender = queue;
+            // What a handler that panicked was given may still lie there.
+            effects.payload.clear();
             effects.digest.mix(u64::from(queue.slot));
             let mut cx = Context::new(effects, &mut self.own, externals, queue, 0);
             let state = self.fsm.start(&mut cx);

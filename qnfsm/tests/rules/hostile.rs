@@ -1,0 +1,110 @@
+//! Bytes that no worker wrote: a snapshot with any byte changed, or cut anywhere, is an error or a worker that runs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use qnfsm::{
+    Codec, EdgeId, Epoch, Place, Time, Worker,
+    frame::{Batch, Class, Header},
+};
+
+use crate::{
+    puppet::{Act, Op, To, Which, note, told},
+    stage::{Ports, Stage, catalogue, outside, push_order, queue},
+    twins::busy,
+};
+
+/// Runs 20 rounds of what a snapshot made, with orders to all FSMs. `None` if the bytes were refused.
+fn run(image: &[u8]) -> Option<()> {
+    let mut worker = Worker::restore(catalogue(), image).ok()?;
+    let mut again = vec![];
+    worker.snapshot(&mut again).expect("what was read can be written");
+    let mut now = worker.now().as_nanos();
+    let source = Place::edge(EdgeId(50));
+    for count in 0..20 {
+        now = now.saturating_add(if count == 15 { u64::MAX / 2 } else { 700 });
+        let mut batch = Batch::new(source, Epoch(u32::MAX), count * 6 + 1);
+        for slot in 0..6 {
+            let ops = vec![
+                Op::Spawn(Which::Restarting, vec![]),
+                Op::Request(To::Me, 500, Act::Keep),
+                Op::AnswerKept(1),
+                Op::CancelRequest,
+                Op::CancelTimer("e".into()),
+                Op::After(300, note(5)),
+                Op::Draw,
+            ];
+            let order = match count % 4 {
+                0 => told(1, ops),
+                1 => crate::puppet::then(1, vec![], crate::puppet::Then::Goto(2)),
+                2 => told(2, vec![Op::Panic]),
+                _ => crate::puppet::then(1, vec![], crate::puppet::Then::Stop),
+            };
+            // Half of the slots keep their FSMs.
+            let order = if slot % 2 == 0 || count % 4 < 2 { order } else { note(3) };
+            push_order(&mut batch, &catalogue(), queue(slot, 1), &order);
+        }
+        worker.feed(Time::from_nanos(now), [batch.as_ref()]);
+        let end = worker.round(40, &mut Ports::default());
+        worker.drain_outputs(|_, _| {});
+        if end.fault.is_some() {
+            return Some(());
+        }
+    }
+    let mut image = vec![];
+    worker.snapshot(&mut image).expect("what ran can be written");
+    Worker::restore(catalogue(), &image).expect("what it wrote is a worker");
+    Some(())
+}
+
+#[test]
+fn a_snapshot_with_any_byte_changed_is_refused_or_runs() {
+    let image = busy().image();
+    assert_eq!(run(&image), Some(()));
+    let (mut refused, mut ran) = (0, 0);
+    for at in 0..image.len() {
+        for other in [image[at] ^ 1, image[at] ^ 0x80, image[at].wrapping_add(1), 0, 250, 251, 253] {
+            let mut changed = image.clone();
+            changed[at] = other;
+            match catch_unwind(AssertUnwindSafe(|| run(&changed))) {
+                Ok(None) => refused += 1,
+                Ok(Some(())) => ran += 1,
+                Err(_) => panic!("byte {at} of {} set to {other}: a panic", image.len()),
+            }
+        }
+    }
+    assert!(refused > 1000 && ran > 1000, "{refused} were refused and {ran} ran; both are of interest");
+}
+
+#[test]
+fn a_snapshot_cut_anywhere_or_with_more_behind_it_is_refused() {
+    let image = busy().image();
+    for len in 0..image.len() {
+        assert!(Worker::restore(catalogue(), &image[..len]).is_err(), "cut to {len} bytes");
+    }
+    let longer = [image.as_slice(), &[0]].concat();
+    assert!(Worker::restore(catalogue(), &longer).is_err());
+}
+
+#[test]
+fn a_snapshot_of_other_kinds_is_refused() {
+    let image = Stage::with(&[Which::Nothing]).image();
+    let fewer = qnfsm::Kinds::new().with::<crate::puppet::Puppet<crate::puppet::Plain>>();
+    assert!(Worker::restore(fewer.seal().unwrap(), &image).is_err());
+}
+
+#[test]
+fn a_message_from_an_untrusted_peer_may_name_no_queue() {
+    let mut stage = Stage::with(&[Which::Plain]);
+    let number = stage.worker.catalogue().type_number::<crate::puppet::Order>().unwrap();
+    let header = Header { untrusted: true, ..Header::message(number, queue(0, 1).raw(), outside().raw()) };
+    let mut payload = vec![];
+    Codec::CURRENT.encode(&told(1, vec![Op::Send(To::Queue(outside()), note(2))]), &mut payload).unwrap();
+    stage.put_frame(&header, &payload);
+    payload.clear();
+    Codec::CURRENT.encode(&told(3, vec![Op::Draw]), &mut payload).unwrap();
+    stage.put_frame(&header, &payload).run();
+    assert_eq!(stage.labels(0), [3]);
+    assert_eq!(stage.dead(qnfsm::Undelivered::NotUnderstood), 1);
+    let refused = |batch: &Batch| batch.as_ref().frames().any(|frame| frame.unwrap().header.class == Class::Refused);
+    assert!(stage.out.iter().any(|(_, batch)| refused(batch)), "the edge is told, and closes the connection");
+}

@@ -1,0 +1,13 @@
+//! The rules of a worker, R1 to R9 of the design, each sentence a test named after its rule. All of them drive a
+//! `Worker` through its public face alone; `stage` is the driver, `puppet` the FSM that does what it is told.
+
+mod effects;
+mod hostile;
+mod identity;
+mod order;
+mod puppet;
+mod random_runs;
+mod rounds;
+mod stage;
+mod timers;
+mod twins;

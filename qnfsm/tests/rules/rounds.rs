@@ -1,0 +1,179 @@
+//! R2: what a round is, when it ends, what leaves and when; and the numbers of what enters.
+
+use qnfsm::{
+    Admission, Epoch, FaultKind, Place, Time, WorkerConfig,
+    frame::{Batch, Class, Header},
+};
+
+use crate::{
+    puppet::{Op, To, Which, note, told},
+    stage::{EDGE, Stage, catalogue, outside, push_order, queue},
+};
+
+#[test]
+fn r2_a_round_ends_when_the_bound_is_reached_and_an_empty_batch_goes_on() {
+    let mut stage = Stage::with(&[Which::Plain]);
+    for label in 1..=7 {
+        stage.put(queue(0, 1), note(label));
+    }
+    stage.bound = 3;
+    let ends: Vec<_> = (0..4).map(|_| stage.round()).map(|end| (end.handled, end.idle)).collect();
+    assert_eq!(ends, [(3, false), (3, false), (1, true), (0, true)]);
+    assert_eq!(stage.labels(0), (1..=7).collect::<Vec<_>>());
+}
+
+#[test]
+fn r2_the_bound_counts_messages_of_all_fsms_and_starts() {
+    let mut stage = Stage::with(&[Which::Plain, Which::Plain]);
+    stage.put(queue(0, 1), told(1, vec![Op::Spawn(Which::Plain, vec![])])).put(queue(1, 1), note(2));
+    stage.bound = 2;
+    let end = stage.round();
+    assert_eq!((end.handled, end.idle), (2, false), "the child's start is left over");
+    let end = stage.round();
+    assert_eq!((end.handled, end.idle), (1, true));
+    assert_eq!(stage.worker.counters().handled, 5);
+}
+
+#[test]
+fn r2_rounds_are_numbered_from_one() {
+    let mut stage = Stage::with(&[]);
+    let _ = stage.round();
+    assert_eq!(stage.ends.iter().map(|end| end.round).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn r2_what_a_round_puts_out_leaves_when_it_has_ended() {
+    let mut stage = Stage::with(&[Which::Plain]);
+    let mut batch = Batch::new(Place::edge(EDGE), Epoch::FIRST, 2);
+    push_order(&mut batch, &catalogue(), queue(0, 1), &told(1, vec![Op::Send(To::Queue(outside()), note(5))]));
+    stage.worker.feed(Time::from_nanos(5000), [batch.as_ref()]);
+    stage.worker.drain_outputs(|_, _| panic!("nothing was handled yet"));
+    let _ = stage.worker.round(10, &mut crate::stage::Ports::default());
+    let mut count = 0;
+    stage.worker.drain_outputs(|place, batch| {
+        assert_eq!((place, batch.as_ref().count), (Place::edge(EDGE), 1));
+        count += 1;
+    });
+    assert_eq!(count, 1);
+}
+
+#[test]
+#[should_panic(expected = "outputs are drained")]
+fn r2_a_round_can_not_begin_over_outputs_that_were_not_taken() {
+    let mut stage = Stage::with(&[Which::Plain]);
+    let mut batch = Batch::new(Place::edge(EDGE), Epoch::FIRST, 2);
+    push_order(&mut batch, &catalogue(), queue(0, 1), &told(1, vec![Op::Send(To::Queue(outside()), note(5))]));
+    stage.worker.feed(Time::from_nanos(5000), [batch.as_ref()]);
+    let _ = stage.worker.round(10, &mut crate::stage::Ports::default());
+    stage.worker.feed(Time::from_nanos(5000), []);
+}
+
+#[test]
+fn r2_outputs_are_numbered_for_each_destination_without_gaps() {
+    let mut stage = Stage::with(&[Which::Plain]);
+    let other = qnfsm::QueueId::from_raw(qnfsm::RawQueueId { place: Place::edge(qnfsm::EdgeId(9)), ..outside().raw() });
+    let out = |to, label| Op::Send(To::Queue(to), note(label));
+    for label in 0..3 {
+        stage.tell(queue(0, 1), told(0, vec![out(outside(), label), out(other, label), out(outside(), label)]));
+        if label == 1 {
+            let restored = stage.restored();
+            stage.worker = restored.worker;
+        }
+    }
+    let mut next = std::collections::BTreeMap::from([(Place::edge(EDGE), 1), (Place::edge(qnfsm::EdgeId(9)), 1)]);
+    for (place, batch) in &stage.out {
+        let next = next.get_mut(place).unwrap();
+        assert_eq!(batch.as_ref().first, *next);
+        *next = batch.as_ref().next_number();
+    }
+    assert_eq!(next.into_values().collect::<Vec<_>>(), [7, 4]);
+}
+
+#[test]
+fn inputs_are_taken_once_and_without_gaps() {
+    let mut stage = Stage::with(&[Which::Plain]);
+    let batch = |epoch, first, count| {
+        let mut batch = Batch::new(Place::edge(EDGE), epoch, first);
+        for _ in 0..count {
+            push_order(&mut batch, &catalogue(), queue(0, 1), &note(1));
+        }
+        batch
+    };
+    let first = Epoch::FIRST;
+    let next = Epoch(2);
+    let expected = stage.worker.expected(Place::edge(EDGE), first);
+    assert_eq!(expected, 2, "the spawn was the first");
+    let admission = |stage: &Stage, batch: Batch| stage.worker.admission(&batch.as_ref());
+    assert_eq!(admission(&stage, batch(first, 2, 3)), Admission::Take { skip: 0 });
+    assert_eq!(admission(&stage, batch(first, 1, 3)), Admission::Take { skip: 1 });
+    assert_eq!(admission(&stage, batch(first, 1, 1)), Admission::Seen);
+    assert_eq!(admission(&stage, batch(first, 3, 1)), Admission::Gap { expected: 2 });
+    assert_eq!(admission(&stage, batch(next, 1, 1)), Admission::Take { skip: 0 });
+    assert_eq!(admission(&stage, batch(next, 2, 1)), Admission::Gap { expected: 1 });
+    stage.worker.feed(Time::ZERO, [batch(next, 1, 1).as_ref()]);
+    assert_eq!(admission(&stage, batch(first, 2, 1)), Admission::Stale);
+    assert_eq!(admission(&stage, batch(next, 2, 1)), Admission::Take { skip: 0 });
+}
+
+#[test]
+fn frames_that_are_none_end_the_worker_and_not_the_process() {
+    let mut stage = Stage::with(&[Which::Plain]);
+    let mut batch = Batch::new(Place::edge(EDGE), Epoch::FIRST, 2);
+    push_order(&mut batch, &catalogue(), queue(0, 1), &note(1));
+    let bytes = batch.as_ref().bytes;
+    let cut = qnfsm::frame::BatchRef { bytes: &bytes[..bytes.len() - 1], ..batch.as_ref() };
+    stage.worker.feed(Time::ZERO, [cut]);
+    let end = stage.worker.round(10, &mut crate::stage::Ports::default());
+    assert!(matches!(end.fault.unwrap().what, FaultKind::BadBatch { .. }));
+}
+
+#[test]
+fn the_digest_tells_rounds_apart_that_differ() {
+    let digest = |change: &dyn Fn(&mut Stage)| {
+        let mut stage = Stage::with(&[Which::Plain, Which::Plain]);
+        change(&mut stage);
+        stage.round().digest
+    };
+    let out = |label| Op::Send(To::Queue(outside()), note(label));
+    let put = |slot, ops: Vec<Op>| {
+        move |stage: &mut Stage| {
+            stage.put(queue(slot, 1), told(1, ops.clone()));
+        }
+    };
+    let base = put(0, vec![Op::Draw, Op::After(5, note(2)), out(1)]);
+    let plain = digest(&base);
+    assert_eq!(plain, digest(&base));
+    let others: [&dyn Fn(&mut Stage); 6] = [
+        &put(0, vec![Op::After(5, note(2)), out(1)]),
+        &put(0, vec![Op::Draw, Op::After(6, note(2)), out(1)]),
+        &put(0, vec![Op::Draw, Op::After(5, note(2)), out(2)]),
+        &put(0, vec![Op::Draw, Op::After(5, note(2))]),
+        &put(1, vec![Op::Draw, Op::After(5, note(2)), out(1)]),
+        &|stage| {
+            stage.now += 1;
+            base(stage);
+        },
+    ];
+    for other in others {
+        assert_ne!(plain, digest(other));
+    }
+}
+
+#[test]
+fn a_spawn_past_the_limit_stops_the_worker() {
+    let config = WorkerConfig { fsms_max: 2, ..WorkerConfig::default() };
+    let mut stage = Stage::configured(config, &[Which::Plain, Which::Plain]);
+    stage.tell(queue(0, 1), told(1, vec![Op::Spawn(Which::Plain, vec![])]));
+    let fault = stage.ends.last().unwrap().fault.clone().unwrap();
+    assert_eq!(fault.what, FaultKind::TooManyFsms(2));
+}
+
+#[test]
+fn a_frame_to_stop_stops_and_one_to_nobody_does_nothing() {
+    let mut stage = Stage::with(&[Which::Plain, Which::Plain]);
+    for target in [queue(0, 1), queue(9, 1), queue(1, 2)] {
+        stage.put_frame(&Header::to(Class::Stop, 0, target.raw(), outside().raw()), &[]);
+    }
+    stage.run();
+    assert_eq!(stage.worker.fsms(), 1);
+}
