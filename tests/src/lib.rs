@@ -1,1 +1,3 @@
 //! What tests of whole nodes share.
+
+pub mod cogs;

@@ -1,10 +1,11 @@
 //! The arena's one program; `arena demo` shows all of it.
 #![forbid(unsafe_code)]
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use arena::{bots, demo, server};
 use clap::Parser;
+use qnfsm_replay::cli::ReplayArgs;
 
 /// A multiplayer arena, recorded and replayable.
 #[derive(Parser)]
@@ -15,13 +16,7 @@ enum Arena {
     /// Run bots that play, and check what they are told.
     Bots(bots::Options),
     /// Replay a node's directory and prove that it does again what was recorded.
-    Replay {
-        /// The directory of a server or of bots.
-        dir: PathBuf,
-        /// Print one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    Replay(ReplayArgs),
     /// Run server and bots, kill the server on the way, and replay everything in the end.
     Demo(demo::Options),
 }
@@ -30,7 +25,7 @@ fn main() -> ExitCode {
     let done = match Arena::parse() {
         Arena::Serve(options) => server::serve(&options),
         Arena::Bots(options) => bots::run(&options),
-        Arena::Replay { dir, json } => return demo::replay(&dir, json),
+        Arena::Replay(args) => return demo::replay(&args),
         Arena::Demo(options) => return demo::run(&options),
     };
     match done {

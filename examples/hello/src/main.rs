@@ -58,12 +58,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     if std::env::args_os().nth(1).is_some_and(|first| first == "replay") {
         return Ok(qnfsm_replay::cli::main("hello", kinds()));
     }
-    let temporary = || std::env::temp_dir().join(format!("hello-{}", std::process::id()));
-    let dir = std::env::args_os().nth(1).map_or_else(temporary, Into::into);
+    let dir = std::env::args_os().nth(1).map_or_else(|| std::env::temp_dir().join("qnfsm-hello"), Into::into);
     let node = NodeBuilder::new("hello", kinds()).dir(&dir).start(&Turnstile { coins: 0 })?;
-    for event in [Event::Push, Event::Coin, Event::Coin, Event::Push, Event::Coin] {
-        node.host().send(node.root(), &event)?;
-    }
+    let events = [Event::Push, Event::Coin, Event::Coin, Event::Push, Event::Coin];
+    events.iter().try_for_each(|event| node.host().send(node.root(), event))?;
     let coins = node.host().request(node.root(), Duration::from_secs(5), Event::Count)?;
     println!("the turnstile took {coins} coins, recorded in {}", dir.display());
     node.stop()?;

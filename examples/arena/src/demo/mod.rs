@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use qnfsm::journal::{Manifest, RealFiles};
+use qnfsm_replay::cli::ReplayArgs;
 use serde::Serialize;
 
 use crate::{
@@ -80,13 +82,13 @@ struct NodeOutcome {
 }
 
 /// Replays the directory of a server or of bots, whichever it is.
-pub fn replay(dir: &Path, json: bool) -> ExitCode {
-    let program = qnfsm_replay::program_of(dir).unwrap_or_default();
-    let (program, kinds) = match program.as_str() {
-        bots::PROGRAM => (bots::PROGRAM, bots::kinds()),
-        _ => (server::PROGRAM, server::kinds()),
-    };
-    qnfsm_replay::cli::replay(program, dir, kinds, json)
+pub fn replay(args: &ReplayArgs) -> ExitCode {
+    // What can't be told here is told by the replay, with the right exit status.
+    let program = Manifest::load(&RealFiles, &args.dir).map(|manifest| manifest.program);
+    match program.as_deref() {
+        Ok(bots::PROGRAM) => args.execute(bots::PROGRAM, bots::kinds()),
+        _ => args.execute(server::PROGRAM, server::kinds()),
+    }
 }
 
 /// Runs the demo.

@@ -1,0 +1,104 @@
+//! An FSM that depends on something outside its data is found by a replay in a second process, however it got there:
+//! with everything recorded the FSM and the delivery are named, with inputs alone the round.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+    sync::Arc,
+};
+
+use qnfsm::{
+    Codec, Deliveries, Trust,
+    frame::Class,
+    journal::{Reader, RealFiles, Record},
+};
+use qnfsm_tests::cogs::{FAULTS, PLANTED, Reaches, TurnCog, kinds};
+
+fn cogs(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cogs")).args(args).output().unwrap()
+}
+
+/// Records in one process, replays in another; gives the replay's status and JSON object.
+fn record_and_replay(dir: &Path, plant: &str, recording: &str) -> (Option<i32>, serde_json::Value) {
+    let dir = dir.to_str().unwrap();
+    let record = cogs(&["record", dir, plant, recording]);
+    assert!(record.status.success(), "{record:?}");
+    let replay = cogs(&["replay", dir, "--json", "--quiet"]);
+    let json = String::from_utf8(replay.stdout).unwrap();
+    (replay.status.code(), serde_json::from_str(json.lines().last().unwrap()).unwrap())
+}
+
+/// The round, and with everything recorded the text of the delivery, in which the planted cog turns for the time at
+/// which the fault shows.
+fn planted_place(dir: &Path) -> (u64, Option<String>) {
+    let catalogue = kinds().seal().unwrap();
+    let cog = catalogue.table().kinds.iter().position(|kind| kind.name == "cog").unwrap();
+    let type_number = catalogue.type_number::<TurnCog>().unwrap();
+    // The shaft is in slot 0, the dial in slot 1, and the cogs follow.
+    let slot = u32::try_from(PLANTED.0 + 2).unwrap();
+    let neighbours = [PLANTED.0 - 1, PLANTED.0, PLANTED.0 + 1];
+    let mut turns = 0;
+    let mut in_round = None;
+    let mut reader = Reader::open(Arc::new(RealFiles), dir).unwrap();
+    while let Some(entry) = reader.next().unwrap() {
+        match entry.record {
+            Record::Round { round, batches, .. } if in_round.is_none() => {
+                for frame in batches.flat_map(|batch| batch.frames().map(Result::unwrap)) {
+                    if (frame.header.class, frame.header.type_number) == (Class::Message, type_number) {
+                        let turn: TurnCog = Codec::CURRENT.decode(frame.payload, Trust::Node).unwrap();
+                        turns += u64::from(neighbours.contains(&turn.cog));
+                    }
+                }
+                in_round = (turns >= PLANTED.1).then_some(round);
+            }
+            Record::Deliveries { round, entries, .. } if in_round == Some(round) => {
+                let mut deliveries = Deliveries::new(entries).map(Result::unwrap).enumerate();
+                let found = deliveries.find(|(_, delivery)| delivery.queue.slot == slot).unwrap();
+                let (at, delivery) = (found.0 + 1, found.1);
+                assert_eq!(usize::try_from(delivery.kind).unwrap(), cog);
+                return (round, Some(format!("delivery {at} of the round: kind cog ({})", delivery.queue)));
+            }
+            _ => {}
+        }
+    }
+    (in_round.expect("the planted cog turns often enough"), None)
+}
+
+#[test]
+fn without_a_fault_the_replay_in_another_process_is_equal() {
+    for recording in ["inputs", "everything"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (status, json) = record_and_replay(dir.path(), "none", recording);
+        assert_eq!((status, json["equal"].as_bool()), (Some(0), Some(true)), "{json}");
+        assert_eq!(json["rounds_unproved"].as_u64(), Some(0), "{json}");
+    }
+}
+
+fn each_fault_is_caught(recording: &str) {
+    for fault in FAULTS {
+        for reaches in [Reaches::Message, Reaches::State] {
+            let dir = tempfile::tempdir().unwrap();
+            let plant = format!("{:?}", (fault, reaches));
+            let (status, json) = record_and_replay(dir.path(), &plant, recording);
+            assert_eq!(status, Some(30), "{plant}: {json}");
+            let (round, delivery) = planted_place(dir.path());
+            assert_eq!(json["round"].as_u64(), Some(round), "{plant}: {json}");
+            assert_eq!(delivery.is_some(), recording == "everything");
+            let named = json["delivery"].as_str();
+            assert_eq!(named.is_some(), delivery.is_some(), "{plant}: {json}");
+            if let (Some(named), Some(delivery)) = (named, delivery) {
+                assert!(named.starts_with(&delivery), "{plant}: {named} is not {delivery}");
+            }
+        }
+    }
+}
+
+#[test]
+fn with_everything_recorded_each_fault_is_named_by_fsm_and_delivery() {
+    each_fault_is_caught("everything");
+}
+
+#[test]
+fn with_inputs_recorded_each_fault_is_named_by_round() {
+    each_fault_is_caught("inputs");
+}
