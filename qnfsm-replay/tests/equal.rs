@@ -7,7 +7,11 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
 use qnfsm::{Host, Limits, NodeError, QueueId, Recording};
@@ -81,6 +85,48 @@ fn a_directory_as_a_kill_leaves_it_replays_equal_and_goes_on() {
     again.stop().unwrap();
     let report = replayed(killed.path());
     assert_eq!((report.epochs, report.rounds_unproved, report.clean), (2, 0, true));
+}
+
+/// Copies are taken while another thread loads the node, so that they end wherever they end: in the middle of rounds, of
+/// snapshots, of segments, of records.
+#[test]
+fn a_directory_as_a_kill_leaves_it_at_any_moment_loses_nothing_that_was_told() {
+    const KILLS: usize = 12;
+    for recording in [Recording::Inputs, Recording::Everything] {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { segment_bytes: 20_000, snapshot_every_bytes: 30_000, ..Limits::default() };
+        let running = node(dir.path(), recording).limits(limits).start(&Teller::<1>::default()).unwrap();
+        let (host, root) = (running.host(), running.root());
+        let over = AtomicBool::new(false);
+        let mut killed = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    host.send_wait(root, &Order::Add(1), PATIENCE).unwrap();
+                }
+            });
+            for _ in 0..KILLS {
+                let told: u64 = host.request(root, PATIENCE, Order::Count).unwrap();
+                let copy_of = tempfile::tempdir().unwrap();
+                copy(dir.path(), copy_of.path());
+                killed.push((told, copy_of));
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        running.stop().unwrap();
+        for (told, killed) in killed {
+            let report = replayed(killed.path());
+            assert!(report.rounds_unproved <= 2, "{report:?}");
+            let again = node(killed.path(), recording).limits(limits).start(&Teller::<1>::default()).unwrap();
+            let total: u64 = again.host().request(again.root(), PATIENCE, Order::Total).unwrap();
+            let count: u64 = again.host().request(again.root(), PATIENCE, Order::Count).unwrap();
+            assert_eq!(total, count, "what one worker sent the other has, once");
+            assert!(count >= told, "{count} coins are there, and {told} had been told");
+            again.stop().unwrap();
+            let report = replayed(killed.path());
+            assert_eq!((report.epochs, report.rounds_unproved, report.clean), (2, 0, true));
+        }
+    }
 }
 
 #[test]

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use crate::{
-    Codec, Counters, Down, DownReason, EdgeId, Epoch, External, Fault, Fsm, Kinds, Message, NoReply, NodeId, Place,
-    QueueId, RawQueueId, ReplyTo, RequestId, Time, Trust, Worker, WorkerId,
-    frame::{Batch, Class, Header, edge_queue, put_varint, take_varint},
+    Codec, Counters, DownReason, EdgeId, Epoch, External, Fault, Fsm, Kinds, Message, NoReply, NodeId, Place, QueueId,
+    RawQueueId, ReplyTo, Time, Worker, WorkerId,
+    frame::{Batch, Class, Header, edge_queue, put_varint},
     testing::{
         Setup,
         setup::Ports,
         twin::{TwinRound, twin_round},
+        world::Out,
     },
 };
 
@@ -108,7 +109,7 @@ const ROUNDS_MAX: u32 = 100_000;
 /// t.tell(Tick::Tick); // panics: the twin has seen one tick, not two
 /// ```
 pub struct Drive<F: Fsm> {
-    worker: Worker,
+    pub(super) worker: Worker,
     queue: QueueId<F::Message>,
     now: Time,
     bound: u32,
@@ -116,28 +117,14 @@ pub struct Drive<F: Fsm> {
     /// What goes in with the next round. All of it comes from one edge.
     batch: Batch,
     /// What the worker put out and the test has not taken.
-    out: Vec<Out>,
+    pub(super) out: Vec<Out>,
     fault: Option<Fault>,
 }
 
-/// A frame that left the worker.
-struct Out {
-    to: RawQueueId,
-    header: Header,
-    payload: Vec<u8>,
-}
-
 /// The edge that stands in for the world.
-const WORLD: EdgeId = EdgeId::FIRST_OF_USER;
-const NODE: NodeId = NodeId(0);
+pub(super) const WORLD: EdgeId = EdgeId::FIRST_OF_USER;
+pub(super) const NODE: NodeId = NodeId(0);
 const WORKER: WorkerId = WorkerId(0);
-
-/// A queue outside of the driven worker, made up by the test: `number` tells such queues apart. What FSMs send to it can
-/// be taken with [`Drive::sent_to`].
-#[must_use]
-pub fn elsewhere<M: Message>(number: u32) -> QueueId<M> {
-    QueueId::from_raw(RawQueueId { slot: number, ..edge_queue(NODE, WORLD) })
-}
 
 impl<F: Fsm> Drive<F> {
     /// Starts an FSM with the defaults of [`Setup`] and runs until nothing is left to do.
@@ -377,97 +364,7 @@ impl<F: Fsm> Drive<F> {
         self.worker.fsms()
     }
 
-    /// Takes what was sent to a queue elsewhere since the last time, in the order of sending.
-    ///
-    /// # Panics
-    /// When a message of another type was sent there.
-    pub fn sent_to<M: Message>(&mut self, queue: QueueId<M>) -> Vec<M> {
-        let number = self.number_of::<M>();
-        let taken = self.take_out(|out| out.header.class == Class::Message && out.to == queue.raw());
-        let decoded = taken.into_iter().map(|out| {
-            let sent = self.worker.catalogue().message_name(out.header.type_number);
-            let wanted = self.worker.catalogue().message_name(number);
-            assert!(out.header.type_number == number, "Drive::sent_to: {queue} was sent a {sent}, not a {wanted}");
-            Codec::CURRENT.decode(&out.payload, Trust::Node).unwrap_or_else(|error| {
-                panic!("Drive::sent_to: a {wanted} was sent to {queue} that can't be decoded: {error}")
-            })
-        });
-        decoded.collect()
-    }
-
-    /// Takes the FSMs of kind `G` that were to be created on other workers since the last time: where, the start value,
-    /// and whom to answer with the queue.
-    pub fn spawned_elsewhere<G: Fsm>(&mut self) -> Vec<(WorkerId, G, ReplyTo<QueueId<G::Message>>)> {
-        let kind = self.worker.catalogue().numbers().kind::<G>();
-        let taken = self.take_out(|out| out.header.class == Class::Spawn && Some(out.header.type_number) == kind);
-        let spawned = taken.into_iter().filter_map(|out| {
-            let mut start_value = out.payload.as_slice();
-            take_varint(&mut start_value).ok()?;
-            let fsm = Codec::CURRENT.decode(start_value, Trust::Node).ok()?;
-            let request = out.header.request?;
-            let forever = Time::from_nanos(u64::MAX);
-            Some((out.to.place.as_worker()?, fsm, ReplyTo::new(out.header.sender, request, forever)))
-        });
-        spawned.collect()
-    }
-
-    /// True if an FSM stopped that queue elsewhere, or closed that connection, since the last time it was asked.
-    pub fn stopped_elsewhere<M>(&mut self, queue: QueueId<M>) -> bool {
-        !self.take_out(|out| out.header.class == Class::Stop && out.to == queue.raw()).is_empty()
-    }
-
-    /// True if an FSM monitors that queue elsewhere.
-    #[must_use]
-    pub fn monitors<M>(&self, queue: QueueId<M>) -> bool {
-        self.worker.watches_elsewhere().any(|(watched, _)| watched == queue.raw())
-    }
-
-    /// Takes the answers to requests that the test made up with [`Drive::reply_to`].
-    ///
-    /// # Panics
-    /// When the kinds don't name the answer's type.
-    pub fn answered<A: Message>(&mut self) -> Vec<(RequestId, A)> {
-        let number = self.number_of::<A>();
-        let taken = self.take_out(|out| out.header.class == Class::Reply && out.header.type_number == number);
-        let answers = taken.into_iter().filter_map(|out| {
-            let answer = Codec::CURRENT.decode(&out.payload, Trust::Node).ok()?;
-            Some((out.header.request?, answer))
-        });
-        answers.collect()
-    }
-
-    /// An address to put into a request that the test makes up; [`Drive::answered`] takes the answers.
-    #[must_use]
-    pub fn reply_to<A: Message>(&self, request: u64) -> ReplyTo<A> {
-        ReplyTo::new(edge_queue(NODE, WORLD), RequestId(request), Time::from_nanos(u64::MAX))
-    }
-
-    /// Watches an FSM of the worker from outside; [`Drive::downs`] takes what comes of it.
-    ///
-    /// # Panics
-    /// Where [`Drive::tell`] does.
-    pub fn watch<M>(&mut self, queue: QueueId<M>) {
-        self.put(&Header::to(Class::Watch, 0, queue.raw(), edge_queue(NODE, WORLD)), &());
-        self.run();
-    }
-
-    /// Takes what was told to the outside of queues that it watches.
-    pub fn downs(&mut self) -> Vec<Down> {
-        let taken = self.take_out(|out| out.header.class == Class::Down);
-        let downs = taken.into_iter().filter_map(|out| {
-            let reason = Codec::CURRENT.decode(&out.payload, Trust::Node).ok()?;
-            Some(Down { queue: out.header.sender, reason })
-        });
-        downs.collect()
-    }
-
-    fn take_out(&mut self, mut wanted: impl FnMut(&Out) -> bool) -> Vec<Out> {
-        let (taken, left) = std::mem::take(&mut self.out).into_iter().partition(|out| wanted(out));
-        self.out = left;
-        taken
-    }
-
-    fn number_of<M: Message>(&self) -> u32 {
+    pub(super) fn number_of<M: Message>(&self) -> u32 {
         self.worker.catalogue().type_number::<M>().unwrap_or_else(|| {
             let name = std::any::type_name::<M>();
             panic!("Drive: the kinds don't name the message type {name}; add `.message::<…>()` for it")
@@ -479,7 +376,7 @@ impl<F: Fsm> Drive<F> {
         self.put(&header, message);
     }
 
-    fn put<T: serde::Serialize>(&mut self, header: &Header, value: &T) {
+    pub(super) fn put<T: serde::Serialize>(&mut self, header: &Header, value: &T) {
         let mut payload = Vec::new();
         if let Err(error) = Codec::CURRENT.encode(value, &mut payload) {
             panic!("Drive: a value that the test puts in can't be encoded: {error}");
@@ -488,7 +385,7 @@ impl<F: Fsm> Drive<F> {
     }
 
     /// Runs rounds until the worker is idle; the first takes what was put in.
-    fn run(&mut self) {
+    pub(super) fn run(&mut self) {
         if let Some(fault) = &self.fault {
             panic!("Drive: nothing can be put in any more, the worker can't go on: {fault}");
         }

@@ -1,5 +1,6 @@
 //! The rules of a worker, R1 to R9 of the design, each sentence a test named after its rule. All of them drive a
 //! `Worker` through its public face alone; `stage` is the driver, `puppet` the FSM that does what it is told.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod effects;
 mod hostile;

@@ -5,6 +5,7 @@ use qnfsm::WorkerConfig;
 
 use crate::{
     puppet::{Note, Op, Order, Plain, Then, To, Which, note, then, told},
+    random_runs::cases,
     stage::{Stage, outside, queue},
 };
 
@@ -90,7 +91,7 @@ fn the_enter_action_runs_with_each_new_state_after_what_the_handler_asked_for() 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(cases(64))]
 
     /// Whatever the bounds and turns are, who gets two messages from one sender gets them in the order sent, and all.
     #[test]

@@ -14,6 +14,12 @@ use crate::{
     stage::{EDGE, Ports, Stage, WORKER, catalogue, outside, push_order, push_spawn, queue},
 };
 
+/// So many random cases, or as many as `PROPTEST_CASES` says.
+pub(crate) fn cases(count: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
+    ProptestConfig { cases: asked.unwrap_or(count), ..ProptestConfig::default() }
+}
+
 const ZOO: [Which; 6] =
     [Which::Stopping, Which::Oldest, Which::Restarting, Which::Coalescing, Which::Newest, Which::Stopping];
 
@@ -215,13 +221,22 @@ fn timer_step() -> impl Strategy<Value = TimerStep> {
     ]
 }
 
+/// A timer of the model's; they are ordered as they fire.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Set {
+    deadline: u64,
+    number: u32,
+    label: u32,
+    name: Option<&'static str>,
+    period: Option<u64>,
+}
+
 /// What timers are, told again in the plainest way.
 #[derive(Default)]
 struct Model {
     now: u64,
     state: u8,
-    /// Those that are set: deadline, number, label, name, period.
-    set: Vec<(u64, u32, u32, Option<&'static str>, Option<u64>)>,
+    set: Vec<Set>,
     numbers: u32,
     /// The numbers of timers that have an ID which the FSM keeps.
     ids: Vec<u32>,
@@ -230,25 +245,25 @@ struct Model {
 
 impl Model {
     fn set(&mut self, delay: u64, label: u32, name: Option<&'static str>, period: Option<u64>) {
-        self.set.retain(|timer| name.is_none() || timer.3 != name);
+        self.set.retain(|timer| name.is_none() || timer.name != name);
         self.numbers += 1;
-        self.set.push((self.now + delay, self.numbers, label, name, period));
+        self.set.push(Set { deadline: self.now + delay, number: self.numbers, label, name, period });
     }
 
     fn fire(&mut self) {
         self.set.sort_unstable();
         let now = self.now;
-        for (deadline, _, label, _, period) in self.set.iter_mut().filter(|timer| timer.0 <= now) {
+        for Set { deadline, label, period, .. } in self.set.iter_mut().filter(|timer| timer.deadline <= now) {
             let beats = period.map_or(0, |period| 1 + (now - *deadline) / period);
             self.delivered.push((*label, beats));
             *deadline += beats * period.unwrap_or_default();
         }
-        self.set.retain(|timer| timer.0 > now || timer.4.is_some());
+        self.set.retain(|timer| timer.deadline > now || timer.period.is_some());
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(cases(80))]
 
     #[test]
     fn r2_r7_runs_replay_and_twins_agree_at_every_round(config in config(), steps in steps(), from in any::<prop::sample::Index>()) {
@@ -320,20 +335,20 @@ proptest! {
                 TimerStep::Cancel(at) => {
                     tell(Op::CancelSet(at));
                     let number = model.ids.get(usize::from(at)).copied();
-                    model.set.retain(|timer| Some(timer.1) != number);
+                    model.set.retain(|timer| Some(timer.number) != number);
                 }
                 TimerStep::CancelNamed(first) => {
                     tell(Op::CancelTimer(name(first).to_owned()));
-                    model.set.retain(|timer| timer.3 != Some(name(first)));
+                    model.set.retain(|timer| timer.name != Some(name(first)));
                 }
                 TimerStep::CancelState => {
                     tell(Op::CancelStateTimeout);
-                    model.set.retain(|timer| timer.3 != Some("state"));
+                    model.set.retain(|timer| timer.name != Some("state"));
                 }
                 TimerStep::Goto(state) => {
                     stage.tell(fsm, then(0, vec![], Then::Goto(state)));
                     if std::mem::replace(&mut model.state, state) != state {
-                        model.set.retain(|timer| timer.3 != Some("state"));
+                        model.set.retain(|timer| timer.name != Some("state"));
                     }
                 }
                 TimerStep::Wait(ns) => {
@@ -350,7 +365,7 @@ proptest! {
             _ => None,
         });
         prop_assert_eq!(delivered.collect::<Vec<_>>(), model.delivered);
-        let next = model.set.iter().map(|timer| timer.0).min().map(Time::from_nanos);
+        let next = model.set.iter().map(|timer| timer.deadline).min().map(Time::from_nanos);
         prop_assert_eq!(stage.worker.next_timer(), next);
     }
 }
@@ -361,7 +376,7 @@ fn the_random_runs_meet_everything() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     let mut runner = TestRunner::deterministic();
     let mut met = BTreeMap::<String, u64>::new();
-    for _ in 0..150 {
+    for _ in 0..80 {
         let (config, steps) = (config(), steps()).new_tree(&mut runner).unwrap().current();
         let records = live(config, &steps).unwrap();
         let last = records.iter().rev().find(|record| !record.image.is_empty()).unwrap();
@@ -387,5 +402,5 @@ fn the_random_runs_meet_everything() {
     ] {
         assert!(met.get(what).is_some_and(|count| *count > 0), "{what} was never met: {met:?}");
     }
-    assert!(met["handled"] > 3000, "{met:?}");
+    assert!(met["handled"] > 1500, "{met:?}");
 }

@@ -158,7 +158,7 @@ mod faulty {
 
     fsm!(Skips "skips" |this, _cx| {
         this.seen += 1;
-        this.even = this.seen % 2 == 0;
+        this.even = this.seen.is_multiple_of(2);
     });
     fsm!(Static "static" |this, _cx| this.got = COUNT.replace(COUNT.get() + 1));
     fsm!(Asks "asks" |this, cx| {
@@ -237,7 +237,10 @@ fn the_kit_drives_puppets_through_everything() {
     t.answer(reply.clone(), 77u32);
     t.fail(reply, qnfsm::NoReply::Failed);
     t.down(world, qnfsm::DownReason::Unreachable);
-    assert_eq!(t.spawned_elsewhere::<crate::puppet::Puppet<Plain>>().len(), 1);
+    let spawned = t.spawned_elsewhere::<crate::puppet::Puppet<Plain>>().remove(0);
+    assert_eq!(spawned.worker, qnfsm::WorkerId(9));
+    t.answer(spawned.reply, world);
+    assert!(t.fsm().notes.iter().any(|note| matches!(note, Note::Born(reply) if reply.outcome == Ok(world))));
     t.advance(Duration::from_secs(2));
     t.jump(Duration::from_secs(3));
     let beats: Vec<_> = t

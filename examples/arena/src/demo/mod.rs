@@ -39,6 +39,9 @@ pub struct Options {
     /// Where the nodes' directories are made; a new one under the system's temporary directory if none is given.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Replay what the server left behind after each kill, before it is started again.
+    #[arg(long)]
+    replay_each: bool,
     /// Make a mistake on purpose: the demo must fail.
     #[arg(long, value_enum)]
     plant: Option<Plant>,
@@ -145,61 +148,94 @@ fn kill_moments(options: &Options, seed: u64) -> Vec<Duration> {
 }
 
 fn play(options: &Options, seed: u64, dir: &Path, screen: &mut Screen) -> Result<(Outcome, Vec<String>), Trouble> {
-    let (server_dir, bots_dir) = (dir.join("server"), dir.join("bots"));
+    let dirs = [("server", dir.join("server")), ("bots", dir.join("bots"))];
+    let [(_, server_dir), (_, bots_dir)] = &dirs;
     let mut outcome = Outcome { bots: options.bots, seed, ..Outcome::default() };
     let mut complaints = Vec::new();
-    let mut server = Server::start(&server_dir, None, seed, options.plant)?;
-    let address = server.address().to_owned();
-    let mut bots = Bots::start(&bots_dir, &address, options.bots, seed)?;
-    bots.wait_for(PLAYING_TIME_MAX, |summary| summary.playing == options.bots)?;
+    let mut server = Server::start(server_dir, None, seed, options.plant)?;
+    let mut bots = Bots::start(bots_dir, server.address(), options.bots, seed)?;
+    bots.wait_for(PLAYING_TIME_MAX, |summary| summary.playing == options.bots || found_fault(summary))?;
 
     let begun = Instant::now();
-    let end = begun + Duration::from_secs(options.seconds);
     for moment in kill_moments(options, seed) {
         watch(begun + moment, begun, &mut bots, &server, outcome.kills, screen)?;
-        let welcomes = bots.latest().welcomes_min;
-        server.kill()?;
-        outcome.kills += 1;
-        let killed = Instant::now();
-        server = Server::start(&server_dir, Some(&address), seed, options.plant)?;
-        outcome.recovered_ms_max = outcome.recovered_ms_max.max(millis(killed.elapsed()));
-        let back = |summary: &Summary| summary.welcomes_min > welcomes || found_fault(summary);
-        bots.wait_for(PLAYING_TIME_MAX, back)?;
         if found_fault(bots.latest()) {
             break;
         }
+        if let Err(trouble) = kill(options, seed, server_dir, &mut server, &mut bots, &mut outcome, screen) {
+            complaints.push(format!("after kill {}: {trouble}", outcome.kills));
+            break;
+        }
     }
-    watch(end, begun, &mut bots, &server, outcome.kills, screen)?;
-
+    if complaints.is_empty() {
+        let end = begun + Duration::from_secs(options.seconds);
+        watch(end, begun, &mut bots, &server, outcome.kills, screen)?;
+    }
     outcome.seconds = begun.elapsed().as_secs_f64();
-    let summary = bots.stop()?;
-    server.stop()?;
-    screen.live_line_ends();
-    outcome.messages = summary.messages;
-    outcome.reconnected = summary.playing;
-    outcome.lost = summary.lost;
-    outcome.doubled = summary.doubled;
-    outcome.invented = summary.invented;
-    complaints.extend(summary.fault.iter().cloned());
-    if summary.playing != options.bots {
-        complaints.push(format!("{} of {} bots play in the end", summary.playing, options.bots));
+    outcome.count(&bots.stop()?, &mut complaints);
+    if let Err(trouble) = server.stop() {
+        complaints.push(trouble.to_string());
     }
-    for (name, dir) in [("server", &server_dir), ("bots", &bots_dir)] {
+    screen.live_line_ends();
+    for (name, dir) in &dirs {
         screen.say(&format!("replaying {name} …"));
         match process::replay(name, dir)? {
             Ok(node) => outcome.nodes.push(node),
             Err(text) => complaints.push(format!("{name}: {text}")),
         }
     }
-    outcome.verified = complaints.is_empty() && outcome.nodes.iter().all(|node| node.replayed) && outcome.kills == options.kills;
+    if outcome.kills != options.kills {
+        complaints.push(format!("the server was killed {} times and not {}", outcome.kills, options.kills));
+    }
+    outcome.verified = complaints.is_empty();
     Ok((outcome, complaints))
+}
+
+/// Kills the server, replays what it left behind if that is asked for, starts it again, and waits until all bots are
+/// back.
+fn kill(
+    options: &Options,
+    seed: u64,
+    dir: &Path,
+    server: &mut Server,
+    bots: &mut Bots,
+    outcome: &mut Outcome,
+    screen: &mut Screen,
+) -> Result<(), Trouble> {
+    let welcomes = bots.latest().welcomes_min;
+    let address = server.address().to_owned();
+    server.kill()?;
+    outcome.kills += 1;
+    if options.replay_each {
+        process::replay("server", dir)??;
+        screen.say(&format!("kill {}: what it left behind replays equal", outcome.kills));
+    }
+    let killed = Instant::now();
+    *server = Server::start(dir, Some(&address), seed, options.plant)?;
+    outcome.recovered_ms_max = outcome.recovered_ms_max.max(millis(killed.elapsed()));
+    bots.wait_for(PLAYING_TIME_MAX, |summary| summary.welcomes_min > welcomes || found_fault(summary))
+}
+
+impl Outcome {
+    /// Takes in how the bots were in the end.
+    fn count(&mut self, summary: &Summary, complaints: &mut Vec<String>) {
+        self.messages = summary.messages;
+        self.reconnected = summary.playing;
+        self.lost = summary.lost;
+        self.doubled = summary.doubled;
+        self.invented = summary.invented;
+        complaints.extend(summary.fault.iter().cloned());
+        if summary.playing != self.bots {
+            complaints.push(format!("{} of {} bots play in the end", summary.playing, self.bots));
+        }
+    }
 }
 
 fn found_fault(summary: &Summary) -> bool {
     summary.lost + summary.doubled + summary.invented > 0
 }
 
-/// Shows what goes on until then.
+/// Shows what goes on until then, or until a bot finds a fault.
 fn watch(
     until: Instant,
     begun: Instant,
@@ -208,7 +244,7 @@ fn watch(
     kills: u32,
     screen: &mut Screen,
 ) -> Result<(), Trouble> {
-    while Instant::now() < until {
+    while Instant::now() < until && !found_fault(bots.latest()) {
         let left = until.saturating_duration_since(Instant::now());
         bots.next_summary(left)?;
         screen.live(begun.elapsed(), server.epoch(), kills, bots.latest());

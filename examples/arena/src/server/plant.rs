@@ -48,7 +48,7 @@ pub(super) struct Forgetful {
 }
 
 /// How many bytes are held back.
-const HELD_BACK_BYTES: usize = 256 << 10;
+const HELD_BACK_BYTES: usize = 16 << 10;
 
 #[derive(Debug)]
 struct Late {
