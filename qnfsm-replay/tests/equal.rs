@@ -91,7 +91,7 @@ fn a_directory_as_a_kill_leaves_it_replays_equal_and_goes_on() {
 /// snapshots, of segments, of records.
 #[test]
 fn a_directory_as_a_kill_leaves_it_at_any_moment_loses_nothing_that_was_told() {
-    const KILLS: usize = 12;
+    const KILLS: usize = 6;
     for recording in [Recording::Inputs, Recording::Everything] {
         let dir = tempfile::tempdir().unwrap();
         let limits = Limits { segment_bytes: 20_000, snapshot_every_bytes: 30_000, ..Limits::default() };
@@ -102,7 +102,8 @@ fn a_directory_as_a_kill_leaves_it_at_any_moment_loses_nothing_that_was_told() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
-                    host.send_wait(root, &Order::Add(1), PATIENCE).unwrap();
+                    (0..64).for_each(|_| host.send(root, &Order::Add(1)).unwrap());
+                    let _: u64 = host.request(root, PATIENCE, Order::Total).unwrap();
                 }
             });
             for _ in 0..KILLS {

@@ -1,12 +1,10 @@
 //! Mistakes made on purpose. Each makes the demo fail, which shows that its checks can.
 
 use std::{
+    hash::{BuildHasher, Hasher},
     io,
     path::Path,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Mutex,
 };
 
 use qnfsm::journal::{File, Held, RealFiles, Storage};
@@ -25,19 +23,13 @@ pub enum Plant {
     Diverge,
 }
 
-/// Something that no replay can know: how often this was called in this process.
-static CALLS: AtomicU64 = AtomicU64::new(0);
-
-/// Lets the world depend on what isn't recorded: how many ticks this process, and not this world, has seen.
+/// Lets the world depend on what isn't recorded: a random number of the process's own, now and then a tick too many.
+#[expect(clippy::disallowed_types, reason = "this is the mistake")]
 pub(super) fn nondeterminism(world: &mut World) {
-    if CALLS.fetch_add(1, Ordering::Relaxed) % 10 == 7 {
-        let mut address = &raw const CALLS as usize as u64;
-        let mut anything = |bound: u32| {
-            address = address.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            u32::try_from(address % u64::from(bound)).expect("a remainder is below its bound")
-        };
+    let ambient = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    if ambient.is_multiple_of(8) {
         // Nobody is told of this tick; what it did shows in the next one.
-        let _ = world.tick(&mut anything);
+        let _ = world.tick(&mut |bound| bound - 1);
     }
 }
 
