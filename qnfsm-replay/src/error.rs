@@ -21,13 +21,13 @@ pub enum ReplayError {
     Misuse(String),
     /// There is nothing to replay at that path, or not now, or not for this user.
     #[error(transparent)]
-    Directory(#[from] UnusableDirectory),
+    Directory(Box<UnusableDirectory>),
     /// The directory was written by another program, or another build of this one.
     #[error(transparent)]
     Program(#[from] WrongProgram),
     /// The bytes are not what was written.
     #[error(transparent)]
-    Corrupt(#[from] CorruptJournal),
+    Corrupt(Box<CorruptJournal>),
     /// The bytes were written by a newer version of the library.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
@@ -152,11 +152,13 @@ impl ReplayError {
     fn class(&self) -> (&'static str, u8) {
         match self {
             ReplayError::Kinds(_) | ReplayError::Misuse(_) => ("usage", 2),
-            ReplayError::Directory(UnusableDirectory::NotANode(_)) => ("not_a_node", 10),
-            ReplayError::Directory(UnusableDirectory::Empty(_)) => ("empty", 11),
-            ReplayError::Directory(UnusableDirectory::Missing(_)) => ("missing", 12),
-            ReplayError::Directory(UnusableDirectory::InUse(_)) => ("in_use", 13),
-            ReplayError::Directory(UnusableDirectory::Denied(_)) => ("permission_denied", 14),
+            ReplayError::Directory(unusable) => match **unusable {
+                UnusableDirectory::NotANode(_) => ("not_a_node", 10),
+                UnusableDirectory::Empty(_) => ("empty", 11),
+                UnusableDirectory::Missing(_) => ("missing", 12),
+                UnusableDirectory::InUse(_) => ("in_use", 13),
+                UnusableDirectory::Denied(_) => ("permission_denied", 14),
+            },
             ReplayError::Program(WrongProgram::Another { .. }) => ("another_program", 15),
             ReplayError::Program(WrongProgram::Changed { .. }) => ("changed_types", 16),
             ReplayError::Corrupt(_) => ("corrupt", 20),
@@ -180,6 +182,18 @@ impl ReplayError {
             }
             other => CorruptJournal::Contradiction { file, offset, what: other.to_string() }.into(),
         }
+    }
+}
+
+impl From<UnusableDirectory> for ReplayError {
+    fn from(error: UnusableDirectory) -> ReplayError {
+        ReplayError::Directory(Box::new(error))
+    }
+}
+
+impl From<CorruptJournal> for ReplayError {
+    fn from(error: CorruptJournal) -> ReplayError {
+        ReplayError::Corrupt(Box::new(error))
     }
 }
 

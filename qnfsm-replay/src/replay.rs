@@ -179,13 +179,15 @@ impl Run<'_> {
 
     /// Says where the round is recorded that an error is about; `near` is where it was noticed.
     fn locate(&self, error: PlaybackError, near: Position) -> ReplayError {
-        let at = match &error {
-            PlaybackError::Diverged(divergence) => {
-                let places = self.places.get(&divergence.worker).into_iter().flatten();
-                places.rev().find(|(round, _)| *round == divergence.round).map(|(_, at)| *at)
-            }
+        let about = match &error {
+            PlaybackError::Diverged(divergence) => Some((divergence.worker, divergence.round)),
+            PlaybackError::Contradiction { worker, round, .. } => Some((*worker, *round)),
             _ => None,
         };
+        let at = about.and_then(|(worker, round)| {
+            let places = self.places.get(&worker).into_iter().flatten();
+            places.rev().find(|(of, _)| *of == round).map(|(_, at)| *at)
+        });
         let position = at.unwrap_or(near);
         ReplayError::of_playback(error, segment_path(self.dir, position.segment), position, self.build_differs)
     }

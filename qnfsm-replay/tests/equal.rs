@@ -1,4 +1,5 @@
 //! Runs that were recorded by a real node replay equal, however the node ended.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod rig;
 

@@ -330,8 +330,7 @@ impl Playback {
         if let Some(request) = request {
             self.started_for.insert(request, worker);
         }
-        let config = decode_config(config)
-            .map_err(|what| PlaybackError::Contradiction { worker, round: 0, what })?;
+        let config = decode_config(config).map_err(|what| PlaybackError::Contradiction { worker, round: 0, what })?;
         let (catalogue, node) = (&self.catalogue, self.node);
         self.replicas
             .entry(worker)
@@ -387,11 +386,7 @@ impl Replica {
     }
 
     /// Runs the round that waits, which further records show to have ended. Gives the number of rounds run.
-    fn run(
-        &mut self,
-        live: Option<&mut dyn Externals>,
-        audience: &mut dyn Audience,
-    ) -> Result<u64, PlaybackError> {
+    fn run(&mut self, live: Option<&mut dyn Externals>, audience: &mut dyn Audience) -> Result<u64, PlaybackError> {
         let ran = self.run_last(live, audience)?;
         match &self.ended {
             None => Ok(ran),
@@ -488,7 +483,13 @@ impl Replica {
             if let Some(fault) = &end.fault {
                 found = format!("{found}, because the round ended in a fault: {fault}");
             }
-            return Some(Divergence { worker: self.worker.id(), round: end.round, delivery: Some(delivery), expected, found });
+            return Some(Divergence {
+                worker: self.worker.id(),
+                round: end.round,
+                delivery: Some(delivery),
+                expected,
+                found,
+            });
         }
         None
     }

@@ -1,5 +1,6 @@
 //! An FSM that depends on something outside its data is found by a replay in a second process, however it got there:
 //! with everything recorded the FSM and the delivery are named, with inputs alone the round.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::{
     path::Path,

@@ -18,6 +18,7 @@ fn outcome(output: &Output) -> Value {
 }
 
 /// The seed of the kills' moments: one of its own for each run, unless `ARENA_SEED` says which.
+#[expect(clippy::disallowed_methods, reason = "a test is no FSM")]
 fn seed() -> String {
     std::env::var("ARENA_SEED").unwrap_or_else(|_| std::process::id().to_string())
 }
@@ -58,6 +59,7 @@ fn a_command_that_is_applied_twice_turns_the_demo_red() {
 #[test]
 fn a_world_that_depends_on_more_than_its_inputs_turns_the_demo_red() {
     let found = planted("diverge");
-    let names = found["nodes"].as_array().map(|nodes| nodes.iter().map(|node| node["name"].clone()).collect::<Vec<_>>());
+    let names =
+        found["nodes"].as_array().map(|nodes| nodes.iter().map(|node| node["name"].clone()).collect::<Vec<_>>());
     assert_eq!(names, Some(vec!["bots".into()]), "the server's replay must differ, and the bots' be equal: {found}");
 }

@@ -30,7 +30,9 @@ impl Server {
             .expect("the server can be started");
         let stdin = child.stdin.take();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("the server says where it listens");
+        BufReader::new(child.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("the server says where it listens");
         let address = line.trim().rsplit_once(' ').expect("an address").1.to_owned();
         Server { child, stdin, address, dir }
     }
@@ -56,9 +58,8 @@ impl Server {
         send(&mut stream, &ClientMessage::Hello { player: PlayerId(9) });
         assert!(matches!(receive(&mut stream), Some(ServerMessage::Welcome { .. })));
         send(&mut stream, &ClientMessage::Command { number: 1, action: Action::Move(Direction::North) });
-        let applied = std::iter::from_fn(|| receive(&mut stream)).any(|message| {
-            matches!(message, ServerMessage::Told { standing, .. } if standing.last_applied == 1)
-        });
+        let applied = std::iter::from_fn(|| receive(&mut stream))
+            .any(|message| matches!(message, ServerMessage::Told { standing, .. } if standing.last_applied == 1));
         assert!(applied);
         drop(self.stdin.take());
         assert!(self.child.wait().expect("the server ends").success());

@@ -1,4 +1,5 @@
 //! `hello replay <dir>` ends with a status and a message of its own for each thing that can be the matter.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::{
     fs,

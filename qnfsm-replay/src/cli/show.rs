@@ -92,24 +92,14 @@ fn place(error: &ReplayError) -> Option<Place<'_>> {
                 offset: diverged.offset,
             })
         }
-        ReplayError::Corrupt(CorruptJournal::Bytes(bytes)) => Some(Place {
-            worker: bytes.worker.map(|worker| worker.0),
-            round: bytes.round,
-            delivery: None,
-            expected: None,
-            found: None,
-            file: &bytes.file,
-            offset: bytes.offset,
-        }),
-        ReplayError::Corrupt(CorruptJournal::Contradiction { file, offset, .. }) => Some(Place {
-            worker: None,
-            round: None,
-            delivery: None,
-            expected: None,
-            found: None,
-            file,
-            offset: *offset,
-        }),
+        ReplayError::Corrupt(corrupt) => {
+            let (worker, round, file, offset) = match &**corrupt {
+                CorruptJournal::Bytes(bytes) => (bytes.worker, bytes.round, &bytes.file, bytes.offset),
+                CorruptJournal::Contradiction { file, offset, .. } => (None, None, file, *offset),
+            };
+            let worker = worker.map(|worker| worker.0);
+            Some(Place { worker, round, delivery: None, expected: None, found: None, file, offset })
+        }
         _ => None,
     }
 }

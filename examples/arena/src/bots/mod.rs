@@ -33,6 +33,7 @@ const GAME: &str = "game";
 const SUMMARY_EVERY: Duration = Duration::from_millis(100);
 
 /// All kinds of the bots' node.
+#[must_use]
 pub fn kinds() -> Kinds {
     qnfsm_net::messages(Kinds::new())
         .with::<Herd>()
@@ -65,6 +66,13 @@ pub struct Options {
 }
 
 /// Runs bots until they are told to stop; prints how they are as lines of JSON.
+///
+/// # Errors
+/// What keeps the node from starting, or ended it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the program around the node, with a thread and a pace of its own"
+)]
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut node = NodeBuilder::new(PROGRAM, kinds()).dir(&options.dir).stop_on_signals();
     if let Some(seed) = options.seed {

@@ -1,6 +1,11 @@
 //! The demo: runs the server and the bots as processes of their own, kills the server on the way, and in the end replays
 //! what both recorded in further processes.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the demo stands outside all nodes: it watches processes by the clock, on threads"
+)]
+
 mod process;
 mod screen;
 
@@ -85,6 +90,7 @@ struct NodeOutcome {
 }
 
 /// Replays the directory of a server or of bots, whichever it is.
+#[must_use]
 pub fn replay(args: &ReplayArgs) -> ExitCode {
     // What can't be told here is told by the replay, with the right exit status.
     let program = Manifest::load(&RealFiles, &args.dir).map(|manifest| manifest.program);
@@ -95,6 +101,7 @@ pub fn replay(args: &ReplayArgs) -> ExitCode {
 }
 
 /// Runs the demo.
+#[must_use]
 pub fn run(options: &Options) -> ExitCode {
     let seed = options.seed.unwrap_or_else(|| u64::from(std::process::id()));
     let dir = options.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("arena-{}", std::process::id())));
@@ -117,7 +124,10 @@ pub fn run(options: &Options) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(trouble) => {
-            screen.say(&format!("the demo could not be played to its end: {trouble}; the directories are in {}", dir.display()));
+            screen.say(&format!(
+                "the demo could not be played to its end: {trouble}; the directories are in {}",
+                dir.display()
+            ));
             if options.json {
                 println!("{}", serde_json::to_string(&Outcome::default()).expect("an outcome is numbers and texts"));
             }

@@ -51,7 +51,9 @@ impl Process {
         match self.lines.recv_timeout(patience) {
             Ok(line) => Ok(Some(line)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(format!("the {} ended: {}", self.what, self.child.wait()?).into()),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(format!("the {} ended: {}", self.what, self.child.wait()?).into())
+            }
         }
     }
 
@@ -99,7 +101,8 @@ impl Server {
         let mut process = Process::start("server", &arguments)?;
         let line = process.line(START_TIME_MAX)?.ok_or("the server does not start")?;
         let (head, address) = line.rsplit_once(' ').ok_or_else(|| format!("the server says {line}"))?;
-        let epoch = head.split_whitespace().find_map(|word| word.trim_end_matches(',').parse().ok()).unwrap_or_default();
+        let epoch =
+            head.split_whitespace().find_map(|word| word.trim_end_matches(',').parse().ok()).unwrap_or_default();
         Ok(Server { process, address: address.to_owned(), epoch })
     }
 

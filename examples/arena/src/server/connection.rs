@@ -42,11 +42,17 @@ pub(super) enum ConnectionMessage {
     Down(Down),
     TooSlow,
     /// The world lets the player in.
-    Joined { tick: u64, standing: Standing },
+    Joined {
+        tick: u64,
+        standing: Standing,
+    },
     /// The world does not, or no longer.
     Refused(Refusal),
     /// The player's standing has changed.
-    Told { tick: u64, standing: Standing },
+    Told {
+        tick: u64,
+        standing: Standing,
+    },
     /// What the player sees.
     View(ServerMessage),
 }
@@ -112,12 +118,7 @@ impl Fsm for Connection {
         ConnectionState::Greeting
     }
 
-    fn handle(
-        &mut self,
-        state: ConnectionState,
-        message: ConnectionMessage,
-        cx: &mut Context<'_, Self>,
-    ) -> Next<Self> {
+    fn handle(&mut self, state: ConnectionState, message: ConnectionMessage, cx: &mut Context<'_, Self>) -> Next<Self> {
         use ConnectionState::{Closing, Greeting, Joining, Playing};
         match (state, message) {
             (_, ConnectionMessage::Down(_)) => {

@@ -30,6 +30,7 @@ pub const PROGRAM: &str = "arena-server";
 const GAME: &str = "game";
 
 /// All kinds of the server.
+#[must_use]
 pub fn kinds() -> Kinds {
     qnfsm_net::messages(Kinds::new())
         .with::<Lobby>()
@@ -71,6 +72,9 @@ pub struct Options {
 }
 
 /// Runs a server until it is told to stop.
+///
+/// # Errors
+/// What keeps the node from starting, or ended it.
 pub fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut node = NodeBuilder::new(PROGRAM, kinds()).dir(&options.dir).stop_on_signals();
     if let Some(seed) = options.seed {

@@ -21,9 +21,18 @@ pub(super) struct WorldFsm {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum WorldMessage {
-    Join { player: PlayerId, connection: QueueId<ConnectionMessage> },
-    Command { player: PlayerId, number: u64, action: Action },
-    Leave { player: PlayerId },
+    Join {
+        player: PlayerId,
+        connection: QueueId<ConnectionMessage>,
+    },
+    Command {
+        player: PlayerId,
+        number: u64,
+        action: Action,
+    },
+    Leave {
+        player: PlayerId,
+    },
     Tick,
     /// A connection is gone.
     Down(Down),
@@ -101,11 +110,10 @@ impl Fsm for WorldFsm {
                 if self.is_heard(player, cx) {
                     let outcome = self.world.command(player, number, action);
                     // What is already applied, or can't be yet, is answered with how things stand.
-                    if outcome != CommandOutcome::Queued {
-                        if let Some(standing) = self.world.standing(player) {
-                            let told = ConnectionMessage::Told { tick: self.world.now(), standing };
-                            cx.send(QueueId::from_raw(cx.sender()), told);
-                        }
+                    let standing = self.world.standing(player).filter(|_| outcome != CommandOutcome::Queued);
+                    if let Some(standing) = standing {
+                        let told = ConnectionMessage::Told { tick: self.world.now(), standing };
+                        cx.send(QueueId::from_raw(cx.sender()), told);
                     }
                 }
             }
