@@ -253,6 +253,16 @@ fn a_poll_does_not_wait_while_there_is_something_to_write() {
 }
 
 #[test]
+fn a_connection_watches_the_fsm_that_it_belongs_to_and_a_listener_its_acceptor() {
+    let (mut rig, address) = Rig::listening(Tcp::new());
+    let (_peer, connection) = rig.attached(address, fsm(2));
+    rig.poll();
+    assert_eq!(rig.watched.len(), 2, "{:?}", rig.watched);
+    assert_eq!(rig.watched[0].0, 1, "the listener watches its acceptor");
+    assert_eq!(rig.watched[1], (2, connection));
+}
+
+#[test]
 fn only_its_fsm_can_be_gone_for_a_connection() {
     let (mut rig, address) = Rig::listening(Tcp::new());
     let (mut peer, connection) = rig.attached(address, fsm(2));

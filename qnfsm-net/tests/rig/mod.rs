@@ -68,6 +68,8 @@ pub struct Rig {
     pub inputs: Inputs,
     /// What came and hasn't been asked for, with the FSM's slot.
     pub got: Vec<(u32, Got)>,
+    /// FSMs that queues of the edge asked to be told of when they are gone.
+    pub watched: Vec<(u32, RawQueueId)>,
 }
 
 impl Rig {
@@ -76,9 +78,9 @@ impl Rig {
     }
 
     pub fn in_epoch(mut edge: Tcp, epoch: Epoch) -> Rig {
-        let inputs = qnfsm::testing::edge_inputs(EDGE, epoch, kinds());
+        let inputs = qnfsm::testing::edge_inputs(NodeId(0), EDGE, epoch, &*kinds().seal().unwrap());
         edge.open(inputs.setup()).expect("the edge opens");
-        Rig { edge, inputs, got: Vec::new() }
+        Rig { edge, inputs, got: Vec::new(), watched: Vec::new() }
     }
 
     /// An edge that listens for FSM 1, and where.
@@ -144,11 +146,15 @@ impl Rig {
 
     fn gather(&mut self) {
         let setup = self.inputs.setup().clone();
-        for batch in qnfsm::testing::drain_inputs(&mut self.inputs) {
+        for (_, batch) in qnfsm::testing::taken_inputs(&mut self.inputs) {
             for frame in batch.as_ref().frames() {
                 let frame = frame.unwrap();
                 let Header { class, sender, type_number, .. } = frame.header;
                 let got = match class {
+                    Class::Watch => {
+                        self.watched.push((frame.header.slot, sender));
+                        continue;
+                    }
                     Class::Down => Got::Down(sender, Codec::CURRENT.decode(frame.payload, Trust::Node).unwrap()),
                     Class::Message if Some(type_number) == setup.type_number::<Notice>() => {
                         assert!(!frame.header.untrusted);

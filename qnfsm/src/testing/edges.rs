@@ -36,3 +36,8 @@ pub fn taken_inputs(inputs: &mut Inputs) -> Vec<(Place, Batch)> {
     });
     taken
 }
+
+/// Sets whether the node takes new work, as [`Inputs::admits_new_work`] tells the edge. It does at first.
+pub fn admit_new_work(inputs: &mut Inputs, admits: bool) {
+    inputs.set_admits_new_work(admits);
+}

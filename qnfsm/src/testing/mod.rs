@@ -12,7 +12,7 @@ mod twin;
 mod world;
 
 pub use drive::Drive;
-pub use edges::{edge_inputs, taken_inputs};
+pub use edges::{admit_new_work, edge_inputs, taken_inputs};
 pub use setup::Setup;
 pub use twin::{Apart, TwinRound, twin_round};
 pub use world::{Spawned, elsewhere};
