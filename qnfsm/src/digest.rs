@@ -63,3 +63,31 @@ impl Default for Digest {
         Digest::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_algorithm_is_frozen() {
+        // Computed apart from this code.
+        let mut digest = Digest::new();
+        assert_eq!(digest.value(), 0xbd0e_d0d0_8a42_a70c);
+        digest.mix_bytes(b"qnfsm, replayed");
+        assert_eq!(digest.value(), 0x230f_5ffe_7c96_c39b);
+        digest.mix(7);
+        assert_eq!(digest.value(), 0x53f6_6444_58f0_61a7);
+    }
+
+    #[test]
+    fn order_and_division_count() {
+        let of = |parts: &[&[u8]]| {
+            let mut digest = Digest::new();
+            parts.iter().for_each(|part| digest.mix_bytes(part));
+            digest.value()
+        };
+        assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]));
+        assert_ne!(of(&[b"a", b"b"]), of(&[b"b", b"a"]));
+        assert_ne!(of(&[b"a"]), of(&[b"a\0"]));
+    }
+}

@@ -306,13 +306,7 @@ impl Batch {
     /// The batch to read from.
     #[must_use]
     pub fn as_ref(&self) -> BatchRef<'_> {
-        BatchRef {
-            source: self.source,
-            epoch: self.epoch,
-            first: self.first,
-            count: self.count,
-            bytes: &self.bytes,
-        }
+        BatchRef { source: self.source, epoch: self.epoch, first: self.first, count: self.count, bytes: &self.bytes }
     }
 }
 
@@ -427,10 +421,7 @@ mod tests {
         batch.push(&header(), b"one");
         batch.push(&header(), b"");
         let frames: Vec<_> = batch.as_ref().frames().map(Result::unwrap).collect();
-        assert_eq!(frames, [
-            Frame { header: header(), payload: b"one" },
-            Frame { header: header(), payload: b"" }
-        ]);
+        assert_eq!(frames, [Frame { header: header(), payload: b"one" }, Frame { header: header(), payload: b"" }]);
         let rest = batch.as_ref().skip(1).unwrap();
         assert_eq!((rest.first, rest.count), (11, 1));
         assert_eq!(rest.frames().next().unwrap().unwrap().payload, b"");
@@ -440,10 +431,13 @@ mod tests {
     fn the_layout_is_frozen() {
         let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
         batch.push(&header(), b"ab");
-        assert_eq!(batch.as_ref().bytes, [
-            0x30, 2, 5, 7, 1, 0, 6, 0xac, 0x02, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, b'a',
-            b'b'
-        ]);
+        assert_eq!(
+            batch.as_ref().bytes,
+            [
+                0x30, 2, 5, 7, 1, 0, 6, 0xac, 0x02, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
+                b'a', b'b'
+            ]
+        );
     }
 
     #[test]

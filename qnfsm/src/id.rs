@@ -145,12 +145,10 @@ pub(crate) const QUEUE_ID_SERDE_NAME: &str = "QueueId";
 
 impl Serialize for RawQueueId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_newtype_struct(QUEUE_ID_SERDE_NAME, &(
-            self.node.0,
-            self.place.to_bits(),
-            self.slot,
-            self.generation,
-        ))
+        serializer.serialize_newtype_struct(
+            QUEUE_ID_SERDE_NAME,
+            &(self.node.0, self.place.to_bits(), self.slot, self.generation),
+        )
     }
 }
 

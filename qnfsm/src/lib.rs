@@ -138,12 +138,13 @@ mod worker;
 pub use codec::{Codec, DecodeError, EncodeError, Trust};
 pub use digest::Digest;
 pub use fsm::{
-    Context, External, ExternalFault, Externals, Fsm, Next, OnPanic, Overflow, QueuePolicy, State, TimerId,
+    Context, External, ExternalFault, Externals, Fsm, Handler, Next, OnPanic, Overflow, QueuePolicy, State, TimerId,
 };
 pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId};
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
 pub use node::{
-    Answer, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, Replier, RunOn, StartError, Stopped, build_identity,
+    Answer, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, Replier, RunOn, StartError,
+    Stopped, build_identity,
     edge::{EdgeSetup, Inputs, Outlet, PutError, Reactor, Unanswered, Wake},
 };
 pub use node_request::NodeRequest;

@@ -15,7 +15,7 @@ use crate::{
     codec::{Codec, Trust},
     digest::Digest,
     frame::{Batch, BatchRef},
-    fsm::{ExternalFault, Externals},
+    fsm::{ExternalFault, Externals, Handler},
     id::{Epoch, NodeId, Place, RawQueueId, RequestId, WorkerId},
     journal::{Batches, Record},
     time::Time,
@@ -173,6 +173,7 @@ pub struct Playback {
     started_for: BTreeMap<(RawQueueId, RequestId), WorkerId>,
     rounds: u64,
     check_images: bool,
+    traced: bool,
 }
 
 impl Playback {
@@ -186,6 +187,7 @@ impl Playback {
             started_for: BTreeMap::new(),
             rounds: 0,
             check_images: false,
+            traced: false,
         }
     }
 
@@ -195,6 +197,23 @@ impl Playback {
     pub fn checking_images(mut self) -> Playback {
         self.check_images = true;
         self
+    }
+
+    /// Lets through what workers and FSMs trace, in a span that says `replaying`. Without this a playback is silent: it
+    /// was all said when it happened.
+    #[must_use]
+    pub fn traced(mut self) -> Playback {
+        self.traced = true;
+        self
+    }
+
+    /// What holds for traces until it is dropped.
+    fn tracing(&self) -> (Option<tracing::subscriber::DefaultGuard>, Option<tracing::span::EnteredSpan>) {
+        if self.traced {
+            (None, Some(tracing::info_span!("playback", node = self.node.0, replaying = true).entered()))
+        } else {
+            (Some(tracing::dispatcher::set_default(&tracing::Dispatch::none())), None)
+        }
     }
 
     /// Goes on from a worker's snapshot: its rounds up to there are passed over. `digest` is that of its last round.
@@ -257,6 +276,7 @@ impl Playback {
     /// # Errors
     /// When the program doesn't do what was recorded, or records contradict one another.
     pub fn apply(&mut self, record: &Record<'_>, audience: &mut dyn Audience) -> Result<(), PlaybackError> {
+        let _tracing = self.tracing();
         if let Record::WorkerStarted { worker, epoch, config, request } = *record {
             return self.start(worker, epoch, config, request);
         }
@@ -348,6 +368,7 @@ impl Playback {
         mut live: Option<&mut dyn Externals>,
         audience: &mut dyn Audience,
     ) -> Result<(), PlaybackError> {
+        let _tracing = self.tracing();
         for replica in self.replicas.values_mut() {
             let live = live.as_mut().map(|live| &mut **live as &mut dyn Externals);
             self.rounds += replica.run_last(live, audience)?;
@@ -519,9 +540,10 @@ fn describe(
     let catalogue = worker.catalogue();
     let name = |delivery: &Delivery| {
         let kind = catalogue.kind_name(delivery.kind);
-        let message = match delivery.payload.is_empty() && delivery.sender == delivery.queue {
-            true => "its start".to_owned(),
-            false => format!("a message of type {}", catalogue.message_name(delivery.type_number)),
+        let message = match delivery.handler {
+            Handler::Start => "its start".to_owned(),
+            Handler::Enter => "its enter action".to_owned(),
+            Handler::Handle => format!("a message of type {}", catalogue.message_name(delivery.type_number)),
         };
         format!("delivery {at} of the round: kind {kind} ({}), {message} from {}", delivery.queue, delivery.sender)
     };

@@ -66,9 +66,7 @@ impl Slots {
     /// True if all free slots are slots that have a generation left, and none stands there twice.
     pub(crate) fn is_consistent(&self) -> bool {
         let mut seen: Vec<_> = self.generations.iter().map(|generation| *generation == u32::MAX).collect();
-        self.free.iter().all(|slot| {
-            seen.get_mut(*slot as usize).is_some_and(|seen| !std::mem::replace(seen, true))
-        })
+        self.free.iter().all(|slot| seen.get_mut(*slot as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
     }
 
     /// How many slots there are, free ones among them.

@@ -99,8 +99,8 @@ impl<'a, F: Fsm> Context<'a, F> {
 
     /// Puts a message ahead of all others in the own queue; several keep their order.
     pub fn send_self(&mut self, message: F::Message) {
-        if self.effects.stage(message).is_some() {
-            self.effects.list.push(Effect::SendSelf);
+        if let Some(type_number) = self.effects.stage(message) {
+            self.effects.list.push(Effect::SendSelf { type_number });
         }
     }
 
@@ -207,9 +207,9 @@ impl<'a, F: Fsm> Context<'a, F> {
         let timer = self.effects.allot_timer();
         let deadline = self.effects.now.after(delay);
         let period_ns = period.map(|period| u64::try_from(period.as_nanos()).unwrap_or(u64::MAX));
-        if self.effects.stage(message).is_some() {
+        if let Some(type_number) = self.effects.stage(message) {
             self.effects.digest.mix(deadline.as_nanos());
-            self.effects.list.push(Effect::SetTimer { timer, name, deadline, period_ns });
+            self.effects.list.push(Effect::SetTimer { timer, name, deadline, period_ns, type_number });
         }
         timer
     }

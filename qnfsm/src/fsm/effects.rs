@@ -28,7 +28,7 @@ pub(crate) enum Effect {
     /// Put a message into a queue.
     Send { to: RawQueueId, type_number: u32, request: Option<RequestId> },
     /// Put a message into the own queue, ahead of all others.
-    SendSelf,
+    SendSelf { type_number: u32 },
     /// Answer a request.
     Reply { to: RawQueueId, request: RequestId, type_number: u32 },
     /// Say that a request will not be answered.
@@ -38,7 +38,7 @@ pub(crate) enum Effect {
     /// No longer wait for an answer.
     CancelRequest { request: RequestId },
     /// Set a timer; its message is in the outbox.
-    SetTimer { timer: TimerId, name: TimerName, deadline: Time, period_ns: Option<u64> },
+    SetTimer { timer: TimerId, name: TimerName, deadline: Time, period_ns: Option<u64>, type_number: u32 },
     /// Cancel timers.
     CancelTimer { which: WhichTimer },
     /// Create an FSM whose ID is allotted already; its value is in the nursery of its kind.
@@ -185,7 +185,8 @@ pub(crate) struct Effects {
     pub(crate) scratch: Vec<u8>,
     /// With `Recording::Everything`: the message that is being handled, encoded.
     pub(crate) payload: Vec<u8>,
-    /// Who sent the message that is being handled.
+    /// With `Recording::Everything`: which handler runs, and who sent the message that it takes.
+    pub(crate) handler: Handler,
     pub(crate) sender: RawQueueId,
     /// The values of the external ports cannot be had any more: the driver wants the round to end here.
     pub(crate) halted: Option<ExternalFault>,
@@ -203,6 +204,17 @@ pub trait Externals {
     /// # Errors
     /// When there is no such value to be had; the round ends at once and its worker can't go on.
     fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault>;
+}
+
+/// Which of an FSM's handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Handler {
+    /// [`Fsm::start`](crate::Fsm::start).
+    Start,
+    /// [`Fsm::handle`](crate::Fsm::handle).
+    Handle,
+    /// [`Fsm::enter`](crate::Fsm::enter).
+    Enter,
 }
 
 /// What the unwinding of a halted handler carries, to tell it from a user's panic.
@@ -240,7 +252,10 @@ impl Effects {
     #[cold]
     pub(crate) fn unregistered<T>(&mut self, what: &str, how: &str) {
         self.misuse.get_or_insert_with(|| {
-            format!("{what} {} is not registered; add {how} to the function that names the kinds", std::any::type_name::<T>())
+            format!(
+                "{what} {} is not registered; add {how} to the function that names the kinds",
+                std::any::type_name::<T>()
+            )
         });
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use context::{Context, External, TimerId};
 pub(crate) use effects::{AnyOutbox, Effect, Effects, Halt, Outbox, Own, TimerName, TypeNumbers, WhichTimer};
-pub use effects::{ExternalFault, Externals};
+pub use effects::{ExternalFault, Externals, Handler};
 
 use crate::message::Message;
 

@@ -1,4 +1,5 @@
-//! The node's own thread: syncs the journal in the background, ends the host's waits, and reports rounds that don't end.
+//! The node's own thread: syncs the journal in the background, ends the host's waits, reports rounds that don't end, and
+//! stops a node that holds too much.
 
 use std::{
     sync::{
@@ -25,21 +26,23 @@ pub(super) struct Caretaker {
 }
 
 impl Caretaker {
-    /// Runs until the node stops.
+    /// Runs until the last worker has stopped; whoever waits for an answer then hears that there will be none.
     pub(super) fn run(self) {
         let mut synced = Instant::now();
-        loop {
-            let next = Instant::now() + LOOK_EVERY.min(self.shared.limits.sync_every);
-            let stopping = |shared: &Shared| shared.phase() == Phase::Stopping;
-            if self.shared.wait_until(Some(next), stopping) {
-                return;
-            }
+        let every = LOOK_EVERY.min(self.shared.limits.sync_every).max(Duration::from_millis(1));
+        while !self.shared.wait_until(Some(Instant::now() + every), Shared::is_over) {
             let now = Instant::now();
             self.waiting.expire(now);
-            if self.asked_to_stop.load(Ordering::Relaxed) {
+            if self.asked_to_stop.swap(false, Ordering::Relaxed) {
                 self.shared.advance(Phase::Draining);
             }
             self.shared.watch_rounds();
+            if self.shared.phase() == Phase::Stopping {
+                continue;
+            }
+            if let Err(error) = self.shared.check_hard_limit() {
+                self.shared.fail(error);
+            }
             if now.duration_since(synced) >= self.shared.limits.sync_every {
                 synced = now;
                 if let Err(error) = self.shared.journal.as_ref().map_or(Ok(()), |journal| journal.sync()) {
@@ -47,5 +50,6 @@ impl Caretaker {
                 }
             }
         }
+        self.waiting.close();
     }
 }

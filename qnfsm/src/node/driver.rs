@@ -3,6 +3,7 @@
 
 use std::{
     mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -11,9 +12,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
     NodeError,
-    edge::{Inputs, Reactor, Wake},
     idle::Idle,
-    inlet::{Numbers, hand_over},
+    in_loop::{InLoop, LOOK_AGAIN_AFTER},
     recovery::Snapshots,
     retained::{DriverImage, Held, Unacknowledged},
     shared::{Inbox, Parcel, Phase, RoundWatch, Shared, Way},
@@ -22,8 +22,9 @@ use crate::{
     digest::Digest,
     frame::{Batch, BatchRef},
     fsm::{ExternalFault, Externals},
-    id::{EdgeId, Place, WorkerId},
-    journal::Record,
+    id::{Place, WorkerId},
+    journal::{JournalError, Record},
+    time::Time,
     worker::{Admission, Recording, Worker},
 };
 
@@ -36,42 +37,11 @@ const BATCHES_MAX: usize = 1024;
 /// The most bytes that one round takes from the inbox, beyond its last batch; a round's record is bounded by that.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
+/// How long the first of several reactors in one loop waits before the others look.
+const SEVERAL_LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// How often the bytes in a busy worker's queues are counted.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(10);
-
-/// A reactor in a worker's loop.
-pub(super) struct InLoop {
-    pub(super) edge: EdgeId,
-    pub(super) reactor: Box<dyn Reactor>,
-    pub(super) inputs: Inputs,
-    pub(super) numbers: Numbers,
-    /// What ends its wait from elsewhere.
-    pub(super) wake: Wake,
-}
-
-impl InLoop {
-    /// Hands the reactor what a worker put out for it.
-    fn take_frames(&mut self, batch: &Batch, shared: &Shared, gathered: &mut Vec<Arc<Batch>>, here: Place) {
-        for frame in batch.as_ref().frames().map_while(Result::ok) {
-            self.reactor.take(&frame, &mut self.inputs);
-        }
-        self.take_inputs(shared, gathered, here);
-    }
-
-    /// Takes what the reactor put in: for the worker of this loop directly, for others into their inboxes.
-    fn take_inputs(&mut self, shared: &Shared, gathered: &mut Vec<Arc<Batch>>, here: Place) {
-        let InLoop { inputs, numbers, .. } = self;
-        inputs.drain(|to, batch| {
-            if to == here {
-                shared.work_begins();
-                shared.inbox_bytes.fetch_add(batch.bytes_len() as i64, Ordering::Relaxed);
-                gathered.push(numbers.number(to, batch));
-            } else {
-                hand_over(shared, numbers, to, batch);
-            }
-        });
-    }
-}
 
 /// One worker and all that its thread owns.
 pub(super) struct Driver {
@@ -93,7 +63,7 @@ pub(super) struct Driver {
     bound: u32,
     /// The worker counts as work under way.
     busy: bool,
-    queued_bytes: i64,
+    queued_bytes: u64,
     accounted: Instant,
     watch: Arc<RoundWatch>,
     idle: Idle,
@@ -101,8 +71,16 @@ pub(super) struct Driver {
 
 /// External values from the program's ports, written down before the FSM gets them.
 pub(super) struct Ports<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) round: u64,
+    shared: &'a Shared,
+    round: u64,
+    /// Why a value could not be written down.
+    failed: Option<JournalError>,
+}
+
+impl<'a> Ports<'a> {
+    pub(super) fn new(shared: &'a Shared, round: u64) -> Ports<'a> {
+        Ports { shared, round, failed: None }
+    }
 }
 
 impl Externals for Ports<'_> {
@@ -110,7 +88,11 @@ impl Externals for Ports<'_> {
         let answer = self.shared.ask_port(port, question)?;
         if let Some(journal) = &self.shared.journal {
             let record = Record::External { worker, round: self.round, port, answer: &answer };
-            journal.write(&record).map_err(|error| ExternalFault(error.to_string()))?;
+            if let Err(error) = journal.write(&record) {
+                let fault = ExternalFault(error.to_string());
+                self.failed = Some(error);
+                return Err(fault);
+            }
         }
         Ok(answer)
     }
@@ -154,15 +136,25 @@ impl Driver {
     }
 
     /// Drives the worker until the node stops. The driver comes back with all that is to be snapshot.
-    pub(super) fn run(mut self) -> Driver {
+    pub(super) fn run(mut self: Box<Driver>) -> Box<Driver> {
         let span = tracing::info_span!("worker", node = self.shared.node.0, worker = self.worker.id().0);
         let _entered = span.enter();
-        if let Err(error) = self.drive() {
+        let here = Place::worker(self.worker.id());
+        // Users' handlers are caught elsewhere; what else panics is a fault of the library's or of an edge's. The driver
+        // stays as it is, so that nobody takes what its inbox holds for recorded.
+        let driven = catch_unwind(AssertUnwindSafe(|| {
+            self.drive()?;
+            if self.shared.has_failed() { Ok(()) } else { self.take_leave() }
+        }));
+        if let Err(error) = driven.unwrap_or(Err(NodeError::Panicked(here))) {
             self.shared.fail(error);
         }
         for in_loop in &mut self.reactors {
-            in_loop.reactor.close();
+            if catch_unwind(AssertUnwindSafe(|| in_loop.reactor.close())).is_err() {
+                self.shared.fail(NodeError::Panicked(Place::edge(in_loop.edge)));
+            }
         }
+        self.shared.driver_ends();
         self
     }
 
@@ -182,37 +174,58 @@ impl Driver {
         }
     }
 
+    /// Records and runs once more what was put in before the stop: who sent it was told that it was taken. What comes
+    /// of it stands in the snapshot.
+    fn take_leave(&mut self) -> Result<(), NodeError> {
+        let mut left = self.receiver.len();
+        loop {
+            left = left.saturating_sub(self.gather());
+            if self.gathered.is_empty() {
+                return Ok(());
+            }
+            self.run_round()?;
+            if left == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     fn has_round(&self) -> bool {
         let timer_is_due = || self.worker.next_timer().is_some_and(|next| next <= self.shared.clock.now());
         !self.gathered.is_empty() || !self.worker.is_idle() || timer_is_due()
     }
 
-    /// Takes what is in the inbox, up to the bound of a round.
-    fn gather(&mut self) {
+    /// Takes what is in the inbox, up to the bound of a round. Says how many parcels there were.
+    fn gather(&mut self) -> usize {
+        let mut parcels = 0;
         let mut bytes: usize = self.gathered.iter().map(|batch| batch.bytes_len()).sum();
         while self.gathered.len() < BATCHES_MAX && bytes < BATCH_BYTES_MAX {
-            match self.receiver.try_recv() {
-                Ok(Parcel::Frames(batch)) => {
-                    bytes += batch.bytes_len();
-                    self.gathered.push(batch);
-                }
-                Ok(other) => self.take_other(other),
-                Err(_) => return,
-            }
+            let Ok(parcel) = self.receiver.try_recv() else { break };
+            parcels += 1;
+            bytes += self.take_parcel(parcel);
         }
+        parcels
     }
 
-    /// What comes through the inbox and is no input.
-    fn take_other(&mut self, parcel: Parcel) {
+    /// Takes one parcel; says how many bytes of input it holds.
+    fn take_parcel(&mut self, parcel: Parcel) -> usize {
         match parcel {
-            Parcel::Frames(_) => unreachable!("frames are gathered"),
-            Parcel::Look => {}
-            Parcel::ForEdge(edge, batch) => {
-                let Driver { reactors, worker, shared, gathered, .. } = self;
-                if let Some(in_loop) = reactors.iter_mut().find(|in_loop| in_loop.edge == edge) {
-                    in_loop.take_frames(&batch, shared, gathered, Place::worker(worker.id()));
-                }
+            Parcel::Frames(batch) => {
+                let bytes = batch.bytes_len();
+                self.inbox.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+                self.gathered.push(batch);
+                bytes
             }
+            Parcel::ForEdge(edge, batch) => {
+                let here = Place::worker(self.worker.id());
+                if let Some(in_loop) = self.reactors.iter_mut().find(|in_loop| in_loop.edge == edge) {
+                    in_loop.take_frames(&batch);
+                    in_loop.take_inputs(&self.shared, &mut self.gathered, here);
+                }
+                self.shared.work_ends(1);
+                0
+            }
+            Parcel::Look => 0,
         }
     }
 
@@ -220,11 +233,7 @@ impl Driver {
     fn poll_reactors(&mut self, mut timeout: Option<Duration>) -> Result<(), NodeError> {
         let here = Place::worker(self.worker.id());
         for in_loop in &mut self.reactors {
-            let InLoop { edge, reactor, inputs, .. } = &mut *in_loop;
-            inputs.set_admits_new_work(self.shared.admits_new_work());
-            reactor
-                .poll(timeout, inputs)
-                .map_err(|source| NodeError::Edge { edge: *edge, source: Arc::new(source) })?;
+            in_loop.poll(timeout, &self.shared)?;
             // Only the first may wait; several in one loop take turns to look.
             timeout = Some(Duration::ZERO);
             in_loop.take_inputs(&self.shared, &mut self.gathered, here);
@@ -240,30 +249,21 @@ impl Driver {
         }
         let now = self.shared.clock.now();
         let round = self.worker.rounds() + 1;
-        let gathered = mem::take(&mut self.gathered);
-        let batches = self.admit(&gathered)?;
-        if let Some(journal) = &self.shared.journal {
-            journal.write(&Record::Round {
-                worker: self.worker.id(),
-                round,
-                bound: self.bound,
-                now,
-                digest_before: self.digest,
-                batches: &batches[..],
-            })?;
-        }
-        self.worker.feed(now, batches.iter().copied());
-        drop(batches);
-        let taken = gathered.len();
-        let taken_bytes: usize = gathered.iter().map(|batch| batch.bytes_len()).sum();
+        let taken = self.gathered.len();
+        let taken_bytes: usize = self.gathered.iter().map(|batch| batch.bytes_len()).sum();
+        self.begin_round(round, now)?;
         // Letting go of the batches acknowledges them: they are recorded.
-        self.gathered = gathered;
         self.gathered.clear();
         let begun = Instant::now();
         self.watch.begun_ns.store(now.as_nanos(), Ordering::Relaxed);
-        let end = self.worker.round(self.bound, &mut Ports { shared: &self.shared, round });
+        let mut ports = Ports::new(&self.shared, round);
+        let end = self.worker.round(self.bound, &mut ports);
+        let failed = ports.failed;
         self.watch.begun_ns.store(0, Ordering::Relaxed);
         self.adapt_bound(end.handled, begun.elapsed());
+        if let Some(error) = failed {
+            return Err(NodeError::Journal(error));
+        }
         if let Some(fault) = end.fault {
             return Err(NodeError::Fault(Box::new(fault)));
         }
@@ -273,48 +273,28 @@ impl Driver {
         self.let_out();
         self.shared.stats.rounds.fetch_add(1, Ordering::Relaxed);
         self.shared.stats.messages.fetch_add(u64::from(end.handled), Ordering::Relaxed);
-        self.shared.inbox_bytes.fetch_sub(taken_bytes as i64, Ordering::Relaxed);
         self.account_queues()?;
+        self.shared.give_back(taken_bytes);
         self.shared.work_ends(taken);
         self.snapshot_if_due()
     }
 
-    /// The batches without what the worker has seen already.
-    fn admit<'a>(&self, gathered: &'a [Arc<Batch>]) -> Result<Vec<BatchRef<'a>>, NodeError> {
-        let mut admitted: Vec<BatchRef<'a>> = Vec::with_capacity(gathered.len());
-        for batch in gathered {
-            let batch = batch.as_ref().as_ref();
-            // Several batches of one source follow one another within the round.
-            let ahead = admitted.iter().rev().find(|other| other.source == batch.source && other.epoch == batch.epoch);
-            let admission = match ahead {
-                Some(ahead) if batch.first == ahead.next_number() => Admission::Take { skip: 0 },
-                Some(ahead) if batch.first > ahead.next_number() => {
-                    Admission::Gap { expected: ahead.next_number() }
-                }
-                Some(ahead) => {
-                    let skip = u32::try_from(ahead.next_number() - batch.first).unwrap_or(u32::MAX);
-                    if skip < batch.count { Admission::Take { skip } } else { Admission::Seen }
-                }
-                None => self.worker.admission(&batch),
-            };
-            match admission {
-                Admission::Take { skip: 0 } => admitted.push(batch),
-                Admission::Take { skip } => {
-                    let rest = batch.skip(skip).map_err(|error| self.inconsistent(&error.to_string()))?;
-                    admitted.push(rest);
-                }
-                Admission::Seen | Admission::Stale => {}
-                Admission::Gap { expected } => {
-                    let text = format!("{} put in frame {} where {expected} is next", batch.source, batch.first);
-                    return Err(self.inconsistent(&text));
-                }
-            }
+    /// Writes down what has gathered, and feeds it to the worker.
+    fn begin_round(&mut self, round: u64, now: Time) -> Result<(), NodeError> {
+        let Driver { worker, gathered, .. } = self;
+        let batches = admit(worker, gathered)?;
+        if let Some(journal) = &self.shared.journal {
+            journal.write(&Record::Round {
+                worker: worker.id(),
+                round,
+                bound: self.bound,
+                now,
+                digest_before: self.digest,
+                batches: &batches[..],
+            })?;
         }
-        Ok(admitted)
-    }
-
-    fn inconsistent(&self, what: &str) -> NodeError {
-        NodeError::Inconsistent(format!("worker {} round {}: {what}", self.worker.id(), self.worker.rounds()))
+        worker.feed(now, batches);
+        Ok(())
     }
 
     /// Aims the next round's bound at the time that a round should take.
@@ -342,16 +322,16 @@ impl Driver {
         let (here, worker_epoch) = (Place::worker(worker.id()), worker.epoch());
         worker.drain_outputs(|to, batch| match (to.as_worker(), to.as_edge()) {
             (Some(receiver), _) => {
-                let kept = unacknowledged.keep(to, batch);
-                if !shared.put(receiver, kept.clone()) {
-                    shared.nobody_there(to, &kept);
-                }
+                shared.put(receiver, unacknowledged.keep(to, batch));
             }
             (_, Some(edge)) => {
                 held.keep(to, &batch.as_ref());
                 let in_loop = reactors.iter_mut().find(|in_loop| in_loop.edge == edge);
                 match (in_loop, shared.edge(edge)) {
-                    (Some(in_loop), _) => in_loop.take_frames(batch, shared, gathered, here),
+                    (Some(in_loop), _) => {
+                        in_loop.take_frames(batch);
+                        in_loop.take_inputs(shared, gathered, here);
+                    }
                     (None, Some(Way::Outlet(outlet))) => outlet.put(batch),
                     (None, Some(Way::InLoopOf(other))) => {
                         // They are handed to the reactor there, and are no input of that worker.
@@ -369,20 +349,20 @@ impl Driver {
 
     /// Tells the node how many bytes wait in the worker's queues; past the hard limit the node stops.
     fn account_queues(&mut self) -> Result<(), NodeError> {
-        // Walking the FSMs that have work costs; it is done now and then, and when there may be something to see.
-        if self.queued_bytes == 0 && (self.worker.is_idle() || self.accounted.elapsed() < ACCOUNT_EVERY) {
+        // Walking the FSMs that have work costs, so a busy worker's are walked now and then; an idle one's hold nothing.
+        let is_due =
+            if self.worker.is_idle() { self.queued_bytes != 0 } else { self.accounted.elapsed() >= ACCOUNT_EVERY };
+        if !is_due {
             return Ok(());
         }
         self.accounted = Instant::now();
-        let queued_bytes = self.worker.queued_bytes() as i64;
-        self.shared.queued_bytes.fetch_add(queued_bytes - self.queued_bytes, Ordering::Relaxed);
+        let queued_bytes = self.worker.queued_bytes();
+        self.shared.recount(self.queued_bytes, queued_bytes);
         self.queued_bytes = queued_bytes;
-        if self.shared.bytes_held() > self.shared.limits.hard_limit_bytes as i64 {
-            let largest = self.worker.largest_queues();
-            let queues = largest.iter().map(|(queue, bytes)| format!("{queue}: {bytes} bytes")).collect();
-            return Err(NodeError::HardLimit { limit_bytes: self.shared.limits.hard_limit_bytes, queues });
+        if !self.shared.budget.has_room() {
+            self.shared.budget.set_largest(self.worker.id(), self.worker.largest_queues());
         }
-        Ok(())
+        self.shared.check_hard_limit()
     }
 
     /// Nothing to do: waits as the idle strategy has it, until an input comes or a timer is due.
@@ -401,19 +381,26 @@ impl Driver {
                 Some(timeout) => self.receiver.recv_timeout(timeout),
                 None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            match parcel {
-                Ok(Parcel::Frames(batch)) => self.gathered.push(batch),
-                Ok(other) => self.take_other(other),
-                Err(_) => {}
+            if let Ok(parcel) = parcel {
+                self.take_parcel(parcel);
             }
             return Ok(());
         }
+        let timeout = [timeout, self.look_again_after()].into_iter().flatten().min();
         // Who puts something into the inbox from now on wakes the reactor; what was put in before is seen here.
         self.inbox.parked.store(true, Ordering::SeqCst);
         let timeout = if self.receiver.is_empty() { timeout } else { Some(Duration::ZERO) };
         let polled = self.poll_reactors(timeout);
         self.inbox.parked.store(false, Ordering::SeqCst);
         polled
+    }
+
+    /// How long the reactors may wait though nobody wakes them.
+    fn look_again_after(&self) -> Option<Duration> {
+        // Several in one loop can't wait at the same time.
+        let several = (self.reactors.len() > 1).then_some(SEVERAL_LOOK_EVERY);
+        let refused = (!self.shared.admits_new_work()).then_some(LOOK_AGAIN_AFTER);
+        [several, refused].into_iter().flatten().min()
     }
 
     /// Writes down the last round's digest when no next round is near that would carry it. It goes with the next write:
@@ -447,7 +434,7 @@ impl Driver {
         }
         let mut image = Vec::new();
         let encoded = self.worker.snapshot(&mut image);
-        encoded.map_err(|error| self.inconsistent(&format!("its snapshot can't be encoded: {error}")))?;
+        encoded.map_err(|error| inconsistent(&self.worker, &format!("its snapshot can't be encoded: {error}")))?;
         let driver = DriverImage::of(&mut self.unacknowledged, &mut self.held, &self.worker).to_bytes();
         let (worker, round) = (self.worker.id(), self.worker.rounds());
         snapshots.store(worker, round, &image, &driver)?;
@@ -456,4 +443,40 @@ impl Driver {
         self.digest_marked = true;
         Ok(())
     }
+}
+
+/// The batches without what the worker has seen already.
+fn admit<'a>(worker: &Worker, gathered: &'a [Arc<Batch>]) -> Result<Vec<BatchRef<'a>>, NodeError> {
+    let mut admitted: Vec<BatchRef<'a>> = Vec::with_capacity(gathered.len());
+    for batch in gathered {
+        let batch = batch.as_ref().as_ref();
+        // Several batches of one source follow one another within the round.
+        let ahead = admitted.iter().rev().find(|other| other.source == batch.source && other.epoch == batch.epoch);
+        let admission = match ahead {
+            Some(ahead) if batch.first == ahead.next_number() => Admission::Take { skip: 0 },
+            Some(ahead) if batch.first > ahead.next_number() => Admission::Gap { expected: ahead.next_number() },
+            Some(ahead) => {
+                let skip = u32::try_from(ahead.next_number() - batch.first).unwrap_or(u32::MAX);
+                if skip < batch.count { Admission::Take { skip } } else { Admission::Seen }
+            }
+            None => worker.admission(&batch),
+        };
+        match admission {
+            Admission::Take { skip: 0 } => admitted.push(batch),
+            Admission::Take { skip } => {
+                let rest = batch.skip(skip).map_err(|error| inconsistent(worker, &error.to_string()))?;
+                admitted.push(rest);
+            }
+            Admission::Seen | Admission::Stale => {}
+            Admission::Gap { expected } => {
+                let text = format!("{} put in frame {} where {expected} is next", batch.source, batch.first);
+                return Err(inconsistent(worker, &text));
+            }
+        }
+    }
+    Ok(admitted)
+}
+
+fn inconsistent(worker: &Worker, what: &str) -> NodeError {
+    NodeError::Inconsistent(format!("{} after round {}: {what}", worker.id(), worker.rounds()))
 }

@@ -107,8 +107,7 @@ impl Inputs {
     /// # Errors
     /// When the type is not registered or the value can't be encoded.
     pub fn message<M: Message>(&mut self, to: QueueId<M>, from: RawQueueId, message: &M) -> Result<(), PutError> {
-        let number =
-            self.setup.type_number::<M>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<M>()))?;
+        let number = self.setup.type_number::<M>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<M>()))?;
         self.put_value(to.raw().place, &Header::message(number, to.raw(), from), message)
     }
 
@@ -130,8 +129,7 @@ impl Inputs {
         request: RequestId,
         message: &M,
     ) -> Result<(), PutError> {
-        let number =
-            self.setup.type_number::<M>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<M>()))?;
+        let number = self.setup.type_number::<M>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<M>()))?;
         let header = Header { request: Some(request), ..Header::message(number, to.raw(), from) };
         self.put_value(to.raw().place, &header, message)
     }
@@ -141,23 +139,21 @@ impl Inputs {
     /// # Errors
     /// When the type is not registered or the value can't be encoded.
     pub fn reply<A: Message>(&mut self, to: &ReplyTo<A>, from: RawQueueId, answer: &A) -> Result<(), PutError> {
-        let number =
-            self.setup.type_number::<A>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<A>()))?;
-        let header =
-            Header { request: Some(to.request()), ..Header::to(Class::Reply, number, to.queue(), from) };
+        let number = self.setup.type_number::<A>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<A>()))?;
+        let header = Header { request: Some(to.request()), ..Header::to(Class::Reply, number, to.queue(), from) };
         self.put_value(to.queue().place, &header, answer)
     }
 
     /// Says that a request will not be answered.
     pub fn fail<A>(&mut self, to: &ReplyTo<A>, from: RawQueueId, why: NoReply) {
         let header = Header { request: Some(to.request()), ..Header::to(Class::Failed, 0, to.queue(), from) };
-        self.put_value(to.queue().place, &header, &why).expect("a reason is a few bytes of plain data");
+        self.put_reason(to.queue().place, &header, &why);
     }
 
     /// Tells `watcher` that one of the edge's queues is gone.
     pub fn down(&mut self, watcher: RawQueueId, gone: RawQueueId, reason: &DownReason) {
         let header = Header::to(Class::Down, 0, watcher, gone);
-        self.put_value(watcher.place, &header, reason).expect("a reason is a short text");
+        self.put_reason(watcher.place, &header, reason);
     }
 
     /// Asks to be told when an FSM's queue is gone: a frame of [`Class::Down`] from it comes to `from`. A connection
@@ -173,12 +169,17 @@ impl Inputs {
         }
     }
 
+    fn put_reason<T: Message>(&mut self, place: Place, header: &Header, reason: &T) {
+        self.put_value(place, header, reason).expect("a reason is a few bytes, or a short text");
+    }
+
     fn put_value<T: Message>(&mut self, place: Place, header: &Header, value: &T) -> Result<(), PutError> {
         let mut payload = std::mem::take(&mut self.payload);
         payload.clear();
-        let encoded = Codec::CURRENT.encode(value, &mut payload).map_err(PutError::from).and_then(|()| {
-            if payload.len() > FRAME_PAYLOAD_BYTES_MAX { Err(PutError::TooLong(payload.len())) } else { Ok(()) }
-        });
+        let encoded = match Codec::CURRENT.encode(value, &mut payload) {
+            Ok(()) if payload.len() > FRAME_PAYLOAD_BYTES_MAX => Err(PutError::TooLong(payload.len())),
+            encoded => encoded.map_err(PutError::from),
+        };
         if encoded.is_ok() {
             self.batch(place).push(header, &payload);
         }

@@ -9,7 +9,7 @@ use crate::{
     worker::{Fault, KindsError},
 };
 
-/// Why a node doesn't start. Nothing has left it, and the journal is as it was.
+/// Why a node doesn't start. Nothing has left it, and nothing of what its journal holds is changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -17,7 +17,9 @@ pub enum StartError {
     #[error("the program's kinds: {0}")]
     Kinds(#[from] KindsError),
     /// The first FSM's kind is not among them.
-    #[error("kind {0} of the node's first FSM is not registered; add it with `with` to the function that names the kinds")]
+    #[error(
+        "kind {0} of the node's first FSM is not registered; add it with `with` to the function that names the kinds"
+    )]
     UnregisteredRoot(&'static str),
     /// The builder was used wrongly.
     #[error("{0}")]
@@ -72,6 +74,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The node can't begin to run.
+    #[error("{0}")]
+    Node(#[from] NodeError),
     /// The system refuses something else that a node needs.
     #[error("{what}: {source}")]
     System {
@@ -101,11 +106,11 @@ pub enum NodeError {
         source: Arc<io::Error>,
     },
     /// Inboxes and queues hold more than the node may.
-    #[error("inboxes and queues hold more than the hard limit of {limit_bytes} bytes; the largest queues: {}", .queues.join(", "))]
+    #[error("inboxes and queues hold more than the hard limit of {limit_bytes} bytes; the largest are {}", .queues.join(", "))]
     HardLimit {
         /// The limit.
         limit_bytes: u64,
-        /// The largest queues.
+        /// The largest queues and inboxes, each with its bytes.
         queues: Vec<String>,
     },
     /// The system gives no further thread.

@@ -6,8 +6,8 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicU64, Ordering},
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -66,8 +66,12 @@ impl std::fmt::Debug for Host {
 /// Requests of the host's that are under way.
 #[derive(Default)]
 pub(super) struct Waiting {
+    /// The generation of the host's queue.
+    generation: u32,
     next: AtomicU64,
     open: Mutex<BTreeMap<RequestId, Open>>,
+    /// Nobody will answer any more. Changed while `open` is locked.
+    closed: AtomicBool,
     answered: Condvar,
 }
 
@@ -78,45 +82,65 @@ struct Open {
 }
 
 impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RequestId, Open>> {
+        self.open.lock().expect(LOCK_REASON)
+    }
+
     fn settle(&self, request: RequestId, outcome: Result<Vec<u8>, NoReply>) {
-        let mut open = self.open.lock().expect(LOCK_REASON);
-        if let Some(waiting) = open.get_mut(&request) {
+        let waker = {
+            let mut open = self.lock();
+            let Some(waiting) = open.get_mut(&request) else { return };
             waiting.outcome.get_or_insert(outcome);
-            if let Some(waker) = waiting.waker.take() {
-                waker.wake();
-            }
             self.answered.notify_all();
+            waiting.waker.take()
+        };
+        // Not under the lock: who is woken may look at once, on this thread.
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
-    /// Ends the waits whose deadline has passed. Says when the next one does.
-    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
-        let mut open = self.open.lock().expect(LOCK_REASON);
-        let mut next = None;
-        for waiting in open.values_mut().filter(|waiting| waiting.outcome.is_none()) {
-            if waiting.deadline <= now {
-                waiting.outcome = Some(Err(NoReply::Expired));
-                if let Some(waker) = waiting.waker.take() {
-                    waker.wake();
-                }
-                self.answered.notify_all();
-            } else if next.is_none_or(|next| waiting.deadline < next) {
-                next = Some(waiting.deadline);
-            }
+    /// Ends with `why` the waits of which `ends` is true and that nothing has ended yet.
+    fn end(&self, why: NoReply, ends: impl Fn(&Open) -> bool) {
+        let wakers: Vec<Waker> = {
+            let mut open = self.lock();
+            let ended = open.values_mut().filter(|waiting| waiting.outcome.is_none() && ends(waiting));
+            let ended = ended.inspect(|_| self.answered.notify_all());
+            ended
+                .filter_map(|waiting| {
+                    waiting.outcome = Some(Err(why));
+                    waiting.waker.take()
+                })
+                .collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends the waits whose deadline has passed.
+    pub(super) fn expire(&self, now: Instant) {
+        self.end(NoReply::Expired, |waiting| waiting.deadline <= now);
+    }
+
+    /// The node is gone: nobody will answer any more.
+    pub(super) fn close(&self) {
+        {
+            let _open = self.lock();
+            self.closed.store(true, Ordering::SeqCst);
         }
-        next
+        self.end(NoReply::Gone, |_| true);
     }
 }
 
 impl Outlet for Waiting {
     fn put(&self, frames: &Batch) {
         for frame in frames.as_ref().frames().map_while(Result::ok) {
-            let Some(request) = frame.header.request else { continue };
+            // Answers to requests of an epoch that is over have its generation, and reach nobody.
+            let Some(request) = frame.header.request.filter(|_| frame.header.generation == self.generation) else {
+                continue;
+            };
             let outcome = match frame.header.class {
                 Class::Reply => Ok(frame.payload.to_vec()),
-                Class::Failed => {
-                    Err(Codec::CURRENT.decode(frame.payload, Trust::Node).unwrap_or(NoReply::Failed))
-                }
+                Class::Failed => Err(Codec::CURRENT.decode(frame.payload, Trust::Node).unwrap_or(NoReply::Failed)),
                 _ => continue,
             };
             self.settle(request, outcome);
@@ -126,7 +150,8 @@ impl Outlet for Waiting {
 
 impl Host {
     pub(super) fn new(shared: Arc<Shared>, inlet: Inlet) -> Host {
-        Host { shared, inlet, waiting: Arc::default() }
+        let generation = shared.epoch.0;
+        Host { shared, inlet, waiting: Arc::new(Waiting { generation, ..Waiting::default() }) }
     }
 
     pub(super) fn waiting(&self) -> Arc<Waiting> {
@@ -136,7 +161,7 @@ impl Host {
     /// The host's own queue in this epoch. Its generation is the epoch's, so that an answer to a request of an epoch
     /// that is over reaches nobody.
     fn queue(&self) -> RawQueueId {
-        self.shared.setup(EdgeId::HOST).queue(0, self.shared.epoch.0)
+        self.shared.setup(EdgeId::HOST).queue(0, self.waiting.generation)
     }
 
     fn admit(&self) -> Result<(), HostError> {
@@ -166,9 +191,10 @@ impl Host {
     pub fn send_wait<M: Message>(&self, to: QueueId<M>, message: &M, patience: Duration) -> Result<(), HostError> {
         let deadline = Instant::now() + patience;
         loop {
-            match self.send(to, message) {
-                Err(HostError::Full { .. }) if Instant::now() < deadline => std::thread::sleep(RETRY_EVERY),
-                sent => return sent,
+            let sent = self.send(to, message);
+            let is_full = matches!(sent, Err(HostError::Full { .. }));
+            if !is_full || !self.shared.wait_for_room(deadline) {
+                return sent;
             }
         }
     }
@@ -188,7 +214,13 @@ impl Host {
         let from = self.queue();
         let reply_to = ReplyTo::new(from, request, self.shared.clock.now().after(deadline));
         let open = Open { deadline: Instant::now() + deadline, waker: None, outcome: None };
-        self.waiting.open.lock().expect(LOCK_REASON).insert(request, open);
+        {
+            let mut waiting = self.waiting.lock();
+            if self.waiting.closed.load(Ordering::SeqCst) {
+                return Err(HostError::Stopping);
+            }
+            waiting.insert(request, open);
+        }
         let answer = Answer { waiting: self.waiting.clone(), request, of: PhantomData };
         let message = message(reply_to);
         self.inlet.put(|inputs| inputs.request(to, from, request, &message))?;
@@ -207,18 +239,7 @@ impl Host {
     ) -> Result<A, HostError> {
         self.ask(to, deadline, message)?.wait()
     }
-
-    /// The node is gone: nobody will answer any more.
-    pub(super) fn close(&self) {
-        let requests: Vec<_> = self.waiting.open.lock().expect(LOCK_REASON).keys().copied().collect();
-        for request in requests {
-            self.waiting.settle(request, Err(NoReply::Gone));
-        }
-    }
 }
-
-/// How often a sender that waits for the budget looks again.
-const RETRY_EVERY: Duration = Duration::from_millis(1);
 
 /// An answer that is on its way. Dropping it stops waiting.
 #[must_use = "the answer comes through this"]
@@ -234,9 +255,9 @@ impl<A: Message> Answer<A> {
     /// # Errors
     /// Why there is none, or that it can't be decoded.
     pub fn wait(self) -> Result<A, HostError> {
-        let mut open = self.waiting.open.lock().expect(LOCK_REASON);
+        let mut open = self.waiting.lock();
         let outcome = loop {
-            let waiting = open.get_mut(&self.request).expect("a wait is open until its answer is dropped");
+            let Some(waiting) = open.get_mut(&self.request) else { unreachable!("it is open until this is dropped") };
             if let Some(outcome) = waiting.outcome.take() {
                 break outcome;
             }
@@ -259,24 +280,24 @@ impl<A: Message> Future for Answer<A> {
     type Output = Result<A, HostError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut open = self.waiting.open.lock().expect(LOCK_REASON);
+        // Wakers are the program's code, and it doesn't run under the lock.
+        let waker = cx.waker().clone();
+        let mut open = self.waiting.lock();
         let waiting = open.get_mut(&self.request).expect("a wait is open until its answer is dropped");
-        match waiting.outcome.take() {
-            Some(outcome) => {
-                drop(open);
-                Poll::Ready(Answer::decode(outcome))
-            }
-            None => {
-                waiting.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
+        let (outcome, unused) = match waiting.outcome.take() {
+            Some(outcome) => (Some(outcome), Some(waker)),
+            None => (None, waiting.waker.replace(waker)),
+        };
+        drop(open);
+        drop(unused);
+        outcome.map_or(Poll::Pending, |outcome| Poll::Ready(Answer::decode(outcome)))
     }
 }
 
 impl<A> Drop for Answer<A> {
     fn drop(&mut self) {
-        self.waiting.open.lock().expect(LOCK_REASON).remove(&self.request);
+        let open = self.waiting.lock().remove(&self.request);
+        // With its waker, which is the program's.
+        drop(open);
     }
 }
-

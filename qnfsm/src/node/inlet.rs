@@ -2,13 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{
-    edge::Inputs,
-    shared::{LOCK_REASON, Shared},
-};
+use super::{edge::Inputs, lent::Lent, shared::Shared};
 use crate::{
     frame::Batch,
     id::{EdgeId, Epoch, Place},
@@ -37,11 +34,8 @@ struct Numbered {
 pub(super) struct Numbers {
     source: Place,
     epoch: Epoch,
-    streams: BTreeMap<Place, (u64, Vec<Arc<Batch>>)>,
+    streams: BTreeMap<Place, (u64, Lent)>,
 }
-
-/// Buffers that are kept for use again, for each destination.
-const SPARE_BUFFERS_MAX: usize = 64;
 
 impl Numbers {
     pub(super) fn new(edge: EdgeId, epoch: Epoch) -> Numbers {
@@ -50,22 +44,12 @@ impl Numbers {
 
     /// Takes the frames out of `batch`, which keeps an empty buffer, and numbers them.
     pub(super) fn number(&mut self, to: Place, batch: &mut Batch) -> Arc<Batch> {
-        let (next, lent) = self.streams.entry(to).or_insert((1, Vec::new()));
-        // A buffer whose receiver has let go of it is used again.
-        let free = lent.iter_mut().position(|lent| Arc::get_mut(lent).is_some());
-        let mut out = match free {
-            Some(at) => lent.swap_remove(at),
-            None => Arc::new(Batch::new(self.source, self.epoch, 1)),
-        };
-        let frames = Arc::get_mut(&mut out).expect("nobody else holds a buffer that is free or new");
-        frames.reset(self.source, self.epoch, 1);
-        std::mem::swap(frames, batch);
-        frames.set_first(*next);
-        *next = frames.as_ref().next_number();
-        if lent.len() < SPARE_BUFFERS_MAX {
-            lent.push(out.clone());
-        }
-        out
+        let (next, lent) = self.streams.entry(to).or_insert_with(|| (1, Lent::default()));
+        batch.set_first(*next);
+        *next = batch.as_ref().next_number();
+        let numbered = lent.lend(batch);
+        batch.reset(self.source, self.epoch, 1);
+        numbered
     }
 }
 
@@ -76,9 +60,14 @@ impl Inlet {
         Inlet { shared, numbered: Arc::new(Mutex::new(Numbered { inputs, numbers })) }
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Puts inputs in: what `put` collects goes to its workers at once, in the order in which this inlet is used.
     pub fn put<T>(&self, put: impl FnOnce(&mut Inputs) -> T) -> T {
-        let mut numbered = self.numbered.lock().expect(LOCK_REASON);
+        // Values' own code may panic while they are encoded; what was collected before is whole.
+        let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
         let Numbered { inputs, numbers } = &mut *numbered;
         inputs.set_admits_new_work(self.shared.admits_new_work());
         let result = put(inputs);
@@ -89,13 +78,44 @@ impl Inlet {
 
 /// Numbers frames and puts them into their worker's inbox.
 pub(super) fn hand_over(shared: &Shared, numbers: &mut Numbers, to: Place, batch: &mut Batch) {
-    let Some(worker) = to.as_worker() else {
-        shared.nobody_there(to, batch);
-        batch.reset(to, Epoch::FIRST, 1);
-        return;
+    match to.as_worker() {
+        Some(worker) => shared.put(worker, numbers.number(to, batch)),
+        None => {
+            // An edge speaks to FSMs and to nobody else.
+            shared.nobody_there(to, batch);
+            batch.reset(numbers.source, numbers.epoch, 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        frame::{BatchRef, Class, Header, edge_queue},
+        id::{NodeId, WorkerId},
     };
-    let frames = numbers.number(to, batch);
-    if !shared.put(worker, frames.clone()) {
-        shared.nobody_there(to, &frames);
+
+    #[test]
+    fn frames_are_numbered_for_each_worker_without_a_gap_and_buffers_come_back() {
+        let mut numbers = Numbers::new(EdgeId::HOST, Epoch(3));
+        let queue = edge_queue(NodeId(0), EdgeId::HOST);
+        let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch(3), 1);
+        let mut next = [1, 1];
+        let mut buffers = std::collections::BTreeSet::new();
+        for turn in 0..1000_u32 {
+            let to = turn % 2;
+            for _ in 0..=turn % 3 {
+                batch.push(&Header::to(Class::Stop, 0, queue, queue), &[0; 40]);
+            }
+            let count = u64::from(batch.as_ref().count);
+            let numbered = numbers.number(Place::worker(WorkerId(to)), &mut batch);
+            let BatchRef { source, epoch, first, .. } = numbered.as_ref().as_ref();
+            assert_eq!((source, epoch, first), (Place::edge(EdgeId::HOST), Epoch(3), next[to as usize]));
+            next[to as usize] += count;
+            assert!(batch.is_empty());
+            buffers.insert(numbered.as_ref().as_ref().bytes.as_ptr());
+        }
+        assert!(buffers.len() <= 12, "1000 batches took {} buffers", buffers.len());
     }
 }

@@ -4,10 +4,16 @@
 //!   host, services, sockets ──▶ Inlet ──▶ inbox ──▶ Driver: journal, Worker, outputs ──▶ inboxes, outlets
 //! ```
 //!
-//! The files: `builder` puts a node together and brings it back; `recovery` reads what it was; `driver` is one worker's
-//! thread; `retained` what must not be lost; `inlet` and `edge` the ways in and out; `host` and `service` two edges of the
-//! library's own; `caretaker` syncs, ends waits and watches.
+//! The files: `builder` puts a node together and `start` starts it or brings it back; `recovery` reads what it was;
+//! `driver` is one worker's thread and `in_loop` a reactor in its loop; `lent` and `retained` are what must not be lost;
+//! `inlet` and `edge` the ways in and out, `edge_thread` an edge with a thread of its own; `host` and `service` two edges
+//! of the library's; `starter` starts workers; `budget` counts bytes; `caretaker` syncs, ends waits and watches.
+//!
+//! What always holds: nothing runs that isn't written down, and nothing of a round leaves before it has ended; a batch
+//! between workers is held by its sender until its receiver has written it down; no worker waits for another.
+#![allow(clippy::disallowed_methods, reason = "the node is what reads clocks and starts threads, so that FSMs needn't")]
 
+mod budget;
 mod builder;
 mod caretaker;
 mod clock;
@@ -17,16 +23,22 @@ mod edge_thread;
 mod error;
 mod host;
 mod idle;
+mod in_loop;
 mod inlet;
+mod lent;
 mod recovery;
 mod retained;
 mod service;
 mod shared;
+mod start;
 mod starter;
 
 use std::{
-    sync::{Arc, atomic::Ordering},
-    thread::JoinHandle,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -41,6 +53,7 @@ use crate::{
     id::{Epoch, QueueId},
     journal::{Manifest, NodeLock, Record, Storage},
     node::{
+        caretaker::Caretaker,
         driver::Driver,
         shared::{Phase, Shared},
         starter::Starter,
@@ -83,6 +96,18 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    fn check(&self) -> Result<(), StartError> {
+        let Limits { budget_bytes, hard_limit_bytes, .. } = *self;
+        if budget_bytes > hard_limit_bytes {
+            return Err(StartError::Misuse(format!(
+                "a budget of {budget_bytes} bytes is above the hard limit of {hard_limit_bytes}; raise the limit"
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// A running node. Dropping it stops it.
 pub struct Node<M> {
     shared: Arc<Shared>,
@@ -92,6 +117,7 @@ pub struct Node<M> {
     caretaker: Option<JoinHandle<()>>,
     edge_threads: Vec<JoinHandle<()>>,
     files: Option<Files>,
+    signals: Vec<signal_hook::SigId>,
     stopped: bool,
 }
 
@@ -118,11 +144,59 @@ pub struct Stopped {
 
 impl<M> std::fmt::Debug for Node<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("node", &self.shared.node).field("epoch", &self.shared.epoch).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("node", &self.shared.node)
+            .field("epoch", &self.shared.epoch)
+            .finish_non_exhaustive()
     }
 }
 
 impl<M> Node<M> {
+    fn new(shared: Arc<Shared>, starter: Arc<Starter>, host: Host, root: QueueId<M>, files: Option<Files>) -> Node<M> {
+        Node {
+            shared,
+            starter,
+            host,
+            root,
+            caretaker: None,
+            edge_threads: Vec::new(),
+            files,
+            signals: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    /// Lets the workers run.
+    fn launch(&mut self, drivers: Vec<Box<Driver>>) -> Result<(), StartError> {
+        let mut drivers = drivers.into_iter();
+        while let Some(driver) = drivers.next() {
+            if let Err((kept, error)) = self.starter.launch(driver) {
+                self.shared.fail(error.clone());
+                // Those that run stop first: they must not take what these inboxes hold for recorded.
+                let _ = self.end();
+                drop((kept, drivers));
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins what goes on beside the workers.
+    fn take_care(&mut self, stop_on_signals: bool) -> Result<(), StartError> {
+        let asked_to_stop = Arc::new(AtomicBool::new(false));
+        if stop_on_signals {
+            for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+                let registered = signal_hook::flag::register(signal, asked_to_stop.clone());
+                let system = |source| StartError::System { what: "handling of signals", source };
+                self.signals.push(registered.map_err(system)?);
+            }
+        }
+        let caretaker = Caretaker { shared: self.shared.clone(), waiting: self.host.waiting(), asked_to_stop };
+        let thread = thread::Builder::new().name("qnfsm-caretaker".to_owned()).spawn(move || caretaker.run());
+        self.caretaker = Some(thread.map_err(|source| StartError::System { what: "a thread", source })?);
+        Ok(())
+    }
+
     /// The queue of the node's first FSM.
     #[must_use]
     pub fn root(&self) -> QueueId<M> {
@@ -177,8 +251,11 @@ impl<M> Node<M> {
             // What they fail in is the node's failure, and is taken below.
             let _ = thread.join();
         }
-        self.host.close();
-        let drivers = drivers?;
+        self.host.waiting().close();
+        self.signals.drain(..).for_each(|signal| {
+            signal_hook::low_level::unregister(signal);
+        });
+        self.shared.close();
         if let Some(failure) = self.shared.take_failure() {
             // What was recorded counts, so it is brought to disk even so.
             if let Some(journal) = &self.shared.journal {
@@ -192,7 +269,7 @@ impl<M> Node<M> {
     }
 
     /// Snapshots all workers and says in journal and manifest that the end was clean.
-    fn write_end(&mut self, mut drivers: Vec<Driver>) -> Result<(), NodeError> {
+    fn write_end(&mut self, mut drivers: Vec<Box<Driver>>) -> Result<(), NodeError> {
         let (Some(journal), Some(files)) = (&self.shared.journal, &mut self.files) else { return Ok(()) };
         for driver in &mut drivers {
             driver.mark_digest()?;

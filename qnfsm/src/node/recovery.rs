@@ -12,7 +12,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{NodeError, StartError, retained::DriverImage};
+use super::{
+    NodeError, StartError,
+    retained::{DriverImage, Held},
+};
 use crate::{
     codec::{Codec, Trust},
     digest::Digest,
@@ -34,7 +37,8 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     pub(super) fn store(&self, worker: WorkerId, round: u64, image: &[u8], driver: &[u8]) -> Result<(), NodeError> {
-        let parts = snapshots::SnapshotParts { worker, round, epoch: self.epoch, identity: self.identity, image, driver };
+        let parts =
+            snapshots::SnapshotParts { worker, round, epoch: self.epoch, identity: self.identity, image, driver };
         Ok(snapshots::store(&*self.storage, &self.dir, &parts)?)
     }
 }
@@ -48,6 +52,8 @@ pub(super) struct Recovered {
     pub(super) seed: Option<u64>,
     /// The lowest number that no worker has had.
     pub(super) next_worker: u32,
+    /// The workers that were started on request.
+    pub(super) started_for: StartedFor,
 }
 
 /// The snapshots to start from, and where in the journal to read on.
@@ -56,6 +62,8 @@ struct Plan {
     marks: BTreeMap<WorkerId, Vec<Mark>>,
     started: BTreeMap<WorkerId, Position>,
     next_worker: u32,
+    /// From the journal's start on: a request may be older than the snapshots that playback starts from.
+    started_for: StartedFor,
     seed: Option<u64>,
 }
 
@@ -69,12 +77,19 @@ struct Mark {
 
 /// Reads the journal once through: checks every record, and finds the snapshots that count.
 fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, StartError> {
-    let mut plan = Plan { marks: BTreeMap::new(), started: BTreeMap::new(), next_worker: 0, seed: None };
+    let mut plan = Plan {
+        marks: BTreeMap::new(),
+        started: BTreeMap::new(),
+        next_worker: 0,
+        started_for: StartedFor::new(),
+        seed: None,
+    };
     let mut checked = None;
     while let Some(entry) = reader.next()? {
         match entry.record {
-            Record::WorkerStarted { worker, .. } => {
+            Record::WorkerStarted { worker, request, .. } => {
                 plan.started.insert(worker, entry.position);
+                plan.started_for.extend(request.map(|request| (request, worker)));
                 plan.next_worker = plan.next_worker.max(worker.0 + 1);
             }
             Record::SnapshotMark { worker, round, digest, image_digest } => {
@@ -118,7 +133,7 @@ pub(super) fn recover(
     catalogue: &Arc<Catalogue>,
 ) -> Result<Recovered, StartError> {
     let mut reader = Reader::open_locked(storage.clone(), dir, lock)?;
-    let Plan { marks, started, next_worker, seed } = plan(&mut reader, catalogue, dir)?;
+    let Plan { marks, started, next_worker, started_for, seed } = plan(&mut reader, catalogue, dir)?;
     let tail = reader.tail().cloned();
     if let Some(lost) = tail.as_ref().and_then(|tail| tail.lost.as_ref()) {
         tracing::warn!(dir = %dir.display(), %lost, "the journal's tail was lost in the crash");
@@ -143,7 +158,7 @@ pub(super) fn recover(
         let position = entry.position;
         playback.apply(&entry.record, &mut kept).map_err(|source| StartError::Playback { position, source })?;
     }
-    Ok(Recovered { playback, kept, tail, seed, next_worker })
+    Ok(Recovered { playback, kept, tail, seed, next_worker, started_for })
 }
 
 /// A position behind all records.
@@ -184,7 +199,7 @@ pub(super) struct Kept {
     /// By sender and receiver: batches that the receiver has not recorded.
     streams: BTreeMap<(WorkerId, Place), VecDeque<Batch>>,
     /// Requests to edges.
-    held: BTreeMap<WorkerId, Vec<(Place, Batch)>>,
+    held: BTreeMap<WorkerId, Held>,
 }
 
 impl Kept {
@@ -192,7 +207,10 @@ impl Kept {
         for (to, batch) in driver.unacknowledged {
             self.streams.entry((worker, to)).or_default().push_back(batch);
         }
-        self.held.entry(worker).or_default().extend(driver.held);
+        let held = self.held.entry(worker).or_default();
+        for (to, batch) in driver.held {
+            held.keep(to, &batch.as_ref());
+        }
     }
 
     /// What a worker put out to others that they have not recorded. Its receivers see to what they have.
@@ -207,7 +225,7 @@ impl Kept {
     }
 
     /// Requests of a worker's FSMs to edges, answered ones among them.
-    pub(super) fn take_requests(&mut self, worker: WorkerId) -> Vec<(Place, Batch)> {
+    pub(super) fn take_requests(&mut self, worker: WorkerId) -> Held {
         self.held.remove(&worker).unwrap_or_default()
     }
 }
@@ -217,7 +235,8 @@ impl Audience for Kept {
         if to.as_worker().is_some() {
             self.streams.entry((worker, to)).or_default().push_back(batch.to_batch());
         } else {
-            self.held.entry(worker).or_default().push((to, batch.to_batch()));
+            // What else was put out for an edge went with what it was for.
+            self.held.entry(worker).or_default().keep(to, batch);
         }
     }
 
@@ -230,20 +249,11 @@ impl Audience for Kept {
                 stream.pop_front();
             }
         }
-        // Edges get requests again, and nothing else: what was put out for a connection went with it.
-        if let Some(held) = self.held.get_mut(&worker.id()).filter(|held| held.len() > HELD_PRUNE_AT) {
-            let mut only_requests = super::retained::Held::default();
-            for (to, batch) in held.drain(..) {
-                only_requests.keep(to, &batch.as_ref());
-            }
-            only_requests.retain(worker);
-            held.extend(only_requests.iter().map(|(_, _, to, batch)| (to, batch.clone())));
+        if let Some(held) = self.held.get_mut(&worker.id()) {
+            held.prune(worker);
         }
     }
 }
-
-/// How many batches for edges gather before those that nobody waits for are dropped.
-const HELD_PRUNE_AT: usize = 1024;
 
 /// Which worker was started for which request.
 pub(super) type StartedFor = BTreeMap<(RawQueueId, RequestId), WorkerId>;

@@ -1,13 +1,11 @@
 //! What a worker's driver keeps so that nothing is lost: outputs that their receiver has not recorded yet, and requests
 //! to edges whose answer is not recorded yet. It stands in the snapshot beside the worker.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use super::lent::Lent;
 use crate::{
     codec::{Codec, DecodeError, Trust},
     frame::{Batch, BatchRef, Class},
@@ -15,42 +13,23 @@ use crate::{
     worker::Worker,
 };
 
-/// Outputs to another worker, in order. A receiver lets go of a batch when it has recorded it, and that is the
-/// acknowledgement; the buffer is then used again.
+/// Outputs to other workers, in order. A receiver lets go of a batch when it has recorded it, and that is the
+/// acknowledgement.
 #[derive(Debug, Default)]
 pub(super) struct Unacknowledged {
-    streams: BTreeMap<Place, VecDeque<Arc<Batch>>>,
+    streams: BTreeMap<Place, Lent>,
 }
 
 impl Unacknowledged {
     /// Takes the frames out of `batch` to be sent and keeps them until they are acknowledged.
     pub(super) fn keep(&mut self, to: Place, batch: &mut Batch) -> Arc<Batch> {
-        let stream = self.streams.entry(to).or_default();
-        let acknowledged = stream.front_mut().is_some_and(|front| Arc::get_mut(front).is_some());
-        let mut kept = match stream.pop_front() {
-            Some(kept) if acknowledged => kept,
-            open => {
-                open.into_iter().for_each(|open| stream.push_front(open));
-                Arc::new(Batch::new(batch.as_ref().source, batch.as_ref().epoch, 1))
-            }
-        };
-        let frames = Arc::get_mut(&mut kept).expect("nobody else holds a batch that is acknowledged or new");
-        std::mem::swap(frames, batch);
-        stream.push_back(kept.clone());
-        kept
+        self.streams.entry(to).or_default().lend(batch)
     }
 
     /// The batches that are not acknowledged, in order.
     fn batches(&mut self) -> Vec<(Place, Batch)> {
-        let mut left = Vec::new();
-        for (to, stream) in &mut self.streams {
-            let open = stream.iter_mut().filter_map(|kept| match Arc::get_mut(kept) {
-                Some(_) => None,
-                None => Some((*to, Batch::clone(kept))),
-            });
-            left.extend(open);
-        }
-        left
+        let streams = self.streams.iter_mut();
+        streams.flat_map(|(to, stream)| stream.out().map(|batch| (*to, batch.clone()))).collect()
     }
 }
 

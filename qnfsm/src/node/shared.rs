@@ -2,10 +2,11 @@
 //! the node stops.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, RwLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use crossbeam_channel::Sender;
 
 use super::{
     NodeError,
+    budget::Budget,
     clock::Clock,
     edge::{EdgeSetup, Outlet, Wake},
 };
@@ -44,6 +46,8 @@ pub(super) struct Inbox {
     pub(super) wake: Option<Wake>,
     /// Set while such a worker waits.
     pub(super) parked: Arc<AtomicBool>,
+    /// The bytes of the frames in it.
+    pub(super) bytes: Arc<AtomicU64>,
 }
 
 impl Inbox {
@@ -78,6 +82,17 @@ pub(super) enum Phase {
     Stopping,
 }
 
+/// The workers that there are.
+#[derive(Default)]
+struct Workers {
+    inboxes: BTreeMap<WorkerId, Inbox>,
+    /// Numbers that frames were put out for while no worker had them. None ever gets them: what was put out was dropped,
+    /// and a worker that had the number would miss it.
+    missing: BTreeSet<WorkerId>,
+    /// No worker has had this number or a higher one.
+    next: u32,
+}
+
 pub(super) struct Shared {
     pub(super) node: NodeId,
     pub(super) epoch: Epoch,
@@ -87,15 +102,17 @@ pub(super) struct Shared {
     pub(super) journal: Option<Journal>,
     pub(super) worker_config: WorkerConfig,
     pub(super) limits: super::Limits,
-    workers: RwLock<BTreeMap<WorkerId, Inbox>>,
+    workers: RwLock<Workers>,
     edges: RwLock<BTreeMap<EdgeId, Way>>,
     ports: Mutex<BTreeMap<&'static str, Port>>,
     phase: AtomicU8,
     /// Batches in inboxes, and workers that have something to do.
     under_way: AtomicI64,
-    /// Bytes in inboxes, and in workers' queues.
-    pub(super) inbox_bytes: AtomicI64,
-    pub(super) queued_bytes: AtomicI64,
+    pub(super) budget: Budget,
+    /// How many workers' threads are in their loops.
+    drivers: AtomicUsize,
+    /// What ends the waits of edges that have threads of their own.
+    wakes: Mutex<Vec<Wake>>,
     failure: Mutex<Option<NodeError>>,
     changed: Condvar,
     changes: Mutex<u64>,
@@ -146,8 +163,9 @@ impl Shared {
             ports: Mutex::new(ports),
             phase: AtomicU8::new(0),
             under_way: AtomicI64::new(0),
-            inbox_bytes: AtomicI64::new(0),
-            queued_bytes: AtomicI64::new(0),
+            budget: Budget::new(limits.budget_bytes, limits.hard_limit_bytes),
+            drivers: AtomicUsize::new(0),
+            wakes: Mutex::default(),
             failure: Mutex::default(),
             changed: Condvar::new(),
             changes: Mutex::default(),
@@ -160,8 +178,35 @@ impl Shared {
         EdgeSetup { node: self.node, edge, epoch: self.epoch, numbers: self.catalogue.numbers().clone() }
     }
 
+    /// A worker that was there before. None that is new gets its number.
     pub(super) fn add_worker(&self, worker: WorkerId, inbox: Inbox) {
-        self.workers.write().expect(LOCK_REASON).insert(worker, inbox);
+        let mut workers = self.workers.write().expect(LOCK_REASON);
+        workers.next = workers.next.max(worker.0.saturating_add(1));
+        workers.inboxes.insert(worker, inbox);
+    }
+
+    /// Gives a new worker its number. From now on frames go into its inbox. `None` if there are no numbers left.
+    pub(super) fn allot_worker(&self, inbox: Inbox) -> Option<WorkerId> {
+        let mut workers = self.workers.write().expect(LOCK_REASON);
+        let Workers { inboxes, missing, next } = &mut *workers;
+        let number = (*next..WORKERS_MAX).find(|number| !missing.contains(&WorkerId(*number)))?;
+        *next = number + 1;
+        inboxes.insert(WorkerId(number), inbox);
+        Some(WorkerId(number))
+    }
+
+    /// No new worker gets a number below that one.
+    pub(super) fn never_allot_below(&self, next: u32) {
+        let mut workers = self.workers.write().expect(LOCK_REASON);
+        workers.next = workers.next.max(next);
+    }
+
+    /// No new worker gets that number, unless there is a worker that has it.
+    pub(super) fn never_allot(&self, worker: WorkerId) {
+        let mut workers = self.workers.write().expect(LOCK_REASON);
+        if !workers.inboxes.contains_key(&worker) {
+            workers.missing.insert(worker);
+        }
     }
 
     pub(super) fn add_edge(&self, edge: EdgeId, way: Way) {
@@ -172,19 +217,31 @@ impl Shared {
         self.edges.read().expect(LOCK_REASON).get(&edge).cloned()
     }
 
-    /// Puts frames into a worker's inbox. False if there is no such worker.
-    pub(super) fn put(&self, worker: WorkerId, batch: Arc<Batch>) -> bool {
+    /// Puts frames into a worker's inbox. If there is no such worker, they are dropped, and nobody has its number ever.
+    pub(super) fn put(&self, worker: WorkerId, batch: Arc<Batch>) {
+        if !self.put_if_there(worker, &batch) {
+            self.never_allot(worker);
+            // It may have been started since the look.
+            if !self.put_if_there(worker, &batch) {
+                self.nobody_there(Place::worker(worker), &batch);
+            }
+        }
+    }
+
+    fn put_if_there(&self, worker: WorkerId, batch: &Arc<Batch>) -> bool {
         let workers = self.workers.read().expect(LOCK_REASON);
-        let Some(inbox) = workers.get(&worker) else { return false };
-        self.under_way.fetch_add(1, Ordering::SeqCst);
-        self.inbox_bytes.fetch_add(batch.bytes_len() as i64, Ordering::Relaxed);
-        inbox.put(Parcel::Frames(batch));
+        let Some(inbox) = workers.inboxes.get(&worker) else { return false };
+        self.work_begins();
+        self.budget.take(batch.bytes_len());
+        inbox.bytes.fetch_add(batch.bytes_len() as u64, Ordering::Relaxed);
+        inbox.put(Parcel::Frames(batch.clone()));
         true
     }
 
     /// Puts frames for an edge into the inbox of the worker in whose loop it runs.
     pub(super) fn put_for_edge(&self, worker: WorkerId, edge: EdgeId, batch: Batch) {
-        if let Some(inbox) = self.workers.read().expect(LOCK_REASON).get(&worker) {
+        if let Some(inbox) = self.workers.read().expect(LOCK_REASON).inboxes.get(&worker) {
+            self.work_begins();
             inbox.put(Parcel::ForEdge(edge, batch));
         }
     }
@@ -208,12 +265,68 @@ impl Shared {
 
     /// True while the node is within its budget and takes new work.
     pub(super) fn admits_new_work(&self) -> bool {
-        self.phase() == Phase::Running && self.bytes_held() < self.limits.budget_bytes as i64
+        self.phase() == Phase::Running && self.budget.has_room()
     }
 
-    /// Bytes in inboxes and queues.
-    pub(super) fn bytes_held(&self) -> i64 {
-        self.inbox_bytes.load(Ordering::Relaxed) + self.queued_bytes.load(Ordering::Relaxed)
+    /// Bytes that were in an inbox or on the way to an edge are no longer.
+    pub(super) fn give_back(&self, bytes: usize) {
+        if self.budget.give_back(bytes) {
+            self.notify();
+        }
+    }
+
+    /// A worker's queues hold so many bytes, and before it was so many.
+    pub(super) fn recount(&self, before: u64, now: u64) {
+        if self.budget.recount(before, now) {
+            self.notify();
+        }
+    }
+
+    /// Waits until new work is admitted or the node stops; false if the deadline passed first.
+    pub(super) fn wait_for_room(&self, deadline: Instant) -> bool {
+        self.budget.wait_begins();
+        let ended = |shared: &Shared| shared.budget.has_room() || shared.phase() != Phase::Running;
+        let ended = self.wait_until(Some(deadline), ended);
+        self.budget.wait_ends();
+        ended
+    }
+
+    /// An error that names the largest queues and inboxes, if the node holds more than it may.
+    pub(super) fn check_hard_limit(&self) -> Result<(), NodeError> {
+        if !self.budget.is_past_hard_limit() {
+            return Ok(());
+        }
+        let workers = self.workers.read().expect(LOCK_REASON);
+        let inboxes = workers.inboxes.iter().map(|(worker, inbox)| (*worker, inbox.bytes.load(Ordering::Relaxed)));
+        let queues = self.budget.name_largest(inboxes);
+        Err(NodeError::HardLimit { limit_bytes: self.limits.hard_limit_bytes, queues })
+    }
+
+    /// Somebody who waits outside the workers' loops is to hear of a new phase.
+    pub(super) fn add_wake(&self, wake: Wake) {
+        self.wakes.lock().expect(LOCK_REASON).push(wake);
+    }
+
+    pub(super) fn driver_begins(&self) {
+        self.drivers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn driver_ends(&self) {
+        self.drivers.fetch_sub(1, Ordering::SeqCst);
+        self.notify();
+    }
+
+    /// True when the node stops and no worker runs any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase() == Phase::Stopping && self.drivers.load(Ordering::SeqCst) == 0
+    }
+
+    /// Lets go of the edges, which hold on to this in their turn.
+    pub(super) fn close(&self) {
+        let edges = std::mem::take(&mut *self.edges.write().expect(LOCK_REASON));
+        drop(edges);
+        self.wakes.lock().expect(LOCK_REASON).clear();
+        self.ports.lock().expect(LOCK_REASON).clear();
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -232,8 +345,11 @@ impl Shared {
             Phase::Stopping => 2,
         };
         self.phase.fetch_max(number, Ordering::SeqCst);
-        for inbox in self.workers.read().expect(LOCK_REASON).values() {
+        for inbox in self.workers.read().expect(LOCK_REASON).inboxes.values() {
             inbox.put(Parcel::Look);
+        }
+        for wake in self.wakes.lock().expect(LOCK_REASON).iter() {
+            wake();
         }
         self.notify();
     }
@@ -243,6 +359,10 @@ impl Shared {
         tracing::error!(%error, "the node stops");
         self.failure.lock().expect(LOCK_REASON).get_or_insert(error);
         self.advance(Phase::Stopping);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.lock().expect(LOCK_REASON).is_some()
     }
 
     pub(super) fn take_failure(&self) -> Option<NodeError> {
@@ -283,7 +403,10 @@ impl Shared {
         for (worker, watch) in self.rounds.lock().expect(LOCK_REASON).iter() {
             let begun_ns = watch.begun_ns.load(Ordering::Relaxed);
             let runs = now.since(Time::from_nanos(begun_ns));
-            if begun_ns != 0 && runs > self.limits.watchdog && watch.reported_ns.swap(begun_ns, Ordering::Relaxed) != begun_ns {
+            if begun_ns != 0
+                && runs > self.limits.watchdog
+                && watch.reported_ns.swap(begun_ns, Ordering::Relaxed) != begun_ns
+            {
                 let (slot, generation) = watch.turn.queue();
                 let place = Place::worker(*worker);
                 let queue = RawQueueId { node: self.node, place, slot, generation };
@@ -299,7 +422,10 @@ impl Shared {
             let text = format!("no external port is named {port}; add it to the node with `external`");
             return Err(ExternalFault(text));
         };
-        ask(question).map_err(|text| ExternalFault(format!("external port {port}: {text}")))
+        // A port that panics gives no value, and the handler that asked must not be taken for the one that panicked.
+        let answer = catch_unwind(AssertUnwindSafe(|| ask(question)));
+        let answer = answer.unwrap_or_else(|_| Err("it panicked".to_owned()));
+        answer.map_err(|text| ExternalFault(format!("external port {port}: {text}")))
     }
 
     /// What a worker put out for a place that isn't there.
@@ -308,5 +434,8 @@ impl Shared {
         tracing::warn!(%to, frames, "frames for a worker or edge that isn't there");
     }
 }
+
+/// Worker numbers share their bits with what else can be a place.
+const WORKERS_MAX: u32 = 1 << 31;
 
 pub(super) const LOCK_REASON: &str = "nothing panics while holding this lock";

@@ -2,20 +2,20 @@
 //! outlet of the node's own edge, [`EdgeId::NODE`].
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::AtomicBool,
-    },
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
 };
 
+use crossbeam_channel::Receiver;
+
 use super::{
     NodeError,
-    driver::{Driver, InLoop},
+    driver::Driver,
     edge::Outlet,
+    in_loop::InLoop,
     inlet::Inlet,
     recovery::{Snapshots, StartedFor},
-    shared::{Inbox, LOCK_REASON, Phase, Shared},
+    shared::{Inbox, LOCK_REASON, Parcel, Phase, Shared},
 };
 use crate::{
     codec::{Codec, Trust},
@@ -35,9 +35,15 @@ pub(super) struct Starter {
 }
 
 struct State {
-    next_worker: u32,
     started_for: StartedFor,
-    threads: Vec<(WorkerId, JoinHandle<Driver>)>,
+    threads: Vec<(WorkerId, JoinHandle<Option<Box<Driver>>>)>,
+}
+
+/// An inbox for the worker in whose loop these reactors run.
+fn inbox(reactors: &[InLoop]) -> (Inbox, Receiver<Parcel>) {
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    let wake = reactors.first().map(|in_loop| in_loop.wake.clone());
+    (Inbox { sender, wake, parked: Arc::default(), bytes: Arc::default() }, receiver)
 }
 
 impl Starter {
@@ -45,53 +51,69 @@ impl Starter {
         shared: Arc<Shared>,
         inlet: Inlet,
         snapshots: Option<Snapshots>,
-        next_worker: u32,
         started_for: StartedFor,
     ) -> Arc<Starter> {
-        let state = Mutex::new(State { next_worker, started_for, threads: Vec::new() });
+        let state = Mutex::new(State { started_for, threads: Vec::new() });
         Arc::new(Starter { shared, inlet, snapshots, state })
     }
 
-    /// A driver for a worker, whose inbox takes frames from now on. Its thread does not run yet.
-    pub(super) fn prepare(&self, worker: Worker, digest: u64, reactors: Vec<InLoop>) -> Driver {
-        let (sender, receiver) = crossbeam_channel::unbounded();
-        let wake = reactors.first().map(|in_loop| in_loop.wake.clone());
-        let inbox = Inbox { sender, wake, parked: Arc::new(AtomicBool::new(false)) };
+    /// A driver for a worker that was there before. Frames go into its inbox from now on; its thread does not run yet.
+    pub(super) fn bring_back(&self, worker: Worker, digest: u64, reactors: Vec<InLoop>) -> Box<Driver> {
+        let (inbox, receiver) = inbox(&reactors);
         self.shared.add_worker(worker.id(), inbox.clone());
-        let shared = self.shared.clone();
-        let mut driver = Driver::new(worker, digest, shared, inbox, receiver, self.snapshots.clone());
-        driver.reactors = reactors;
-        driver
+        self.driver(worker, digest, inbox, receiver, reactors)
     }
 
-    /// Lets a driver run on a thread of its own.
-    pub(super) fn launch(&self, driver: Driver) -> Result<(), NodeError> {
-        let id = driver.worker.id();
-        let name = format!("qnfsm-{id}");
-        let thread = thread::Builder::new().name(name).spawn(move || driver.run());
-        let thread = thread.map_err(|error| NodeError::Thread(Arc::new(error)))?;
-        self.state.lock().expect(LOCK_REASON).threads.push((id, thread));
-        Ok(())
-    }
-
-    /// A new worker, whose start is recorded.
-    pub(super) fn new_worker(&self, request: Option<(RawQueueId, RequestId)>) -> Result<Worker, NodeError> {
-        let id = {
-            let mut state = self.state.lock().expect(LOCK_REASON);
-            let id = WorkerId(state.next_worker);
-            state.next_worker += 1;
-            if let Some(request) = request {
-                state.started_for.insert(request, id);
-            }
-            id
+    /// A driver for a new worker, whose start is recorded.
+    pub(super) fn start_new(
+        &self,
+        request: Option<(RawQueueId, RequestId)>,
+        reactors: Vec<InLoop>,
+    ) -> Result<Box<Driver>, NodeError> {
+        let (inbox, receiver) = inbox(&reactors);
+        let Some(id) = self.shared.allot_worker(inbox.clone()) else {
+            return Err(NodeError::Inconsistent("there are no numbers left for another worker".to_owned()));
         };
+        if let Some(request) = request {
+            self.state.lock().expect(LOCK_REASON).started_for.insert(request, id);
+        }
         let Shared { catalogue, node, epoch, worker_config, journal, .. } = &*self.shared;
         if let Some(journal) = journal {
             let mut config = Vec::new();
             Codec::CURRENT.encode(worker_config, &mut config).expect("a configuration is numbers");
             journal.write(&Record::WorkerStarted { worker: id, epoch: *epoch, config: &config, request })?;
         }
-        Ok(Worker::new(catalogue.clone(), *node, id, *epoch, *worker_config))
+        let worker = Worker::new(catalogue.clone(), *node, id, *epoch, *worker_config);
+        Ok(self.driver(worker, 0, inbox, receiver, reactors))
+    }
+
+    fn driver(
+        &self,
+        worker: Worker,
+        digest: u64,
+        inbox: Inbox,
+        receiver: Receiver<Parcel>,
+        reactors: Vec<InLoop>,
+    ) -> Box<Driver> {
+        let mut driver = Driver::new(worker, digest, self.shared.clone(), inbox, receiver, self.snapshots.clone());
+        driver.reactors = reactors;
+        Box::new(driver)
+    }
+
+    /// Lets a driver run on a thread of its own. Where there is no thread for it the driver comes back: what its inbox
+    /// holds must not be taken for recorded.
+    pub(super) fn launch(&self, driver: Box<Driver>) -> Result<(), (Box<Driver>, NodeError)> {
+        let id = driver.worker.id();
+        let (give, given) = crossbeam_channel::bounded::<Box<Driver>>(1);
+        let run = move || given.recv().ok().map(Driver::run);
+        let thread = match thread::Builder::new().name(format!("qnfsm-{id}")).spawn(run) {
+            Ok(thread) => thread,
+            Err(error) => return Err((driver, NodeError::Thread(Arc::new(error)))),
+        };
+        self.shared.driver_begins();
+        self.state.lock().expect(LOCK_REASON).threads.push((id, thread));
+        give.send(driver).expect("the thread waits for it");
+        Ok(())
     }
 
     /// Starts a worker on request; a request that was served before gets the same worker.
@@ -100,16 +122,16 @@ impl Starter {
         if let Some(id) = served {
             return Ok(id);
         }
-        let worker = self.new_worker(Some(request))?;
-        let id = worker.id();
-        self.launch(self.prepare(worker, 0, Vec::new()))?;
+        let driver = self.start_new(Some(request), Vec::new())?;
+        let id = driver.worker.id();
+        // Nobody knows its number yet, so its inbox is empty.
+        self.launch(driver).map_err(|(_, error)| error)?;
         Ok(id)
     }
 
     /// Waits for all workers' threads, those started meanwhile among them. They have been told to stop.
-    pub(super) fn join_all(&self) -> Result<Vec<Driver>, NodeError> {
+    pub(super) fn join_all(&self) -> Vec<Box<Driver>> {
         let mut drivers = Vec::new();
-        let mut panicked = None;
         loop {
             let threads = std::mem::take(&mut self.state.lock().expect(LOCK_REASON).threads);
             if threads.is_empty() {
@@ -119,12 +141,12 @@ impl Starter {
             self.shared.advance(Phase::Stopping);
             for (id, thread) in threads {
                 match thread.join() {
-                    Ok(driver) => drivers.push(driver),
-                    Err(_) => panicked = Some(NodeError::Panicked(Place::worker(id))),
+                    Ok(driver) => drivers.extend(driver),
+                    Err(_) => self.shared.fail(NodeError::Panicked(Place::worker(id))),
                 }
             }
         }
-        panicked.map_or(Ok(drivers), Err)
+        drivers
     }
 
     fn take(&self, frame: &Frame<'_>) {

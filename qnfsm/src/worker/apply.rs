@@ -1,15 +1,13 @@
 //! Does what a handler asked for, in the order in which it asked, when it has returned.
 
 use crate::{
-
     frame::{Class, Header, put_varint},
-    fsm::{Effect, TimerId},
+    fsm::{AnyOutbox, Effect},
     id::{Place, RawQueueId, RequestId, WorkerId},
     message::{DownReason, NoReply, Undelivered},
-    time::Time,
     worker::{
         FaultKind, Worker,
-        cell::{Dropped, Sent},
+        cell::{AnyCell, Dropped, Sent},
         deliver::Notice,
         kinds::CellSetup,
         timers::{Due, TimerKey},
@@ -20,19 +18,8 @@ impl Worker {
     /// Applies the effects of the handler of `me`.
     pub(super) fn apply(&mut self, me: RawQueueId) {
         let mut list = std::mem::take(&mut self.effects.list);
-        // Known only once the FSM has stopped itself: nobody else takes the messages then that it sent to itself.
-        let mut stopped_type = None;
         for effect in list.drain(..) {
-            if matches!(&effect, Effect::Stop { queue } if *queue == me) {
-                stopped_type = stopped_type.or(self.cell(me).map(|cell| cell.message_type()));
-            }
-            match (stopped_type, &effect) {
-                (Some(own_type), Effect::SendSelf | Effect::SetTimer { .. }) => {
-                    self.effects.outboxes[own_type as usize].discard_front();
-                }
-                (Some(_), Effect::Watch { .. } | Effect::DeadLetters { .. }) => {}
-                _ => self.apply_one(me, effect),
-            }
+            self.apply_one(me, effect);
         }
         self.effects.list = list;
         self.settle();
@@ -50,7 +37,9 @@ impl Worker {
                     self.put_staged(to, &header, sent);
                 }
             }
-            Effect::SendSelf => self.with_own_message(me, |cell, outbox| cell.accept_ahead(outbox)),
+            Effect::SendSelf { type_number } => {
+                self.with_own_message(me, type_number, |cell, outbox| cell.accept_ahead(outbox));
+            }
             Effect::Reply { to, request, type_number } => self.apply_reply(me, to, request, type_number),
             Effect::Fail { to, request } => {
                 self.notices.push_back(Notice::Failed { to, from: me, request, why: NoReply::Failed });
@@ -67,8 +56,9 @@ impl Worker {
                     self.timers.cancel(key);
                 }
             }
-            Effect::SetTimer { timer, name, deadline, period_ns } => {
-                self.apply_timer(me, timer, deadline, |cell, outbox, key| cell.set_timer(outbox, key, name, period_ns));
+            Effect::SetTimer { timer, name, deadline, period_ns, type_number } => {
+                let key = TimerKey { deadline, timer };
+                self.apply_timer(me, key, type_number, |cell, outbox| cell.set_timer(outbox, key, name, period_ns));
             }
             Effect::CancelTimer { which } => {
                 if let Some(key) = self.cell_mut(me).and_then(|cell| cell.cancel_timer(&which)) {
@@ -85,6 +75,8 @@ impl Worker {
             Effect::Stop { queue } => {
                 self.outputs.put(queue.place, &Header::to(Class::Stop, 0, queue, me), |_| Ok(()));
             }
+            // An FSM that an earlier effect stopped is told nothing more.
+            Effect::Watch { .. } | Effect::DeadLetters { .. } if self.cell(me).is_none() => {}
             Effect::Watch { queue } => self.watch(me, queue),
             Effect::Unwatch { queue } => self.unwatch(me, queue),
             Effect::DeadLetters { wanted } => {
@@ -96,33 +88,31 @@ impl Worker {
         }
     }
 
-    /// Gives a cell the front message of its own type's outbox.
+    /// Gives a cell the front message of its own type's outbox. An FSM that an earlier effect stopped has no more use
+    /// for it.
     fn with_own_message(
         &mut self,
         me: RawQueueId,
-        give: impl FnOnce(&mut dyn super::AnyCell, &mut dyn crate::fsm::AnyOutbox),
+        type_number: u32,
+        give: impl FnOnce(&mut dyn AnyCell, &mut dyn AnyOutbox),
     ) {
         let Worker { seats, effects, .. } = self;
-        if let Some(cell) = seats[me.slot as usize].cell.as_mut().filter(|cell| cell.queue() == me) {
-            let outbox = effects.outboxes[cell.message_type() as usize].as_mut();
-            give(cell.as_mut(), outbox);
+        let outbox = effects.outboxes[type_number as usize].as_mut();
+        match seats[me.slot as usize].cell.as_mut().filter(|cell| cell.queue() == me) {
+            Some(cell) => give(cell.as_mut(), outbox),
+            None => outbox.discard_front(),
         }
     }
 
     fn apply_timer(
         &mut self,
         me: RawQueueId,
-        timer: TimerId,
-        deadline: Time,
-        set: impl FnOnce(
-            &mut dyn super::AnyCell,
-            &mut dyn crate::fsm::AnyOutbox,
-            TimerKey,
-        ) -> Result<Option<TimerKey>, String>,
+        key: TimerKey,
+        type_number: u32,
+        set: impl FnOnce(&mut dyn AnyCell, &mut dyn AnyOutbox) -> Result<Option<TimerKey>, String>,
     ) {
-        let key = TimerKey { deadline, timer };
         let mut replaced = None;
-        self.with_own_message(me, |cell, outbox| replaced = Some(set(cell, outbox, key)));
+        self.with_own_message(me, type_number, |cell, outbox| replaced = Some(set(cell, outbox)));
         match replaced {
             None => {}
             Some(Ok(replaced)) => {
@@ -213,4 +203,3 @@ impl Worker {
         self.notices.push_back(Notice::Failed { to: me, from: to, request, why });
     }
 }
-

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
     fsm::{
-        AnyOutbox, Context, Effects, Externals, Fsm, Next, OnPanic, Outbox, Overflow, Own, TimerId, TimerName,
+        AnyOutbox, Context, Effects, Externals, Fsm, Handler, Next, OnPanic, Outbox, Overflow, Own, TimerId, TimerName,
         WhichTimer,
     },
     id::{RawQueueId, RequestId},
@@ -109,7 +109,10 @@ struct SetTimer<M> {
 enum Beat<M> {
     Once(M),
     /// Encoded, because messages need not be `Clone`.
-    Every { period_ns: u64, message: Vec<u8> },
+    Every {
+        period_ns: u64,
+        message: Vec<u8>,
+    },
 }
 
 /// A message of a timer that fired, or of a request that failed, and waits.
@@ -366,7 +369,12 @@ impl<F: Fsm> Cell<F> {
             if self.timers_next || self.queue.is_empty() {
                 if let Some(fired) = extras.fired.pop_front() {
                     self.timers_next = false;
-                    return Some(Incoming { sender: own, claim: Claim::Nothing, beats: fired.beats, message: fired.message });
+                    return Some(Incoming {
+                        sender: own,
+                        claim: Claim::Nothing,
+                        beats: fired.beats,
+                        message: fired.message,
+                    });
                 }
             }
         }
@@ -395,16 +403,27 @@ impl<F: Fsm> Cell<F> {
                     return Err(newest);
                 };
                 self.queue.push_back(envelope);
-                Err(Dropped { sent: Sent { sender, request: claim.request() }, type_number: self.own.message, why: Undelivered::Full, fatal: false })
+                Err(Dropped {
+                    sent: Sent { sender, request: claim.request() },
+                    type_number: self.own.message,
+                    why: Undelivered::Full,
+                    fatal: false,
+                })
             }
             Overflow::Coalesce => {
                 let Some(key) = F::coalesce_key(&envelope.message) else { return Err(newest) };
-                let same = self.queue.iter_mut().find(|waiting| {
-                    waiting.claim.may_be_dropped() && F::coalesce_key(&waiting.message) == Some(key)
-                });
+                let same = self
+                    .queue
+                    .iter_mut()
+                    .find(|waiting| waiting.claim.may_be_dropped() && F::coalesce_key(&waiting.message) == Some(key));
                 let Some(same) = same else { return Err(newest) };
                 let Envelope { sender, claim, .. } = mem::replace(same, envelope);
-                Err(Dropped { sent: Sent { sender, request: claim.request() }, type_number: self.own.message, why: Undelivered::Full, fatal: false })
+                Err(Dropped {
+                    sent: Sent { sender, request: claim.request() },
+                    type_number: self.own.message,
+                    why: Undelivered::Full,
+                    fatal: false,
+                })
             }
         }
     }
@@ -461,7 +480,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
     fn handle_next(&mut self, effects: &mut Effects, externals: &mut dyn Externals, everything: bool) -> Outcome {
         let Some(state) = self.state else {
             let queue = self.own.queue;
-            effects.sender = queue;
+            (effects.handler, effects.sender) = (Handler::Start, queue);
             // What a handler that panicked was given may still lie there.
             effects.payload.clear();
             effects.digest.mix(u64::from(queue.slot));
@@ -475,7 +494,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
             self.next_incoming().expect("the worker asks only cells that have work");
         effects.digest.mix(u64::from(self.own.queue.slot) | u64::from(self.own.message) << 32);
         if everything {
-            effects.sender = sender;
+            (effects.handler, effects.sender) = (Handler::Handle, sender);
             effects.payload.clear();
             if let Err(error) = Codec::CURRENT.encode(&message, &mut effects.payload) {
                 effects.misuse = Some(format!("a message can't pass the codec: {error}"));
@@ -513,6 +532,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
         let to = self.state.expect("a state is entered after it was set");
         let from = self.left.take();
         let queue = self.own.queue;
+        (effects.handler, effects.sender) = (Handler::Enter, queue);
         let mut cx = Context::new(effects, &mut self.own, externals, queue, 0);
         self.fsm.enter(from, to, &mut cx);
     }
@@ -563,7 +583,9 @@ impl<F: Fsm> AnyCell for Cell<F> {
         };
         match decoded {
             Ok(message) => self.enqueue(message, sent, type_number, false).map_err(|dropped| (dropped, None)),
-            Err(error) => Err((Dropped { sent, type_number, why: Undelivered::NotUnderstood, fatal: false }, Some(error))),
+            Err(error) => {
+                Err((Dropped { sent, type_number, why: Undelivered::NotUnderstood, fatal: false }, Some(error)))
+            }
         }
     }
 
@@ -629,10 +651,8 @@ impl<F: Fsm> AnyCell for Cell<F> {
             None => Beat::Once(message),
             Some(period_ns) => {
                 let mut bytes = Vec::new();
-                let carried = Codec::CURRENT
-                    .encode(&message, &mut bytes)
-                    .map_err(|error| error.to_string())
-                    .and_then(|()| {
+                let carried =
+                    Codec::CURRENT.encode(&message, &mut bytes).map_err(|error| error.to_string()).and_then(|()| {
                         let back: Result<F::Message, _> = Codec::CURRENT.decode(&bytes, Trust::Node);
                         back.map_err(|error| error.to_string())
                     });

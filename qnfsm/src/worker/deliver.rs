@@ -77,6 +77,8 @@ impl Worker {
             Class::Watch => self.watch(sender, to),
             Class::Unwatch => self.unwatch(sender, to),
             Class::Down => {
+                // Who is gone watches nobody any more.
+                self.unwatch(sender, to);
                 let reason = Codec::CURRENT.decode(payload, Trust::Node).unwrap_or(DownReason::Stopped);
                 if let Some(watchers) = self.watches.get_mut(&sender) {
                     watchers.retain(|watcher| *watcher != to);
@@ -121,12 +123,8 @@ impl Worker {
     fn take_reply(&mut self, to: RawQueueId, header: &Header, payload: &[u8]) {
         let Header { type_number, sender, request, .. } = *header;
         let catalogue = self.catalogue.clone();
-        let late = Dropped {
-            sent: Sent { sender, request: None },
-            type_number,
-            why: Undelivered::TooLate,
-            fatal: false,
-        };
+        let late =
+            Dropped { sent: Sent { sender, request: None }, type_number, why: Undelivered::TooLate, fatal: false };
         let Some(request) = request else { return self.dead_letter(to, late) };
         match self.cell_mut(to).map(|cell| cell.accept_answer_frame(payload, type_number, request, &catalogue)) {
             Some(Ok(Some(key))) => {

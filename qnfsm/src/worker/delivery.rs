@@ -6,23 +6,25 @@ use crate::{
     codec::{Codec, DecodeError, Trust},
     digest::Digest,
     frame::{put_varint, take_varint},
-    fsm::{Effect, Effects},
+    fsm::{Effect, Effects, Handler},
     id::RawQueueId,
     worker::{Worker, cell::Outcome},
 };
 
-/// One message handed to one FSM, and what came of it.
+/// One run of one FSM's handler, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The FSM's queue.
     pub queue: RawQueueId,
     /// The number of its kind.
     pub kind: u32,
+    /// Which handler ran.
+    pub handler: Handler,
     /// The number of its message type; the payload is of that type.
     pub type_number: u32,
-    /// Who sent the message.
+    /// Who sent the message; the queue itself where no message was handled.
     pub sender: RawQueueId,
-    /// The message; empty for the start handler.
+    /// The message; empty where none was handled.
     pub payload: Vec<u8>,
     /// The state after it.
     pub state: Vec<u8>,
@@ -86,6 +88,7 @@ impl Effects {
 impl Worker {
     /// Notes a delivery whose handler has returned and whose effects are not yet applied.
     pub(super) fn record_delivery(&mut self, queue: RawQueueId, outcome: Outcome) {
+        let handler = self.effects.handler;
         let sender = self.effects.sender;
         let effects_digest = self.effects.digest_of_list();
         let spawned = self.effects.list.iter().filter_map(|effect| match effect {
@@ -105,6 +108,7 @@ impl Worker {
         let delivery = Delivery {
             queue,
             kind: cell.kind(),
+            handler,
             type_number: cell.message_type(),
             sender,
             payload,

@@ -144,10 +144,14 @@ impl Worker {
             if !image.slots.has(*slot, *generation) {
                 return Err(ImageError::Inconsistent("an FSM is in a slot of another generation"));
             }
-            let known = worker.catalogue.kind(*kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
+            let known =
+                worker.catalogue.kind(*kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
             let setup = CellSetup { queue, kind: *kind, message: known.message, seed: image.config.seed };
-            let cell = (known.restore)(bytes, setup)
-                .map_err(|error| ImageError::Cell { queue, kind: known.name.to_owned(), error })?;
+            let cell = (known.restore)(bytes, setup).map_err(|error| ImageError::Cell {
+                queue,
+                kind: known.name.to_owned(),
+                error,
+            })?;
             let seat = &mut worker.seats[*slot as usize];
             if seat.cell.replace(cell).is_some() {
                 return Err(ImageError::Inconsistent("two FSMs are in one slot"));

@@ -213,10 +213,14 @@ impl Kinds {
     pub fn accepts<M: Message + From<R>, R: Message>(mut self) -> Kinds {
         self.add_message::<M>();
         self.add_message::<R>();
-        self.accepts.push((TypeId::of::<M>(), TypeId::of::<R>(), Box::new(Accept::<M> {
-            take: |outbox| M::from(front::<R>(outbox)),
-            decode: |bytes, trust| Codec::CURRENT.decode::<R>(bytes, trust).map(M::from),
-        })));
+        self.accepts.push((
+            TypeId::of::<M>(),
+            TypeId::of::<R>(),
+            Box::new(Accept::<M> {
+                take: |outbox| M::from(front::<R>(outbox)),
+                decode: |bytes, trust| Codec::CURRENT.decode::<R>(bytes, trust).map(M::from),
+            }),
+        ));
         self
     }
 
@@ -225,14 +229,18 @@ impl Kinds {
     pub fn replies<M: Message + From<Reply<A>>, A: Message>(mut self) -> Kinds {
         self.add_message::<M>();
         self.add_message::<A>();
-        self.answers.push((TypeId::of::<M>(), TypeId::of::<A>(), Box::new(Answer::<M> {
-            take: |outbox, request| M::from(Reply { request, outcome: Ok(front::<A>(outbox)) }),
-            decode: |bytes, request| {
-                let answer = Codec::CURRENT.decode::<A>(bytes, Trust::Node)?;
-                Ok(M::from(Reply { request, outcome: Ok(answer) }))
-            },
-            fail: |request, why| M::from(Reply::<A> { request, outcome: Err(why) }),
-        })));
+        self.answers.push((
+            TypeId::of::<M>(),
+            TypeId::of::<A>(),
+            Box::new(Answer::<M> {
+                take: |outbox, request| M::from(Reply { request, outcome: Ok(front::<A>(outbox)) }),
+                decode: |bytes, request| {
+                    let answer = Codec::CURRENT.decode::<A>(bytes, Trust::Node)?;
+                    Ok(M::from(Reply { request, outcome: Ok(answer) }))
+                },
+                fail: |request, why| M::from(Reply::<A> { request, outcome: Err(why) }),
+            }),
+        ));
         self
     }
 

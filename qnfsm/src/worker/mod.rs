@@ -41,7 +41,7 @@ pub use kinds::{Catalogue, Kinds, KindsError, Table, TableKind, TableMessage, Ta
 use crate::{
     digest::Digest,
     frame::{Batch, BatchRef, FrameError},
-    fsm::{Effects, ExternalFault, Externals, Fsm, Halt, OnPanic},
+    fsm::{Effects, ExternalFault, Externals, Fsm, Halt, Handler, OnPanic},
     id::{Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId},
     message::{DownReason, Undelivered},
     slots::Slots,
@@ -63,7 +63,10 @@ struct Seat {
     cell: Option<Box<dyn AnyCell>>,
 }
 
-/// One worker. See the [module's head](self).
+/// One worker: a deterministic, single-threaded scheduler of FSMs, and a pure state machine itself.
+///
+/// A driver feeds it a batch ([`feed`](Worker::feed)), lets it run a round ([`round`](Worker::round)), and takes what it
+/// put out ([`drain_outputs`](Worker::drain_outputs)).
 pub struct Worker {
     catalogue: Arc<Catalogue>,
     config: WorkerConfig,
@@ -196,13 +199,7 @@ pub enum FaultKind {
 impl Worker {
     /// A worker without FSMs.
     #[must_use]
-    pub fn new(
-        catalogue: Arc<Catalogue>,
-        node: NodeId,
-        id: WorkerId,
-        epoch: Epoch,
-        config: WorkerConfig,
-    ) -> Worker {
+    pub fn new(catalogue: Arc<Catalogue>, node: NodeId, id: WorkerId, epoch: Epoch, config: WorkerConfig) -> Worker {
         let effects = Effects {
             list: Vec::new(),
             outboxes: catalogue.outboxes(),
@@ -218,6 +215,7 @@ impl Worker {
             misuse: None,
             scratch: Vec::new(),
             payload: Vec::new(),
+            handler: Handler::Start,
             sender: RawQueueId { node, place: Place::worker(id), slot: 0, generation: 0 },
             halted: None,
         };
@@ -359,7 +357,11 @@ impl Worker {
         self.deliveries.clear();
         self.fire_timers();
         for batch in batches {
-            assert_eq!(self.admission(&batch), Admission::Take { skip: 0 }, "drivers admit batches before they feed them");
+            assert_eq!(
+                self.admission(&batch),
+                Admission::Take { skip: 0 },
+                "drivers admit batches before they feed them"
+            );
             self.taken.insert(batch.source, (batch.epoch, batch.next_number()));
             for frame in batch.frames() {
                 match frame {
@@ -395,6 +397,13 @@ impl Worker {
     /// Hands a ready FSM up to `messages` messages; says how many it took.
     fn turn(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         self.turn.show(slot, self.seats[slot as usize].generation);
+        let span =
+            tracing::trace_span!("turn", round = self.round, fsm = tracing::field::Empty, kind = tracing::field::Empty);
+        if let (false, Some(cell)) = (span.is_disabled(), &self.seats[slot as usize].cell) {
+            span.record("fsm", tracing::field::display(cell.queue()));
+            span.record("kind", self.catalogue.kind_name(cell.kind()));
+        }
+        let _entered = span.enter();
         for taken in 0..messages {
             let seat = &self.seats[slot as usize];
             if self.fault.is_some() || !seat.cell.as_ref().is_some_and(|cell| cell.has_work()) {
@@ -441,9 +450,13 @@ impl Worker {
         let Some(cell) = seats[queue.slot as usize].cell.as_mut().filter(|cell| cell.queue() == queue) else { return };
         let entered = panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, externals)));
         match entered {
-            Ok(()) if self.effects.misuse.is_none() => self.apply(queue),
+            Ok(()) if self.effects.misuse.is_none() => {}
             other => return self.panicked(queue, other.err()),
         }
+        if self.config.recording == Recording::Everything {
+            self.record_delivery(queue, Outcome::Stayed);
+        }
+        self.apply(queue);
         if let Some(cell) = self.cell_mut(queue) {
             cell.unpostpone();
         }
@@ -495,6 +508,11 @@ impl Worker {
     /// buffer is then used again.
     pub fn drain_outputs(&mut self, put: impl FnMut(Place, &mut Batch)) {
         self.outputs.drain(put);
+    }
+
+    /// The places that it has put frames out for, in this round or an earlier one.
+    pub fn destinations(&self) -> impl Iterator<Item = Place> + '_ {
+        self.outputs.destinations()
     }
 
     /// With [`Recording::Everything`]: the deliveries of the last round, as they go into the journal.

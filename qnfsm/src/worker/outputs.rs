@@ -92,6 +92,11 @@ impl Outputs {
         self.used.is_empty()
     }
 
+    /// The places that frames were put out for, now or earlier.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = Place> + '_ {
+        self.streams.iter().map(|stream| stream.to)
+    }
+
     pub(crate) fn image(&self) -> Vec<StreamImage> {
         self.streams.iter().map(|stream| StreamImage { to: stream.to, next: stream.batch.as_ref().first }).collect()
     }

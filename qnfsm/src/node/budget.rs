@@ -1,0 +1,116 @@
+//! The budget of bytes: what waits in inboxes, in queues and on the way to edges, and who waits until it is less.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+};
+
+use super::shared::LOCK_REASON;
+use crate::id::{RawQueueId, WorkerId};
+
+/// How many queues and inboxes an error names.
+const NAMED_MAX: usize = 5;
+
+/// Counts bytes. All of it may be looked at by any thread at any time.
+#[derive(Debug)]
+pub(super) struct Budget {
+    budget_bytes: u64,
+    hard_limit_bytes: u64,
+    /// Bytes in inboxes and on the way to edges.
+    inbox_bytes: AtomicI64,
+    /// Bytes in workers' queues, as far as they have been counted.
+    queued_bytes: AtomicI64,
+    /// Threads that wait until there is room.
+    waiting: AtomicUsize,
+    /// The node was within its hard limit once. What recovery brings back may be past it until it has drained.
+    was_within: AtomicBool,
+    /// By worker, its largest queues when they were last counted.
+    largest: Mutex<BTreeMap<WorkerId, Vec<(RawQueueId, u64)>>>,
+}
+
+/// A length as it is counted.
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).expect("nothing in memory is longer than that")
+}
+
+impl Budget {
+    pub(super) fn new(budget_bytes: u64, hard_limit_bytes: u64) -> Budget {
+        Budget {
+            budget_bytes,
+            hard_limit_bytes,
+            inbox_bytes: AtomicI64::new(0),
+            queued_bytes: AtomicI64::new(0),
+            waiting: AtomicUsize::new(0),
+            was_within: AtomicBool::new(false),
+            largest: Mutex::default(),
+        }
+    }
+
+    pub(super) fn take(&self, bytes: usize) {
+        self.inbox_bytes.fetch_add(signed(bytes), Ordering::SeqCst);
+    }
+
+    /// Says whether somebody is to be told that there is room.
+    #[must_use]
+    pub(super) fn give_back(&self, bytes: usize) -> bool {
+        self.inbox_bytes.fetch_sub(signed(bytes), Ordering::SeqCst);
+        self.is_awaited()
+    }
+
+    /// Counts a worker's queues anew: `before` was counted last. Says whether somebody is to be told that there is room.
+    #[must_use]
+    pub(super) fn recount(&self, before: u64, now: u64) -> bool {
+        let [before, now] = [before, now].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.queued_bytes.fetch_add(now - before, Ordering::SeqCst);
+        now < before && self.is_awaited()
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) != 0 && self.has_room()
+    }
+
+    pub(super) fn wait_begins(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn wait_ends(&self) {
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Bytes in inboxes, queues and on the way to edges.
+    pub(super) fn held(&self) -> u64 {
+        let held = self.inbox_bytes.load(Ordering::SeqCst) + self.queued_bytes.load(Ordering::SeqCst);
+        u64::try_from(held).unwrap_or(0)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.held() < self.budget_bytes
+    }
+
+    pub(super) fn is_past_hard_limit(&self) -> bool {
+        if self.held() <= self.hard_limit_bytes {
+            self.was_within.store(true, Ordering::Relaxed);
+            return false;
+        }
+        self.was_within.load(Ordering::Relaxed)
+    }
+
+    /// Remembers a worker's largest queues, to be named if it comes to that.
+    pub(super) fn set_largest(&self, worker: WorkerId, queues: Vec<(RawQueueId, u64)>) {
+        self.largest.lock().expect(LOCK_REASON).insert(worker, queues);
+    }
+
+    /// Names the largest queues of all workers and the largest of these inboxes, in order.
+    pub(super) fn name_largest(&self, inboxes: impl Iterator<Item = (WorkerId, u64)>) -> Vec<String> {
+        let largest = self.largest.lock().expect(LOCK_REASON);
+        let queues = largest.values().flatten().map(|(queue, bytes)| (*bytes, format!("queue {queue}")));
+        let inboxes = inboxes.map(|(worker, bytes)| (bytes, format!("the inbox of {worker}")));
+        let mut named: Vec<_> = queues.chain(inboxes).filter(|(bytes, _)| *bytes != 0).collect();
+        named.sort_by(|a, b| b.cmp(a));
+        named.truncate(NAMED_MAX);
+        named.into_iter().map(|(bytes, name)| format!("{name} with {bytes} bytes")).collect()
+    }
+}

@@ -1,0 +1,367 @@
+//! Starts a node, or brings it back: takes the directory, reads what it was, begins an epoch there, opens the edges, and
+//! only then lets workers run and edges speak.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use super::{
+    Files, Node, NodeBuilder, RunOn, StartError,
+    builder::{EdgeSpec, build_identity},
+    clock::Clock,
+    driver::{Driver, Ports},
+    edge::{Inputs, Unanswered},
+    edge_thread::EdgeThread,
+    host::Host,
+    in_loop::InLoop,
+    inlet::{Inlet, Numbers},
+    recovery::{self, Recovered, Snapshots},
+    shared::{Shared, Way},
+    starter::Starter,
+};
+use crate::{
+    codec::Codec,
+    frame::{Batch, Class, Header, edge_queue, put_varint},
+    fsm::{ExternalFault, Externals, Fsm},
+    id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, WorkerId},
+    journal::{Journal, JournalOptions, Manifest, NodeLock, OpenError, Record, SegmentInfo, Tail},
+    message::{DownReason, NoReply, ReplyTo},
+    playback::Playback,
+    random::GENERATOR,
+    time::Time,
+    worker::{Catalogue, WorkerConfig},
+};
+
+/// What begins with a node's start: its epoch, and what it comes from.
+struct Beginning {
+    epoch: Epoch,
+    files: Option<Files>,
+    recovered: Option<Recovered>,
+    journal: Option<Journal>,
+    config: WorkerConfig,
+}
+
+impl NodeBuilder {
+    /// Starts the node, or goes on from its directory. `root` is the node's first FSM, in worker 0; it spawns all
+    /// others. A directory that has one already keeps the one that it has.
+    ///
+    /// # Errors
+    /// When something is not in order; nothing has left the node then.
+    pub fn start<F: Fsm>(mut self, root: &F) -> Result<Node<F::Message>, StartError> {
+        if cfg!(panic = "abort") {
+            tracing::warn!("this build aborts on a panic: panic policies don't apply, a panic ends the process");
+        }
+        self.limits.check()?;
+        let catalogue = std::mem::take(&mut self.kinds).seal()?;
+        let kind = catalogue.numbers().kind::<F>().ok_or(StartError::UnregisteredRoot(F::NAME))?;
+        let root_frame = root_frame(self.node, kind, root)?;
+        let Beginning { epoch, files, recovered, journal, config } = self.begin(&catalogue)?;
+        let latest = recovered.as_ref().map_or(Time::ZERO, |recovered| recovered.playback.latest());
+        let shared = Arc::new(Shared::new(
+            self.node,
+            epoch,
+            catalogue.clone(),
+            Clock::start(latest),
+            journal,
+            config,
+            self.limits,
+            std::mem::take(&mut self.ports),
+        ));
+        let opening = Opening { shared: shared.clone(), is_open: false };
+        let shared = &shared;
+        let mut kept = recovery::Kept::default();
+        let mut playback = Playback::new(catalogue, self.node);
+        let mut started_for = recovery::StartedFor::new();
+        if let Some(recovered) = recovered {
+            (kept, playback, started_for) = (recovered.kept, recovered.playback, recovered.started_for);
+            shared.never_allot_below(recovered.next_worker);
+        }
+        let playback = finish(playback, shared, &mut kept)?;
+        let snapshots = files.as_ref().map(|files| Snapshots {
+            storage: files.storage.clone(),
+            dir: files.dir.clone(),
+            identity: files.manifest.identity,
+            epoch,
+        });
+        let own = Inlet::new(shared.clone(), EdgeId::NODE);
+        let starter = Starter::new(shared.clone(), own.clone(), snapshots, started_for);
+        let host = Host::new(shared.clone(), Inlet::new(shared.clone(), EdgeId::HOST));
+        shared.add_edge(EdgeId::NODE, Way::Outlet(starter.clone()));
+        shared.add_edge(EdgeId::HOST, Way::Outlet(host.waiting()));
+
+        let policies: Vec<_> = self.edges.iter().map(EdgeSpec::unanswered).collect();
+        let Edges { in_loop, apart } = open_edges(std::mem::take(&mut self.edges), shared)?;
+        let mut drivers = bring_back(playback, shared, &starter, in_loop)?;
+        for driver in &mut drivers {
+            put_in_again(driver, &mut kept, shared, &own, &policies);
+        }
+        shared.put(WorkerId(0), Arc::new(root_frame));
+
+        let root = QueueId::from_raw(root_queue(self.node));
+        let mut node = Node::new(opening.opened(), starter, host, root, files);
+        node.launch(drivers)?;
+        // Now that all inboxes are there, the world may speak.
+        for edge in apart {
+            let spawned = edge.spawn(&node.shared);
+            node.edge_threads.push(spawned.map_err(|source| StartError::System { what: "a thread", source })?);
+        }
+        node.take_care(self.signals)?;
+        Ok(node)
+    }
+
+    /// Takes the directory, reads it, and begins an epoch there.
+    fn begin(&self, catalogue: &Arc<Catalogue>) -> Result<Beginning, StartError> {
+        let seed = self.seed.map_or_else(random, Ok)?;
+        let config = WorkerConfig { seed, ..self.config };
+        let Some(dir) = &self.dir else {
+            return Ok(Beginning { epoch: Epoch::FIRST, files: None, recovered: None, journal: None, config });
+        };
+        let lock = NodeLock::take(&*self.storage, dir)?;
+        let epoch_random = random()?;
+        let (manifest, recovered) = match Manifest::load(&*self.storage, dir) {
+            Ok(manifest) => {
+                let (manifest, recovered) = self.read_back(dir, &lock, manifest, catalogue)?;
+                (
+                    Manifest { epoch: Epoch(manifest.epoch.0 + 1), epoch_random, clean: false, ..manifest },
+                    Some(recovered),
+                )
+            }
+            Err(OpenError::Missing(_) | OpenError::Empty(_)) => {
+                let identity = u128::from(random()?) << 64 | u128::from(random()?);
+                let manifest = Manifest::new(identity, self.node, &self.program, epoch_random);
+                manifest.create(&*self.storage, dir)?;
+                (manifest, None)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let config = match recovered.as_ref().and_then(|recovered| recovered.seed) {
+            Some(seed) => WorkerConfig { seed, ..config },
+            None => config,
+        };
+        manifest.store(&*self.storage, dir)?;
+        let tail = recovered.as_ref().and_then(|recovered| recovered.tail.as_ref());
+        let journal = self.begin_journal(dir, &manifest, catalogue, &config, tail)?;
+        let files = Files { storage: self.storage.clone(), dir: dir.clone(), manifest, _lock: lock };
+        let epoch = files.manifest.epoch;
+        Ok(Beginning { epoch, files: Some(files), recovered, journal: Some(journal), config })
+    }
+
+    fn read_back(
+        &self,
+        dir: &Path,
+        lock: &NodeLock,
+        manifest: Manifest,
+        catalogue: &Arc<Catalogue>,
+    ) -> Result<(Manifest, Recovered), StartError> {
+        if manifest.program != self.program {
+            return Err(StartError::ForeignProgram { dir: dir.into(), wrote: manifest.program });
+        }
+        if manifest.node != self.node {
+            let (is, asked) = (manifest.node.0, self.node.0);
+            let text = format!("{} is the directory of node {is}, and this is node {asked}", dir.display());
+            return Err(StartError::Misuse(text));
+        }
+        let recovered = recovery::recover(&self.storage, dir, lock, &manifest, catalogue)?;
+        Ok((manifest, recovered))
+    }
+
+    fn begin_journal(
+        &self,
+        dir: &Path,
+        manifest: &Manifest,
+        catalogue: &Catalogue,
+        config: &WorkerConfig,
+        tail: Option<&Tail>,
+    ) -> Result<Journal, StartError> {
+        let (build, build_bytes) = build_identity();
+        let mut configuration = Vec::new();
+        Codec::CURRENT.encode(config, &mut configuration).expect("a configuration is numbers");
+        let info = SegmentInfo {
+            codec: Codec::CURRENT.id(),
+            generator: GENERATOR,
+            identity: manifest.identity,
+            node: manifest.node,
+            epoch: manifest.epoch,
+            epoch_random: manifest.epoch_random,
+            build,
+            build_bytes,
+            catalogue: catalogue.table().to_bytes(),
+            configuration,
+        };
+        let options = JournalOptions::default().segment_bytes(self.limits.segment_bytes);
+        Ok(Journal::begin(self.storage.clone(), dir, info, tail, options)?)
+    }
+}
+
+/// The queue of a node's first FSM: the first that worker 0 ever allots.
+fn root_queue(node: NodeId) -> RawQueueId {
+    RawQueueId { node, place: Place::worker(WorkerId(0)), slot: 0, generation: 1 }
+}
+
+/// The one input of [`EdgeId::BOOT`]. It is put in at every start with the same number, so a worker that has it drops it.
+fn root_frame<F: Fsm>(node: NodeId, kind: u32, root: &F) -> Result<Batch, StartError> {
+    let mut payload = Vec::new();
+    put_varint(&mut payload, 0);
+    Codec::CURRENT
+        .encode(root, &mut payload)
+        .map_err(|error| StartError::Misuse(format!("the node's first FSM can't be encoded: {error}")))?;
+    let mut batch = Batch::new(Place::edge(EdgeId::BOOT), Epoch::FIRST, 1);
+    let boot = edge_queue(node, EdgeId::BOOT);
+    batch.push(&Header::to(Class::Spawn, kind, root_queue(node), boot), &payload);
+    Ok(batch)
+}
+
+/// A node that is being started: where it doesn't come to that, its edges are closed again.
+struct Opening {
+    shared: Arc<Shared>,
+    is_open: bool,
+}
+
+impl Opening {
+    fn opened(mut self) -> Arc<Shared> {
+        self.is_open = true;
+        self.shared.clone()
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if !self.is_open {
+            self.shared.close();
+        }
+    }
+}
+
+/// External values for the rounds that the journal ends in: asked live, each written down as part of its round.
+struct LastRounds<'a> {
+    shared: &'a Shared,
+    rounds: BTreeMap<WorkerId, u64>,
+}
+
+impl Externals for LastRounds<'_> {
+    fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
+        let round = self.rounds.get(&worker).copied().unwrap_or_default();
+        Ports::new(self.shared, round).read(worker, port, question)
+    }
+}
+
+/// Finishes the rounds that the journal ends in, before anything new is admitted.
+fn finish(mut playback: Playback, shared: &Shared, kept: &mut recovery::Kept) -> Result<Playback, StartError> {
+    let rounds = playback.workers().map(|worker| (worker.id(), worker.rounds() + 1)).collect();
+    playback
+        .finish(Some(&mut LastRounds { shared, rounds }), kept)
+        .map_err(|source| StartError::Playback { position: Default::default(), source })?;
+    if let Some(fault) = playback.faults().next() {
+        return Err(StartError::Fault(Box::new(fault.clone())));
+    }
+    Ok(playback)
+}
+
+/// The reactors that are open: those that run in worker 0's loop, and those that are to have threads of their own.
+struct Edges {
+    in_loop: Vec<InLoop>,
+    apart: Vec<EdgeThread>,
+}
+
+/// Opens the edges. What workers put out for them finds its way from now on.
+fn open_edges(specs: Vec<EdgeSpec>, shared: &Arc<Shared>) -> Result<Edges, StartError> {
+    let mut edges = Edges { in_loop: Vec::new(), apart: Vec::new() };
+    for (number, spec) in (EdgeId::FIRST_OF_USER.0..).zip(specs) {
+        let edge = EdgeId(number);
+        let failed = |source| StartError::Edge { edge, source };
+        match spec {
+            EdgeSpec::Service(_, open) => {
+                let outlet = open(shared, Inlet::new(shared.clone(), edge), edge).map_err(failed)?;
+                shared.add_edge(edge, Way::Outlet(outlet));
+            }
+            EdgeSpec::Reactor(run_on, mut reactor) => {
+                let setup = shared.setup(edge);
+                reactor.open(&setup).map_err(failed)?;
+                let (wake, numbers) = (reactor.waker(), Numbers::new(edge, shared.epoch));
+                let opened = InLoop { edge, reactor, inputs: Inputs::new(setup), numbers, wake };
+                match run_on {
+                    RunOn::FirstWorker => {
+                        shared.add_edge(edge, Way::InLoopOf(WorkerId(0)));
+                        edges.in_loop.push(opened);
+                    }
+                    RunOn::Thread => edges.apart.push(EdgeThread::new(opened, shared)),
+                }
+            }
+        }
+    }
+    Ok(edges)
+}
+
+/// Gives each worker of the playback, or the first one of a new node, its driver.
+fn bring_back(
+    playback: Playback,
+    shared: &Arc<Shared>,
+    starter: &Starter,
+    mut in_loop: Vec<InLoop>,
+) -> Result<Vec<Box<Driver>>, StartError> {
+    let workers = playback.into_workers();
+    if workers.is_empty() {
+        return Ok(vec![starter.start_new(None, in_loop)?]);
+    }
+    let mut drivers = Vec::new();
+    for (mut worker, digest) in workers {
+        let config = WorkerConfig { seed: worker.config().seed, ..shared.worker_config };
+        if *worker.config() != config {
+            if let Some(journal) = &shared.journal {
+                let mut bytes = Vec::new();
+                Codec::CURRENT.encode(&config, &mut bytes).expect("a configuration is numbers");
+                let (worker, round) = (worker.id(), worker.rounds());
+                journal.write(&Record::Configured { worker, round, config: &bytes })?;
+            }
+            worker.configure(config);
+        }
+        let reactors = if worker.id() == WorkerId(0) { std::mem::take(&mut in_loop) } else { Vec::new() };
+        drivers.push(starter.bring_back(worker, digest, reactors));
+    }
+    // What was once put out for a worker that wasn't there must not be missed by one that comes.
+    for driver in &drivers {
+        driver.worker.destinations().filter_map(Place::as_worker).for_each(|worker| shared.never_allot(worker));
+    }
+    Ok(drivers)
+}
+
+/// Puts in again what a worker had put out and its receiver had not recorded, and tells its FSMs what became of the
+/// world: connections are gone, requests are sent again or interrupted.
+fn put_in_again(driver: &mut Driver, kept: &mut recovery::Kept, shared: &Shared, own: &Inlet, policies: &[Unanswered]) {
+    let worker = driver.worker.id();
+    for (to, mut batch) in kept.take_outputs(worker) {
+        if let Some(receiver) = to.as_worker() {
+            shared.put(receiver, driver.unacknowledged.keep(to, &mut batch));
+        }
+    }
+    driver.held = kept.take_requests(worker);
+    driver.held.retain(&driver.worker);
+    for (queue, request, to, batch) in driver.held.iter() {
+        let Some(edge) = to.as_edge() else { continue };
+        let user_edge = edge.0.checked_sub(EdgeId::FIRST_OF_USER.0).map(|at| policies.get(at as usize));
+        let again = match user_edge {
+            // The node's own edge knows the requests that it has served.
+            None => true,
+            Some(policy) => policy == Some(&Unanswered::SentAgain),
+        };
+        match shared.edge(edge) {
+            Some(Way::Outlet(outlet)) if again => outlet.put(batch),
+            Some(Way::InLoopOf(worker)) if again => shared.put_for_edge(worker, edge, batch.clone()),
+            _ => {
+                let to = ReplyTo::<()>::new(queue, request, Time::ZERO);
+                own.put(|inputs| inputs.fail(&to, edge_queue(shared.node, edge), NoReply::Interrupted));
+            }
+        }
+    }
+    for (watched, watcher) in driver.worker.watches_elsewhere() {
+        if watched.place.as_edge().is_some() {
+            own.put(|inputs| inputs.down(watcher, watched, &DownReason::Restarted));
+        }
+    }
+}
+
+/// A random number from the operating system.
+fn random() -> Result<u64, StartError> {
+    getrandom::u64().map_err(|error| {
+        let source = std::io::Error::other(error);
+        StartError::System { what: "random numbers from the system", source }
+    })
+}
