@@ -204,3 +204,108 @@ impl Worker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Context, Fsm, Kinds, Next,
+        frame::{Batch, Class, Header, edge_queue},
+        fsm::TimerId,
+        id::EdgeId,
+        worker::timers::{Due, TimerKey},
+    };
+
+    #[derive(Serialize, Deserialize)]
+    struct Sleeper;
+
+    impl Fsm for Sleeper {
+        const NAME: &'static str = "sleeper";
+        type State = ();
+        type Message = u8;
+        fn start(&mut self, cx: &mut Context<'_, Self>) {
+            cx.after(std::time::Duration::from_secs(1), 1);
+        }
+        fn handle(&mut self, (): (), _: u8, _: &mut Context<'_, Self>) -> Next<Self> {
+            Next::Stay
+        }
+    }
+
+    struct NoPorts;
+    impl crate::Externals for NoPorts {
+        fn read(&mut self, _: WorkerId, _: &str, _: &[u8]) -> Result<Vec<u8>, crate::ExternalFault> {
+            Err(crate::ExternalFault("there are no ports".to_owned()))
+        }
+    }
+
+    /// What comes of a worker with two sleepers and a freed slot when its image was changed.
+    fn restored_after(change: impl FnOnce(&mut Image)) -> Result<Worker, ImageError> {
+        let catalogue = Kinds::new().with::<Sleeper>().seal().expect("the kind is plain");
+        let mut worker = Worker::new(catalogue.clone(), NodeId(0), WorkerId(0), Epoch::FIRST, WorkerConfig::default());
+        let edge = edge_queue(NodeId(0), EdgeId::HOST);
+        let mut batch = Batch::new(edge.place, Epoch::FIRST, 1);
+        let target = |slot, generation| RawQueueId { place: Place::worker(WorkerId(0)), slot, generation, ..edge };
+        for _ in 0..3 {
+            batch.push(&Header::to(Class::Spawn, 0, target(0, 0), edge), &[0]);
+        }
+        batch.push(&Header::to(Class::Stop, 0, target(2, 1), edge), &[]);
+        worker.feed(Time::ZERO, [batch.as_ref()]);
+        assert!(worker.round(10, &mut NoPorts).idle);
+        let mut bytes = Vec::new();
+        worker.snapshot(&mut bytes).expect("sleepers can be encoded");
+        let mut image: Image = Codec::CURRENT.decode(&bytes, Trust::Node).expect("it was just encoded");
+        change(&mut image);
+        bytes.clear();
+        Codec::CURRENT.encode(&image, &mut bytes).expect("an image can be encoded");
+        Worker::restore(catalogue, &bytes)
+    }
+
+    fn refusal(change: impl FnOnce(&mut Image)) -> &'static str {
+        match restored_after(change) {
+            Err(ImageError::Inconsistent(what)) => what,
+            Err(other) => panic!("{other}"),
+            Ok(_) => "nothing",
+        }
+    }
+
+    #[test]
+    fn r7_an_unchanged_image_is_restored() {
+        assert_eq!(restored_after(|_| {}).map(|worker| worker.fsms()), Ok(2));
+    }
+
+    #[test]
+    fn a_timer_of_no_fsm_is_refused() {
+        let stray = |image: &mut Image| {
+            let queue = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(0)), slot: 2, generation: 1 };
+            image.timers.set(TimerKey { deadline: Time::ZERO, timer: TimerId(1) }, queue, Due::Timer);
+        };
+        assert_eq!(refusal(stray), "a timer of no FSM");
+        assert_eq!(refusal(|image| image.timers = Timers::default()), "an FSM's timer is not among the worker's");
+        assert_eq!(refusal(|image| image.next_timer = 0), "an FSM's timer is not among the worker's");
+    }
+
+    #[test]
+    fn counts_that_would_overflow_are_refused() {
+        assert_eq!(refusal(|image| image.round = u64::MAX), "a count that no worker reaches");
+        assert_eq!(refusal(|image| image.next_timer = u64::MAX), "a count that no worker reaches");
+        assert_eq!(refusal(|image| image.counters.handled = u64::MAX), "a count that no worker reaches");
+        assert_eq!(refusal(|image| image.counters.panics = u64::MAX), "a count that no worker reaches");
+    }
+
+    #[test]
+    fn slots_that_contradict_their_fsms_are_refused() {
+        assert_eq!(refusal(|image| image.slots.free(0)), "an FSM is in a slot that is free");
+        assert_eq!(refusal(|image| image.slots.free(2)), "its free slots are not slots, or stand there twice");
+        let twice = |image: &mut Image| {
+            let CellImage { slot, generation, kind, bytes } = &image.cells[0];
+            let copy = CellImage { slot: *slot, generation: *generation, kind: *kind, bytes: bytes.clone() };
+            image.cells.push(copy);
+        };
+        assert_eq!(refusal(twice), "two FSMs are in one slot");
+        assert_eq!(refusal(|image| image.cells[0].generation = 2), "an FSM is in a slot of another generation");
+        assert_eq!(refusal(|image| image.cells[0].kind = 1), "a kind that is not registered");
+        assert_eq!(refusal(|image| image.ready = vec![0, 0]), "its ready queue names a slot twice or one that isn't");
+        assert_eq!(refusal(|image| image.ready = vec![9]), "its ready queue names a slot twice or one that isn't");
+        assert_eq!(refusal(|image| image.worker = WorkerId(1 << 31)), "no worker has that number");
+    }
+}

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use qnfsm::{Limits, journal::Position};
 
-use crate::{files::Memory, ring::{self, Root}};
+use crate::{
+    files::Memory,
+    ring::{self, Root},
+};
 
 const DIR: &str = "/ring";
 

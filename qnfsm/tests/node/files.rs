@@ -52,7 +52,12 @@ impl Memory {
     pub(crate) fn spoil(&self, under: &Path) -> usize {
         let mut disk = self.disk();
         let spoilt = disk.files.iter_mut().filter(|(path, _)| path.starts_with(under));
-        spoilt.map(|(_, bytes)| { let middle = bytes.len() / 2; bytes[middle] ^= 1; }).count()
+        spoilt
+            .map(|(_, bytes)| {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            })
+            .count()
     }
 
     pub(crate) fn storage(&self) -> Arc<dyn Storage> {

@@ -1,5 +1,9 @@
 //! The node: its threads, its recovery, its ways in and out, and what becomes of it when the world misbehaves.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may fail, and use clocks and threads to do so")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests may fail, and use clocks and threads to do so"
+)]
 
 mod cuts;
 mod files;

@@ -1,7 +1,11 @@
 //! Counters on several workers that pass numbered messages to one another. Each checks that the numbers that come from
 //! each of the others follow one another, so that a message that is lost, doubled or out of order shows at once.
 
-use std::{path::Path, sync::Arc, time::{Duration, Instant}};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use qnfsm::{
     Context, Fsm, Kinds, Limits, Next, NodeBuilder, NodeId, NodeRequest, QueueId, Reply, ReplyTo, WorkerId,
@@ -60,7 +64,13 @@ impl Root {
         let index = u32::try_from(self.counters.len()).unwrap();
         if let Some(worker) = self.on.get(self.counters.len()) {
             let others = self.workers;
-            let fsm = Counter { index, peers: vec![], sent: vec![1; others as usize], next: vec![1; others as usize], broken: vec![] };
+            let fsm = Counter {
+                index,
+                peers: vec![],
+                sent: vec![1; others as usize],
+                next: vec![1; others as usize],
+                broken: vec![],
+            };
             cx.spawn_on(*worker, fsm, FOREVER);
         } else if index == self.workers {
             for counter in &self.counters {
@@ -239,10 +249,15 @@ pub(crate) fn check(storage: &Arc<dyn Storage>, dir: &Path, root: &Root) {
         generation: 1,
     });
     let (found, ()) = playback.workers().next().unwrap().fsm::<Root>(first).unwrap();
-    let counters: Vec<_> = found.counters.iter().map(|counter| {
-        let worker = playback.workers().find(|worker| qnfsm::Place::worker(worker.id()) == counter.raw().place).unwrap();
-        worker.fsm::<Counter>(*counter).unwrap().0.clone()
-    }).collect();
+    let counters: Vec<_> = found
+        .counters
+        .iter()
+        .map(|counter| {
+            let worker =
+                playback.workers().find(|worker| qnfsm::Place::worker(worker.id()) == counter.raw().place).unwrap();
+            worker.fsm::<Counter>(*counter).unwrap().0.clone()
+        })
+        .collect();
     check_counters(&counters, root);
 }
 

@@ -75,6 +75,46 @@ fn a_snapshot_with_any_byte_changed_is_refused_or_runs() {
     assert!(refused > 1000 && ran > 1000, "{refused} were refused and {ran} ran; both are of interest");
 }
 
+/// Where a number of `len` bytes may stand behind its mark, in bincode's way of writing numbers.
+fn marked(image: &[u8], mark: u8, len: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let starts = (1..=image.len().saturating_sub(len)).filter(move |at| image[at - 1] == mark);
+    starts.map(move |at| at..at + len)
+}
+
+#[test]
+fn a_snapshot_with_any_long_number_changed_is_refused_or_runs() {
+    let image = busy().image();
+    let mut count = 0;
+    for (mark, len) in [(251, 2), (252, 4), (253, 8)] {
+        for number in marked(&image, mark, len) {
+            for other in [0, 0xff] {
+                let mut changed = image.clone();
+                changed[number.clone()].fill(other);
+                let ran = catch_unwind(AssertUnwindSafe(|| run(&changed)));
+                assert!(ran.is_ok(), "bytes {number:?} filled with {other}: a panic");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 20, "{count} numbers");
+}
+
+#[test]
+fn a_generator_that_gives_only_zeros_is_refused() {
+    let image = busy().image();
+    // Four numbers of eight bytes, each behind its mark, are a generator.
+    let generators: Vec<_> = marked(&image, 253, 8)
+        .map(|number| number.start)
+        .filter(|at| (0..4).all(|nth| image.get(at - 1 + nth * 9) == Some(&253)))
+        .collect();
+    assert!(!generators.is_empty());
+    for at in generators {
+        let mut changed = image.clone();
+        (0..4).for_each(|nth| changed[at + nth * 9..at + nth * 9 + 8].fill(0));
+        assert!(Worker::restore(catalogue(), &changed).is_err());
+    }
+}
+
 #[test]
 fn a_snapshot_cut_anywhere_or_with_more_behind_it_is_refused() {
     let image = busy().image();
