@@ -311,7 +311,8 @@ impl Playback {
             }
             Record::Deliveries { entries, .. } => {
                 if replica.pending.waits {
-                    replica.pending.deliveries = Some(entries.to_vec());
+                    // A long round's deliveries stand in several records.
+                    replica.pending.deliveries.get_or_insert_default().extend_from_slice(entries);
                 }
             }
             Record::DigestMark { digest, .. } => {

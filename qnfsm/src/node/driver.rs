@@ -25,7 +25,7 @@ use crate::{
     id::{Place, WorkerId},
     journal::{JournalError, Record},
     time::Time,
-    worker::{Admission, Recording, Worker},
+    worker::{Admission, Deliveries, Recording, Worker},
 };
 
 /// The time that a round should take; its bound of messages aims at it.
@@ -42,6 +42,9 @@ const SEVERAL_LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// How often the bytes in a busy worker's queues are counted.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(10);
+
+/// A round's deliveries are written in records of about this size; one entry more may be in it.
+const DELIVERIES_RECORD_BYTES: usize = 16 << 20;
 
 /// One worker and all that its thread owns.
 pub(super) struct Driver {
@@ -312,8 +315,11 @@ impl Driver {
         let (Some(journal), Recording::Everything) = (&self.shared.journal, self.worker.config().recording) else {
             return Ok(());
         };
-        let entries = self.worker.deliveries();
-        Ok(journal.append(&Record::Deliveries { worker: self.worker.id(), round, entries })?)
+        let worker = self.worker.id();
+        for entries in Deliveries::new(self.worker.deliveries()).pieces(DELIVERIES_RECORD_BYTES) {
+            journal.append(&Record::Deliveries { worker, round, entries })?;
+        }
+        Ok(())
     }
 
     /// Lets out what the round put out, now that it has ended.

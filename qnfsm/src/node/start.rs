@@ -114,6 +114,10 @@ impl NodeBuilder {
         let Some(dir) = &self.dir else {
             return Ok(Beginning { epoch: Epoch::FIRST, files: None, recovered: None, journal: None, config });
         };
+        // A stranger's directory is left as it is, without a lock of ours.
+        if let Err(error @ (OpenError::NotANode(_) | OpenError::Denied(_))) = Manifest::load(&*self.storage, dir) {
+            return Err(error.into());
+        }
         let lock = NodeLock::take(&*self.storage, dir)?;
         let epoch_random = random()?;
         let (manifest, recovered) = match Manifest::load(&*self.storage, dir) {

@@ -48,23 +48,37 @@ impl<'a> Deliveries<'a> {
     pub fn new(bytes: &'a [u8]) -> Deliveries<'a> {
         Deliveries(bytes)
     }
+
+    /// The same bytes in pieces of whole entries, each ended by the first entry that brings it to `bytes` or more.
+    pub fn pieces(mut self, bytes: usize) -> impl Iterator<Item = &'a [u8]> {
+        std::iter::from_fn(move || {
+            let whole = self.0;
+            while whole.len() - self.0.len() < bytes && self.entry().is_some() {}
+            let piece = &whole[..whole.len() - self.0.len()];
+            (!piece.is_empty()).then_some(piece)
+        })
+    }
+
+    /// Takes the next entry's bytes; none at the end.
+    fn entry(&mut self) -> Option<Result<&'a [u8], DecodeError>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let len = take_varint(&mut self.0).ok().and_then(|len| usize::try_from(len).ok());
+        let Some((entry, rest)) = len.and_then(|len| self.0.split_at_checked(len)) else {
+            self.0 = &[];
+            return Some(Err(DecodeError::Malformed("a delivery is cut short".to_owned())));
+        };
+        self.0 = rest;
+        Some(Ok(entry))
+    }
 }
 
 impl Iterator for Deliveries<'_> {
     type Item = Result<Delivery, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let len = take_varint(&mut self.0).ok().and_then(|len| usize::try_from(len).ok());
-        let entry = len.and_then(|len| self.0.split_at_checked(len));
-        let Some((entry, rest)) = entry else {
-            self.0 = &[];
-            return Some(Err(DecodeError::Malformed("a delivery is cut short".to_owned())));
-        };
-        self.0 = rest;
-        Some(Codec::CURRENT.decode(entry, Trust::Node))
+        Some(self.entry()?.and_then(|entry| Codec::CURRENT.decode(entry, Trust::Node)))
     }
 }
 
@@ -127,5 +141,30 @@ impl Worker {
         self.deliveries.extend_from_slice(&entry);
         self.effects.payload = delivery.payload;
         self.effects.payload.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_whole_entries_and_together_all_of_them() {
+        let mut bytes = Vec::new();
+        for entry in 1..=20_u8 {
+            bytes.push(entry);
+            bytes.extend(vec![entry; usize::from(entry)]);
+        }
+        for size in [1, 10, 50, 1000] {
+            let pieces: Vec<_> = Deliveries::new(&bytes).pieces(size).collect();
+            assert_eq!(pieces.concat(), bytes);
+            for piece in &pieces {
+                let mut entries = Deliveries(piece);
+                while let Some(entry) = entries.entry() {
+                    entry.unwrap();
+                }
+            }
+            assert!(pieces.iter().rev().skip(1).all(|piece| piece.len() >= size && piece.len() < size + 22));
+        }
     }
 }
