@@ -7,10 +7,11 @@ use crate::{
     message::{DownReason, NoReply, Undelivered},
     worker::{
         FaultKind, Worker,
-        cell::{AnyCell, Dropped, Sent},
+        cell::AnyCell,
         deliver::Notice,
         kinds::CellSetup,
         timers::{Due, TimerKey},
+        waiting::{Dropped, Sent},
     },
 };
 

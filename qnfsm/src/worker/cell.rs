@@ -21,64 +21,9 @@ use crate::{
         image::COUNT_MAX,
         kinds::{Catalogue, CellSetup},
         timers::{Due, TimerKey},
+        waiting::{Beat, Claim, Dropped, Envelope, Extras, Fired, Pending, Sent, SetTimer},
     },
 };
-
-/// A message that waits, with who sent it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Envelope<M> {
-    sender: RawQueueId,
-    claim: Claim,
-    message: M,
-}
-
-/// What is owed for a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Claim {
-    /// Nothing.
-    Nothing,
-    /// Its sender waits for an answer to this request.
-    Request(RequestId),
-    /// It is what came of a request of the FSM's own: it is never dropped for want of room.
-    Outcome(RequestId),
-    /// It is news of a monitored queue: it is never dropped for want of room.
-    News,
-}
-
-impl Claim {
-    fn of(request: Option<RequestId>) -> Claim {
-        request.map_or(Claim::Nothing, Claim::Request)
-    }
-
-    fn request(self) -> Option<RequestId> {
-        match self {
-            Claim::Request(request) => Some(request),
-            Claim::Nothing | Claim::Outcome(_) | Claim::News => None,
-        }
-    }
-
-    fn may_be_dropped(self) -> bool {
-        matches!(self, Claim::Nothing | Claim::Request(_))
-    }
-}
-
-/// Who sent a message, and the request that it makes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sent {
-    pub(crate) sender: RawQueueId,
-    pub(crate) request: Option<RequestId>,
-}
-
-/// A message that was not kept.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Dropped {
-    pub(crate) sent: Sent,
-    /// The type that the sender sent, as far as it is known.
-    pub(crate) type_number: u32,
-    pub(crate) why: Undelivered,
-    /// The queue's policy is to stop the node.
-    pub(crate) fatal: bool,
-}
 
 /// What came of a handler that returned.
 #[derive(Debug, Clone, Copy)]
@@ -93,85 +38,6 @@ pub(crate) enum Outcome {
     PostponedTooMany(Sent),
     /// The FSM is done.
     Stop,
-}
-
-/// A timer that is set.
-#[derive(Debug, Serialize, Deserialize)]
-struct SetTimer<M> {
-    timer: TimerId,
-    name: TimerName,
-    deadline: Time,
-    what: Beat<M>,
-}
-
-/// What a timer sends.
-#[derive(Debug, Serialize, Deserialize)]
-enum Beat<M> {
-    Once(M),
-    /// Encoded, because messages need not be `Clone`.
-    Every {
-        period_ns: u64,
-        message: Vec<u8>,
-    },
-}
-
-/// A message of a timer that fired, or of a request that failed, and waits.
-#[derive(Debug, Serialize, Deserialize)]
-struct Fired<M> {
-    timer: TimerId,
-    name: TimerName,
-    beats: u64,
-    message: M,
-}
-
-/// A request under way.
-#[derive(Debug, Serialize, Deserialize)]
-struct Pending {
-    request: RequestId,
-    key: TimerKey,
-    answer: u32,
-}
-
-/// What only some FSMs have; kept apart so that an idle FSM is small.
-#[derive(Debug, Serialize, Deserialize)]
-struct Extras<M> {
-    /// Self-sent messages, ahead of all others.
-    ahead: VecDeque<M>,
-    postponed: VecDeque<Envelope<M>>,
-    timers: Vec<SetTimer<M>>,
-    fired: VecDeque<Fired<M>>,
-    pending: Vec<Pending>,
-    /// Queues that this FSM monitors.
-    watched: Vec<RawQueueId>,
-}
-
-impl<M> Envelope<M> {
-    /// What becomes of it when its receiver stops.
-    fn stopped(&self, type_number: u32) -> Dropped {
-        let sent = Sent { sender: self.sender, request: self.claim.request() };
-        Dropped { sent, type_number, why: Undelivered::ReceiverStopped, fatal: false }
-    }
-}
-
-impl<M> Extras<M> {
-    /// The keys of all timers and deadlines.
-    fn keys(&self) -> Vec<TimerKey> {
-        let keys = self.timers.iter().map(|set| TimerKey { deadline: set.deadline, timer: set.timer });
-        keys.chain(self.pending.iter().map(|pending| pending.key)).collect()
-    }
-}
-
-impl<M> Default for Extras<M> {
-    fn default() -> Extras<M> {
-        Extras {
-            ahead: VecDeque::new(),
-            postponed: VecDeque::new(),
-            timers: Vec::new(),
-            fired: VecDeque::new(),
-            pending: Vec::new(),
-            watched: Vec::new(),
-        }
-    }
 }
 
 /// One FSM and all that waits for it.

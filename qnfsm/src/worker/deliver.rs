@@ -8,9 +8,10 @@ use crate::{
     message::{DeadLetter, Down, DownReason, Message, NoReply, Undelivered},
     worker::{
         FaultKind, Seat, Worker,
-        cell::{AnyCell, Dropped, Sent},
+        cell::AnyCell,
         kinds::CellSetup,
         timers::Due,
+        waiting::{Dropped, Sent},
     },
 };
 
