@@ -1,0 +1,297 @@
+//! Feeds recorded rounds to workers and compares what they do with what was recorded. Recovery, replay and a standby
+//! all go through here; none of them has another way.
+//!
+//! A round runs only when the next record of its worker, or the journal's end, shows that all the external values which
+//! it was given have been read. Where the journal ends in the middle of a round, who drives decides where further
+//! values come from: [`Playback::finish`].
+
+mod divergence;
+mod replica;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use divergence::Divergence;
+use replica::Replica;
+
+use crate::{
+    codec::{Codec, Trust},
+    digest::Digest,
+    frame::BatchRef,
+    fsm::Externals,
+    id::{Epoch, NodeId, Place, RawQueueId, RequestId, WorkerId},
+    journal::Record,
+    time::Time,
+    worker::{Catalogue, Fault, Worker, WorkerConfig},
+};
+
+/// Why a playback can't go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaybackError {
+    /// The program doesn't do what was recorded.
+    #[error("{0}")]
+    Diverged(Box<Divergence>),
+    /// The records contradict one another, though each is whole.
+    #[error("the journal contradicts itself at {worker} round {round}: {what}")]
+    Contradiction {
+        /// The worker.
+        worker: WorkerId,
+        /// The round.
+        round: u64,
+        /// What doesn't fit.
+        what: String,
+    },
+}
+
+/// Who hears what workers put out while they are played back.
+pub trait Audience {
+    /// A worker put out these frames.
+    fn output(&mut self, worker: WorkerId, to: Place, batch: &BatchRef<'_>);
+
+    /// A worker has run a round that took these batches.
+    fn round(&mut self, worker: &Worker, taken: &[BatchRef<'_>]);
+}
+
+/// Nobody listens.
+impl Audience for () {
+    fn output(&mut self, _: WorkerId, _: Place, _: &BatchRef<'_>) {}
+    fn round(&mut self, _: &Worker, _: &[BatchRef<'_>]) {}
+}
+
+/// How far a playback has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Rounds that ran.
+    pub rounds: u64,
+    /// Of these, rounds whose digest no record bears out: at most the last one of each worker.
+    pub rounds_unproved: u64,
+    /// Messages that handlers were given.
+    pub messages: u64,
+    /// Workers that were played back.
+    pub workers: u32,
+}
+
+/// Plays recorded rounds back. See the [module's head](self).
+pub struct Playback {
+    catalogue: Arc<Catalogue>,
+    node: NodeId,
+    replicas: BTreeMap<WorkerId, Replica>,
+    /// Which request each worker was started for.
+    started_for: BTreeMap<(RawQueueId, RequestId), WorkerId>,
+    rounds: u64,
+    check_images: bool,
+    traced: bool,
+}
+
+impl Playback {
+    /// A playback of the node of that number from its journal's start.
+    #[must_use]
+    pub fn new(catalogue: Arc<Catalogue>, node: NodeId) -> Playback {
+        Playback {
+            catalogue,
+            node,
+            replicas: BTreeMap::new(),
+            started_for: BTreeMap::new(),
+            rounds: 0,
+            check_images: false,
+            traced: false,
+        }
+    }
+
+    /// Also snapshots workers where the record says that they were, and compares the images: that finds a difference in
+    /// data that has yet to show in what a worker does.
+    #[must_use]
+    pub fn checking_images(mut self) -> Playback {
+        self.check_images = true;
+        self
+    }
+
+    /// Lets through what workers and FSMs trace, in a span that says `replaying`. Without this a playback is silent: it
+    /// was all said when it happened.
+    #[must_use]
+    pub fn traced(mut self) -> Playback {
+        self.traced = true;
+        self
+    }
+
+    /// What holds for traces until it is dropped.
+    fn tracing(&self) -> (Option<tracing::subscriber::DefaultGuard>, Option<tracing::span::EnteredSpan>) {
+        if self.traced {
+            (None, Some(tracing::info_span!("playback", node = self.node.0, replaying = true).entered()))
+        } else {
+            (Some(tracing::dispatcher::set_default(&tracing::Dispatch::none())), None)
+        }
+    }
+
+    /// Goes on from a worker's snapshot: its rounds up to there are passed over. `digest` is that of its last round.
+    pub fn resume(&mut self, worker: Worker, digest: u64) {
+        let id = worker.id();
+        let replica = Replica { digest: Some(digest), ..Replica::new(worker) };
+        self.replicas.insert(id, replica);
+    }
+
+    /// The workers, in the order of their numbers, that haven't stopped for good.
+    pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.replicas.values().filter(|replica| !replica.stopped).map(|replica| &replica.worker)
+    }
+
+    /// The latest time that any worker was told, or will be in the round that was read last.
+    #[must_use]
+    pub fn latest(&self) -> Time {
+        let told = |replica: &Replica| {
+            if replica.pending.waits { replica.pending.now } else { replica.worker.now() }
+        };
+        self.replicas.values().map(told).max().unwrap_or_default()
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let mut progress = Progress { rounds: self.rounds, ..Progress::default() };
+        for replica in self.replicas.values() {
+            progress.workers += 1;
+            progress.messages += replica.worker.counters().handled;
+            progress.rounds_unproved += u64::from(replica.digest.is_some() && !replica.proved);
+        }
+        progress
+    }
+
+    /// All rounds' digests of all workers, in one number.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut digest = Digest::new();
+        for (worker, replica) in &self.replicas {
+            digest.mix(u64::from(worker.0));
+            digest.mix(replica.all_digests.value());
+        }
+        digest.value()
+    }
+
+    /// The faults in which workers' last rounds ended, as they may well have when they were recorded.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.replicas.values().filter_map(|replica| replica.ended.as_ref())
+    }
+
+    /// The requests for which workers were started.
+    #[must_use]
+    pub fn started_for(&self) -> &BTreeMap<(RawQueueId, RequestId), WorkerId> {
+        &self.started_for
+    }
+
+    /// Takes one record.
+    ///
+    /// # Errors
+    /// When the program doesn't do what was recorded, or records contradict one another.
+    pub fn apply(&mut self, record: &Record<'_>, audience: &mut dyn Audience) -> Result<(), PlaybackError> {
+        let _tracing = self.tracing();
+        if let Record::WorkerStarted { worker, epoch, config, request } = *record {
+            return self.start(worker, epoch, config, request);
+        }
+        let (Some(id), Some(round)) = (record.worker(), record.round()) else { return Ok(()) };
+        let contradiction = |what: String| PlaybackError::Contradiction { worker: id, round, what };
+        let Some(replica) = self.replicas.get_mut(&id) else {
+            return Err(contradiction("the worker was never started".to_owned()));
+        };
+        let reached = replica.worker.rounds() + u64::from(replica.pending.waits);
+        match *record {
+            Record::Round { .. } if round <= replica.worker.rounds() => {}
+            Record::Round { bound, now, digest_before, batches, .. } => {
+                if round != reached + 1 {
+                    return Err(contradiction(format!("it follows round {reached}")));
+                }
+                self.rounds += replica.run(None, audience)?;
+                replica.prove(round - 1, digest_before)?;
+                for batch in batches {
+                    if batch.frames().any(|frame| frame.is_err()) {
+                        return Err(contradiction(format!("what {} put in are not frames", batch.source)));
+                    }
+                }
+                replica.pending.set(bound, now, batches);
+            }
+            // What a snapshot covers is passed over.
+            _ if round < reached => {}
+            _ if round > reached => return Err(contradiction(format!("its worker had come to round {reached}"))),
+            Record::External { port, answer, .. } => {
+                if replica.pending.waits {
+                    replica.pending.externals.push_back((port.to_owned(), answer.to_vec()));
+                }
+            }
+            Record::Deliveries { entries, .. } => {
+                if replica.pending.waits {
+                    // A long round's deliveries stand in several records.
+                    replica.pending.deliveries.get_or_insert_default().extend_from_slice(entries);
+                }
+            }
+            Record::DigestMark { digest, .. } => {
+                self.rounds += replica.run(None, audience)?;
+                replica.prove(round, digest)?;
+            }
+            Record::SnapshotMark { digest, image_digest, .. } => {
+                self.rounds += replica.run(None, audience)?;
+                replica.prove(round, digest)?;
+                if self.check_images {
+                    replica.check_image(image_digest)?;
+                }
+            }
+            Record::Configured { config, .. } => {
+                self.rounds += replica.run(None, audience)?;
+                let config = decode_config(config).map_err(contradiction)?;
+                replica.worker.configure(config);
+            }
+            Record::WorkerStopped { digest, .. } => {
+                self.rounds += replica.run(None, audience)?;
+                replica.prove(round, digest)?;
+                replica.stopped = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        worker: WorkerId,
+        epoch: Epoch,
+        config: &[u8],
+        request: Option<(RawQueueId, RequestId)>,
+    ) -> Result<(), PlaybackError> {
+        if let Some(request) = request {
+            self.started_for.insert(request, worker);
+        }
+        let config = decode_config(config).map_err(|what| PlaybackError::Contradiction { worker, round: 0, what })?;
+        let (catalogue, node) = (&self.catalogue, self.node);
+        self.replicas
+            .entry(worker)
+            .or_insert_with(|| Replica::new(Worker::new(catalogue.clone(), node, worker, epoch, config)));
+        Ok(())
+    }
+
+    /// The journal has ended: runs the rounds that were read last. External values that aren't recorded come from
+    /// `live`; without it, a round that needs one ends there and stays unproved.
+    ///
+    /// # Errors
+    /// When the program doesn't do what was recorded.
+    pub fn finish(
+        &mut self,
+        mut live: Option<&mut dyn Externals>,
+        audience: &mut dyn Audience,
+    ) -> Result<(), PlaybackError> {
+        let _tracing = self.tracing();
+        for replica in self.replicas.values_mut() {
+            let live = live.as_mut().map(|live| &mut **live as &mut dyn Externals);
+            self.rounds += replica.run_last(live, audience)?;
+        }
+        Ok(())
+    }
+
+    /// The workers, to be driven on, each with the digest of its last round.
+    #[must_use]
+    pub fn into_workers(self) -> Vec<(Worker, u64)> {
+        let live = self.replicas.into_values().filter(|replica| !replica.stopped);
+        live.map(|replica| (replica.worker, replica.digest.unwrap_or_default())).collect()
+    }
+}
+
+fn decode_config(bytes: &[u8]) -> Result<WorkerConfig, String> {
+    Codec::CURRENT.decode(bytes, Trust::Node).map_err(|error| format!("the worker's configuration: {error}"))
+}

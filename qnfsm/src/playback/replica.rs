@@ -1,0 +1,229 @@
+//! One worker that is played back: the round that was read and has yet to run, and the comparison of what it does with
+//! what was recorded.
+
+use std::collections::VecDeque;
+
+use super::{Audience, Divergence, PlaybackError, divergence::describe};
+use crate::{
+    digest::Digest,
+    frame::{Batch, BatchRef},
+    fsm::{ExternalFault, Externals},
+    id::WorkerId,
+    journal::Batches,
+    time::Time,
+    worker::{Admission, Deliveries, Fault, RoundEnd, Worker},
+};
+
+/// A round that was read and has yet to run. Kept from round to round for its buffers.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) waits: bool,
+    pub(super) bound: u32,
+    pub(super) now: Time,
+    pub(super) batches: Vec<Batch>,
+    pub(super) batches_used: usize,
+    pub(super) externals: VecDeque<(String, Vec<u8>)>,
+    pub(super) deliveries: Option<Vec<u8>>,
+}
+
+impl Pending {
+    pub(super) fn set(&mut self, bound: u32, now: Time, batches: Batches<'_>) {
+        self.waits = true;
+        self.bound = bound;
+        self.now = now;
+        self.batches_used = 0;
+        self.externals.clear();
+        self.deliveries = None;
+        for batch in batches {
+            match self.batches.get_mut(self.batches_used) {
+                Some(used) => used.copy_from(batch),
+                None => self.batches.push(batch.to_batch()),
+            }
+            self.batches_used += 1;
+        }
+    }
+
+    pub(super) fn batches(&self) -> Vec<BatchRef<'_>> {
+        self.batches[..self.batches_used].iter().map(Batch::as_ref).collect()
+    }
+}
+
+/// One worker that is played back.
+pub(super) struct Replica {
+    pub(super) worker: Worker,
+    pub(super) pending: Pending,
+    /// The digest of the last round that ran, and whether a record has borne it out.
+    pub(super) digest: Option<u64>,
+    pub(super) proved: bool,
+    pub(super) all_digests: Digest,
+    pub(super) ended: Option<Fault>,
+    pub(super) stopped: bool,
+}
+
+/// External values as they were recorded; then from whoever drives, if anyone.
+pub(super) struct Recorded<'a, 'b> {
+    pub(super) recorded: &'a mut VecDeque<(String, Vec<u8>)>,
+    pub(super) live: Option<&'b mut dyn Externals>,
+    pub(super) differed: Option<(String, String)>,
+}
+
+impl Externals for Recorded<'_, '_> {
+    fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
+        match (self.recorded.pop_front(), &mut self.live) {
+            (Some((recorded, answer)), _) if recorded == port => Ok(answer),
+            (Some((recorded, _)), _) => {
+                let texts = (format!("a value read through port {recorded}"), format!("one read through port {port}"));
+                self.differed = Some(texts);
+                Err(ExternalFault(format!("port {port} was asked where port {recorded} had been")))
+            }
+            (None, Some(live)) => live.read(worker, port, question),
+            (None, None) => Err(ExternalFault(format!("the record ends before the answer of port {port}"))),
+        }
+    }
+}
+
+impl Replica {
+    pub(super) fn new(worker: Worker) -> Replica {
+        Replica {
+            worker,
+            pending: Pending::default(),
+            digest: None,
+            proved: true,
+            all_digests: Digest::new(),
+            ended: None,
+            stopped: false,
+        }
+    }
+
+    pub(super) fn diverged(&self, round: u64, expected: String, found: String) -> PlaybackError {
+        let worker = self.worker.id();
+        PlaybackError::Diverged(Box::new(Divergence { worker, round, delivery: None, expected, found }))
+    }
+
+    /// Runs the round that waits, which further records show to have ended. Gives the number of rounds run.
+    pub(super) fn run(
+        &mut self,
+        live: Option<&mut dyn Externals>,
+        audience: &mut dyn Audience,
+    ) -> Result<u64, PlaybackError> {
+        let ran = self.run_last(live, audience)?;
+        match &self.ended {
+            None => Ok(ran),
+            Some(fault) => {
+                let expected = "a round that ended, because more was recorded after it".to_owned();
+                Err(self.diverged(fault.round, expected, fault.to_string()))
+            }
+        }
+    }
+
+    /// Runs the round that waits; it may end in a fault.
+    pub(super) fn run_last(
+        &mut self,
+        live: Option<&mut dyn Externals>,
+        audience: &mut dyn Audience,
+    ) -> Result<u64, PlaybackError> {
+        if !self.pending.waits {
+            return Ok(0);
+        }
+        self.pending.waits = false;
+        let mut recorded = std::mem::take(&mut self.pending.externals);
+        let batches = self.pending.batches();
+        if let Some(batch) = first_out_of_turn(&self.worker, &batches) {
+            return Err(PlaybackError::Contradiction {
+                worker: self.worker.id(),
+                round: self.worker.rounds() + 1,
+                what: format!("frame {} of {} was not the next one", batch.first, batch.source),
+            });
+        }
+        self.worker.feed(self.pending.now, batches.iter().copied());
+        let mut externals = Recorded { recorded: &mut recorded, live, differed: None };
+        let end = self.worker.round(self.pending.bound, &mut externals);
+        let differed = externals.differed;
+        audience.round(&self.worker, &batches);
+        let id = self.worker.id();
+        self.worker.drain_outputs(|to, batch| audience.output(id, to, &batch.as_ref()));
+        let parted = self.part(&end);
+        if let Some((expected, found)) = differed {
+            // Where the deliveries part is where the wrong port was asked.
+            let delivery = parted.and_then(|parted| parted.delivery);
+            let divergence = Divergence { worker: id, round: end.round, delivery, expected, found };
+            return Err(PlaybackError::Diverged(Box::new(divergence)));
+        }
+        if let Some(parted) = parted {
+            return Err(PlaybackError::Diverged(Box::new(parted)));
+        }
+        if let Some((port, _)) = recorded.front().filter(|_| end.fault.is_none()) {
+            let expected = format!("a value read through port {port}");
+            return Err(self.diverged(end.round, expected, "none was read".to_owned()));
+        }
+        self.digest = Some(end.digest);
+        self.proved = false;
+        self.all_digests.mix(end.digest);
+        self.ended = end.fault;
+        Ok(1)
+    }
+
+    /// Compares the last round's digest with what a record says of it.
+    pub(super) fn prove(&mut self, round: u64, expected: u64) -> Result<(), PlaybackError> {
+        // Right after a snapshot nothing has run that could be compared.
+        let Some(found) = self.digest else { return Ok(()) };
+        if found != expected {
+            let (expected, found) = (format!("digest {expected:016x}"), format!("digest {found:016x}"));
+            return Err(self.diverged(round, expected, found));
+        }
+        self.proved = true;
+        Ok(())
+    }
+
+    pub(super) fn check_image(&self, expected: u64) -> Result<(), PlaybackError> {
+        let mut image = Vec::new();
+        let found = self.worker.snapshot(&mut image).map(|()| Digest::of(&image));
+        let found = match found {
+            Ok(found) if found == expected => return Ok(()),
+            Ok(found) => format!("a worker whose image has digest {found:016x}"),
+            Err(error) => format!("a worker that can't be encoded: {error}"),
+        };
+        let expected = format!("a worker whose image has digest {expected:016x}: some FSM's data differ");
+        Err(self.diverged(self.worker.rounds(), expected, found))
+    }
+
+    /// The first of the round's deliveries that is not the recorded one, where everything was recorded.
+    pub(super) fn part(&self, end: &RoundEnd) -> Option<Divergence> {
+        let recorded = self.pending.deliveries.as_ref()?;
+        let mut expected = Deliveries::new(recorded).map(Result::ok);
+        let mut found = Deliveries::new(self.worker.deliveries()).map(Result::ok);
+        for at in 1.. {
+            let (expected, found) = match (expected.next(), found.next()) {
+                (None, None) => break,
+                (expected, found) if expected == found => continue,
+                (expected, found) => (expected.flatten(), found.flatten()),
+            };
+            let (delivery, (expected, mut found)) = describe(&self.worker, at, expected.as_ref(), found.as_ref());
+            if let Some(fault) = &end.fault {
+                found = format!("{found}, because the round ended in a fault: {fault}");
+            }
+            return Some(Divergence {
+                worker: self.worker.id(),
+                round: end.round,
+                delivery: Some(delivery),
+                expected,
+                found,
+            });
+        }
+        None
+    }
+}
+
+/// The first of a round's batches that the worker can't take whole at its place.
+fn first_out_of_turn<'a>(worker: &Worker, batches: &[BatchRef<'a>]) -> Option<BatchRef<'a>> {
+    let in_turn = |at: usize, batch: &BatchRef<'_>| {
+        // Several batches of one source follow one another within the round.
+        let ahead = batches[..at].iter().rev().find(|other| other.source == batch.source);
+        match ahead {
+            Some(ahead) if ahead.epoch == batch.epoch => batch.first == ahead.next_number(),
+            Some(ahead) => ahead.epoch < batch.epoch && batch.first == 1,
+            None => worker.admission(batch) == Admission::Take { skip: 0 },
+        }
+    };
+    batches.iter().enumerate().find(|(at, batch)| !in_turn(*at, batch)).map(|(_, batch)| *batch)
+}
