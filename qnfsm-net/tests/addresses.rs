@@ -240,7 +240,7 @@ fn an_edge_that_can_not_work_does_not_open() {
         (rig::kinds(), listens().frame_bytes_max(u32::MAX), "frame_bytes_max is 4294967295"),
         (rig::kinds(), listens().connections_max(u32::MAX), "connections_max is 4294967295"),
     ] {
-        let inputs = qnfsm::testing::edge_inputs(qnfsm::NodeId(0), EDGE, Epoch::FIRST, &*kinds.seal().unwrap());
+        let inputs = qnfsm::testing::edge_inputs(qnfsm::NodeId(0), EDGE, Epoch::FIRST, &kinds.seal().unwrap());
         let error = edge.open(inputs.setup()).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     }

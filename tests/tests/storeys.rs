@@ -74,7 +74,9 @@ fn offered_again(lib: &str) -> BTreeMap<String, String> {
 }
 
 fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+    for entry in
+        fs::read_dir(dir).expect("the sources can be read").map(|entry| entry.expect("the sources can be read"))
+    {
         let path = entry.path();
         if path.is_dir() {
             rust_files(&path, found);
@@ -91,7 +93,7 @@ fn faults(files: &[(String, String)]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, text) in files.iter().filter(|(path, _)| path != "lib.rs") {
-        let module = first_word(path).unwrap();
+        let module = first_word(path).expect("a path begins with a word");
         let Some(own) = storey(&module) else {
             faults.push(format!("{path}: module {module} has no storey; give it one in tests/storeys.rs"));
             continue;

@@ -78,7 +78,7 @@ impl Rig {
     }
 
     pub fn in_epoch(mut edge: Tcp, epoch: Epoch) -> Rig {
-        let inputs = qnfsm::testing::edge_inputs(NodeId(0), EDGE, epoch, &*kinds().seal().unwrap());
+        let inputs = qnfsm::testing::edge_inputs(NodeId(0), EDGE, epoch, &kinds().seal().unwrap());
         edge.open(inputs.setup()).expect("the edge opens");
         Rig { edge, inputs, got: Vec::new(), watched: Vec::new() }
     }

@@ -285,10 +285,10 @@ impl<M> Node<M> {
 
 impl<M> Drop for Node<M> {
     fn drop(&mut self) {
-        if !self.stopped {
-            if let Err(error) = self.end() {
-                tracing::error!(%error, "the node stopped with an error");
-            }
+        if !self.stopped
+            && let Err(error) = self.end()
+        {
+            tracing::error!(%error, "the node stopped with an error");
         }
     }
 }

@@ -54,10 +54,10 @@ impl Inbox {
     pub(super) fn put(&self, parcel: Parcel) {
         // A worker's receiver outlives all senders' work: it is dropped after the threads have been joined.
         let _ = self.sender.send(parcel);
-        if let Some(wake) = &self.wake {
-            if self.parked.swap(false, Ordering::SeqCst) {
-                wake();
-            }
+        if let Some(wake) = &self.wake
+            && self.parked.swap(false, Ordering::SeqCst)
+        {
+            wake();
         }
     }
 }

@@ -211,16 +211,12 @@ impl Playback {
             // What a snapshot covers is passed over.
             _ if round < reached => {}
             _ if round > reached => return Err(contradiction(format!("its worker had come to round {reached}"))),
-            Record::External { port, answer, .. } => {
-                if replica.pending.waits {
-                    replica.pending.externals.push_back((port.to_owned(), answer.to_vec()));
-                }
+            Record::External { port, answer, .. } if replica.pending.waits => {
+                replica.pending.externals.push_back((port.to_owned(), answer.to_vec()));
             }
-            Record::Deliveries { entries, .. } => {
-                if replica.pending.waits {
-                    // A long round's deliveries stand in several records.
-                    replica.pending.deliveries.get_or_insert_default().extend_from_slice(entries);
-                }
+            Record::Deliveries { entries, .. } if replica.pending.waits => {
+                // A long round's deliveries stand in several records.
+                replica.pending.deliveries.get_or_insert_default().extend_from_slice(entries);
             }
             Record::DigestMark { digest, .. } => {
                 self.rounds += replica.run(None, audience)?;

@@ -1,4 +1,5 @@
 //! What can be traced is, what can't be carried is refused by name, and the rest is opaque.
+#![expect(clippy::disallowed_types, reason = "what users may write is tried here")]
 
 use std::{
     collections::{BTreeMap, HashMap},

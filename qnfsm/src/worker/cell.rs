@@ -232,16 +232,16 @@ impl<F: Fsm> Cell<F> {
             if let Some(message) = extras.ahead.pop_front() {
                 return Some(Incoming { sender: own, claim: Claim::Nothing, beats: 0, message });
             }
-            if self.timers_next || self.queue.is_empty() {
-                if let Some(fired) = extras.fired.pop_front() {
-                    self.timers_next = false;
-                    return Some(Incoming {
-                        sender: own,
-                        claim: Claim::Nothing,
-                        beats: fired.beats,
-                        message: fired.message,
-                    });
-                }
+            if (self.timers_next || self.queue.is_empty())
+                && let Some(fired) = extras.fired.pop_front()
+            {
+                self.timers_next = false;
+                return Some(Incoming {
+                    sender: own,
+                    claim: Claim::Nothing,
+                    beats: fired.beats,
+                    message: fired.message,
+                });
             }
         }
         self.timers_next = true;

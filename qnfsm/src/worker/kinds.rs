@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    codec::{Codec, DecodeError, Trust},
+    codec::{Codec, DecodeError, EncodeError, Trust},
     fsm::{AnyOutbox, Fsm, Outbox, TypeNumbers},
     id::{RawQueueId, RequestId, WorkerId},
     message::{DeadLetter, Down, Message, NoReply, Reply},
@@ -92,6 +92,11 @@ pub enum KindsError {
     },
 }
 
+/// Makes a cell of the start value at the front of an outbox.
+type Hatch = fn(&mut dyn AnyOutbox, CellSetup) -> Result<Box<dyn AnyCell>, EncodeError>;
+/// Makes a cell of bytes.
+type Revive = fn(&[u8], CellSetup) -> Result<Box<dyn AnyCell>, DecodeError>;
+
 /// What is known of one kind.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
@@ -104,11 +109,11 @@ pub(crate) struct Kind {
     value_schema: SchemaOf,
     state_schema: SchemaOf,
     /// Makes the cell of the start value at the front of the kind's nursery.
-    pub(crate) hatch: fn(&mut dyn AnyOutbox, CellSetup) -> Result<Box<dyn AnyCell>, crate::codec::EncodeError>,
+    pub(crate) hatch: Hatch,
     /// Makes the cell of an encoded start value.
-    pub(crate) decode: fn(&[u8], CellSetup) -> Result<Box<dyn AnyCell>, DecodeError>,
+    pub(crate) decode: Revive,
     /// Makes the cell that a snapshot holds.
-    pub(crate) restore: fn(&[u8], CellSetup) -> Result<Box<dyn AnyCell>, DecodeError>,
+    pub(crate) restore: Revive,
 }
 
 /// What a new cell needs beside its FSM.

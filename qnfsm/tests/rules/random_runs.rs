@@ -16,6 +16,7 @@ use crate::{
 
 /// So many random cases, or as many as `PROPTEST_CASES` says.
 pub(crate) fn cases(count: u32) -> ProptestConfig {
+    #[expect(clippy::disallowed_methods, reason = "a test is no FSM")]
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
     ProptestConfig { cases: asked.unwrap_or(count), ..ProptestConfig::default() }
 }

@@ -1,5 +1,6 @@
 //! R7 and R8: a restored worker does nothing otherwise, and what an FSM does depends on nothing but its world. Also the
 //! test kit's own detectors: each finds the fault that is planted for it.
+#![expect(clippy::disallowed_types, reason = "the faults that a twin finds are made here")]
 
 use std::{cell::Cell, collections::HashMap, time::Duration};
 
