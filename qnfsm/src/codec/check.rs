@@ -11,18 +11,19 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::{EncodeError, NESTING_MAX};
+use super::EncodeError;
 
 /// What one encoding has counted, and how it failed.
 pub(super) struct Rules {
+    nesting_max: u32,
     elements: Cell<usize>,
     fault: Cell<Option<EncodeError>>,
 }
 
 impl Rules {
     #[inline]
-    pub(super) fn new() -> Rules {
-        Rules { elements: Cell::new(0), fault: Cell::new(None) }
+    pub(super) fn new(nesting_max: u32) -> Rules {
+        Rules { nesting_max, elements: Cell::new(0), fault: Cell::new(None) }
     }
 
     /// The elements of all sequences and maps so far.
@@ -46,7 +47,7 @@ impl Rules {
     /// One level deeper than `depth`.
     #[inline]
     fn enter<E: Error>(&self, depth: u32) -> Result<u32, E> {
-        if depth == NESTING_MAX { Err(self.broken(EncodeError::NestingTooDeep)) } else { Ok(depth + 1) }
+        if depth == self.nesting_max { Err(self.broken(EncodeError::NestingTooDeep)) } else { Ok(depth + 1) }
     }
 
     /// Counts the elements of a sequence or map, which must know how many they are.

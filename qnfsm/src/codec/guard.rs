@@ -10,20 +10,21 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use super::{DecodeError, NESTING_MAX, Trust};
+use super::{DecodeError, Trust};
 use crate::id::QUEUE_ID_SERDE_NAME;
 
 /// What holds for one decoding, how much of it is used up, and how it failed.
 pub(super) struct Rules {
     trust: Trust,
+    nesting_max: u32,
     elements_left: Cell<usize>,
     fault: Cell<Option<DecodeError>>,
 }
 
 impl Rules {
     #[inline]
-    pub(super) fn new(trust: Trust, elements_max: usize) -> Rules {
-        Rules { trust, elements_left: Cell::new(elements_max), fault: Cell::new(None) }
+    pub(super) fn new(trust: Trust, nesting_max: u32, elements_max: usize) -> Rules {
+        Rules { trust, nesting_max, elements_left: Cell::new(elements_max), fault: Cell::new(None) }
     }
 
     /// The rule that was broken, if one was.
@@ -41,7 +42,7 @@ impl Rules {
     /// One level deeper than `depth`.
     #[inline]
     fn enter<E: Error>(&self, depth: u32) -> Result<u32, E> {
-        if depth == NESTING_MAX { Err(self.broken(DecodeError::NestingTooDeep)) } else { Ok(depth + 1) }
+        if depth == self.nesting_max { Err(self.broken(DecodeError::NestingTooDeep)) } else { Ok(depth + 1) }
     }
 
     /// Uses up the elements that a sequence or map claims to have, before the first of them is read.

@@ -23,6 +23,27 @@ pub const NESTING_MAX: u32 = 64;
 /// ask for 2^60 of them.
 pub const ELEMENTS_BEYOND_BYTES_MAX: usize = 1024;
 
+/// What a value may ask for.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    nesting_max: u32,
+    /// How many elements a byte may stand for, beside [`ELEMENTS_BEYOND_BYTES_MAX`].
+    elements_per_byte: usize,
+}
+
+impl Bounds {
+    /// A message, a start value: whatever crosses a perimeter.
+    const VALUE: Bounds = Bounds { nesting_max: NESTING_MAX, elements_per_byte: 1 };
+
+    /// What a worker holds values in. Each value that was let in must fit, however deep within queue and FSM it lies
+    /// and however many others are there: else a message could keep its worker from being written.
+    const IMAGE: Bounds = Bounds { nesting_max: 2 * NESTING_MAX, elements_per_byte: 2 * ELEMENTS_BEYOND_BYTES_MAX };
+
+    fn elements_max(self, bytes: usize) -> usize {
+        bytes.saturating_mul(self.elements_per_byte).saturating_add(ELEMENTS_BEYOND_BYTES_MAX)
+    }
+}
+
 /// A way of turning values into bytes. Its number stands in the head of every segment of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -71,7 +92,10 @@ pub enum EncodeError {
         field: &'static str,
     },
     /// The value nests deeper than [`NESTING_MAX`].
-    #[error("the value nests more than {NESTING_MAX} levels deep; use a flat collection with indices instead")]
+    #[error(
+        "the value nests more than {NESTING_MAX} levels deep (twice that in a snapshot); use a flat collection with \
+         indices instead"
+    )]
     NestingTooDeep,
     /// Too many elements that take no bytes; see [`ELEMENTS_BEYOND_BYTES_MAX`].
     #[error(
@@ -94,7 +118,7 @@ pub enum EncodeError {
 #[non_exhaustive]
 pub enum DecodeError {
     /// The value nests deeper than [`NESTING_MAX`].
-    #[error("the value nests more than {NESTING_MAX} levels deep")]
+    #[error("the value nests more than {NESTING_MAX} levels deep (twice that in a snapshot)")]
     NestingTooDeep,
     /// The sequences and maps claim more elements than the bytes can have; see [`ELEMENTS_BEYOND_BYTES_MAX`].
     #[error("a sequence or map claims more elements than its bytes can have")]
@@ -166,15 +190,31 @@ impl Codec {
     /// When the value could not be decoded again; see [`EncodeError`].
     #[inline]
     pub fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.encode_within(Bounds::VALUE, value, out)
+    }
+
+    /// As [`encode`](Codec::encode), for what a worker holds values in: it may nest twice as deep.
+    #[inline]
+    pub(crate) fn encode_image<T: Serialize + ?Sized>(self, value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.encode_within(Bounds::IMAGE, value, out)
+    }
+
+    #[inline]
+    fn encode_within<T: Serialize + ?Sized>(
+        self,
+        bounds: Bounds,
+        value: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
         let before = out.len();
-        let rules = check::Rules::new();
+        let rules = check::Rules::new(bounds.nesting_max);
         let checked = check::Checked::new(value, &rules);
         let result = match self {
             Codec::Bincode2Standard => bincode_serde::encode_into_writer(checked, Appender(out), config::standard()),
         };
         let bytes = out.len() - before;
         let result = match result {
-            Ok(()) if rules.elements() <= bytes.saturating_add(ELEMENTS_BEYOND_BYTES_MAX) => return Ok(()),
+            Ok(()) if rules.elements() <= bounds.elements_max(bytes) => return Ok(()),
             Ok(()) => EncodeError::TooManyElements { elements: rules.elements(), bytes },
             Err(error) => rules.into_fault().unwrap_or_else(|| refusal(error)),
         };
@@ -189,7 +229,18 @@ impl Codec {
     /// [`DecodeError`].
     #[inline]
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8], trust: Trust) -> Result<T, DecodeError> {
-        let rules = guard::Rules::new(trust, bytes.len().saturating_add(ELEMENTS_BEYOND_BYTES_MAX));
+        self.decode_within(Bounds::VALUE, bytes, trust)
+    }
+
+    /// What [`encode_image`](Codec::encode_image) wrote.
+    #[inline]
+    pub(crate) fn decode_image<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
+        self.decode_within(Bounds::IMAGE, bytes, Trust::Node)
+    }
+
+    #[inline]
+    fn decode_within<T: DeserializeOwned>(self, bounds: Bounds, bytes: &[u8], trust: Trust) -> Result<T, DecodeError> {
+        let rules = guard::Rules::new(trust, bounds.nesting_max, bounds.elements_max(bytes.len()));
         let result = match self {
             Codec::Bincode2Standard => {
                 bincode_serde::seed_decode_from_slice(guard::Root::<T>::new(&rules), bytes, config::standard())

@@ -269,6 +269,21 @@ fn encode_and_decode_agree_on_how_deep_a_value_may_nest() {
 }
 
 #[test]
+fn what_may_be_sent_can_be_kept_within_other_values() {
+    let deepest = || vec![Some(tree(NESTING_MAX))];
+    let hollow = || vec![vec![(); ELEMENTS_BEYOND_BYTES_MAX]; 3];
+    let (value, mut bytes) = ((deepest(), hollow()), Vec::new());
+    assert_eq!(Codec::CURRENT.encode(&deepest(), &mut bytes), Err(EncodeError::NestingTooDeep));
+    Codec::CURRENT.encode(&hollow(), &mut bytes).unwrap_err();
+    Codec::CURRENT.encode_image(&value, &mut bytes).unwrap();
+    assert_eq!(Codec::CURRENT.decode_image(&bytes), Ok(value));
+    let too_deep = tree(2 * NESTING_MAX + 1);
+    assert_eq!(Codec::CURRENT.encode_image(&too_deep, &mut bytes), Err(EncodeError::NestingTooDeep));
+    assert_eq!(Codec::CURRENT.decode_image::<Tree>(&[1; 200]), Err(DecodeError::NestingTooDeep));
+    assert_eq!(Codec::CURRENT.decode_image::<Vec<()>>(&[252, 0, 0, 1, 0]), Err(DecodeError::TooManyElements));
+}
+
+#[test]
 fn the_deepest_value_takes_a_small_part_of_a_thread_s_stack() {
     // A thread has 2 MiB unless told otherwise; this one has a quarter of that.
     let deepest = || {
@@ -279,6 +294,12 @@ fn the_deepest_value_takes_a_small_part_of_a_thread_s_stack() {
         Codec::CURRENT.encode(&tree(NESTING_MAX + 1), &mut Vec::new()).unwrap_err();
     };
     std::thread::Builder::new().stack_size(512 << 10).spawn(deepest).unwrap().join().unwrap();
+    let deepest_image = || {
+        let bytes = [&[0; 16][..], &[1]].concat().repeat(64);
+        assert_eq!(Codec::CURRENT.decode_image::<Deep>(&bytes).unwrap_err(), DecodeError::NestingTooDeep);
+        Codec::CURRENT.encode_image(&tree(2 * NESTING_MAX + 1), &mut Vec::new()).unwrap_err();
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(deepest_image).unwrap().join().unwrap();
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Seed {
     }
 }
 
-fn header_checksum(seed: Seed, at: Position, checked: &[u8]) -> u32 {
+pub(super) fn header_checksum(seed: Seed, at: Position, checked: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(seed.0);
     let mut place = [0; 16];
     place[..8].copy_from_slice(&at.segment.to_le_bytes());

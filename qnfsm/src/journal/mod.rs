@@ -18,6 +18,8 @@ mod envelope;
 mod error;
 #[doc(hidden)]
 pub mod faulty;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lock;
 mod manifest;
 mod reader;

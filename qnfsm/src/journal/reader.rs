@@ -197,7 +197,7 @@ impl Reader {
             return Err(ReadError::Misuse(format!("there is no segment {}", position.segment)));
         }
         self.load(position.segment)?;
-        while self.position() < position && self.step()?.is_some() {}
+        while self.position() < position && self.step_before(position)?.is_some() {}
         if self.position() == position {
             self.tail = None;
             Ok(())
@@ -208,16 +208,21 @@ impl Reader {
 
     /// Checks the next record and steps over it.
     fn step(&mut self) -> Result<Option<Step>, ReadError> {
+        self.step_before(Position { segment: u64::MAX, offset: u64::MAX })
+    }
+
+    /// As [`step`](Reader::step), but not to a record at `end` or behind it, nor over what is passed over before it.
+    fn step_before(&mut self, end: Position) -> Result<Option<Step>, ReadError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let step = self.step_unfailed();
+        let step = self.step_unfailed(end);
         self.failed = step.as_ref().err().cloned();
         step
     }
 
     /// Checks the next record and steps over it; loads the next segment where one ends.
-    fn step_unfailed(&mut self) -> Result<Option<Step>, ReadError> {
+    fn step_unfailed(&mut self, end: Position) -> Result<Option<Step>, ReadError> {
         loop {
             if self.tail.is_some() {
                 return Ok(None);
@@ -227,6 +232,9 @@ impl Reader {
                 continue;
             };
             let at = loaded.at;
+            if at >= end {
+                return Ok(None);
+            }
             let start = usize::try_from(at.offset).expect("a position in the buffer fits its index");
             let bytes = &self.buffer[start..];
             if bytes.is_empty() {

@@ -52,7 +52,7 @@ impl EdgeSpec {
     }
 }
 
-/// A node that is being put together. See [`Node`].
+/// A node that is being put together. See [`Node`](crate::Node).
 pub struct NodeBuilder {
     pub(super) program: String,
     pub(super) kinds: Kinds,

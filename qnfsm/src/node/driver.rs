@@ -139,7 +139,7 @@ impl Driver {
     }
 
     /// Drives the worker until the node stops. The driver comes back with all that is to be snapshot.
-    pub(super) fn run(mut self: Box<Driver>) -> Box<Driver> {
+    pub(super) fn run(mut self) -> Driver {
         let span = tracing::info_span!("worker", node = self.shared.node.0, worker = self.worker.id().0);
         let _entered = span.enter();
         let here = Place::worker(self.worker.id());

@@ -167,15 +167,15 @@ impl<M> Node<M> {
     }
 
     /// Lets the workers run.
-    fn launch(&mut self, drivers: Vec<Box<Driver>>) -> Result<(), StartError> {
+    fn launch(&mut self, drivers: Vec<Driver>) -> Result<(), StartError> {
         let mut drivers = drivers.into_iter();
         while let Some(driver) = drivers.next() {
-            if let Err((kept, error)) = self.starter.launch(driver) {
-                self.shared.fail(error.clone());
+            if let Err(kept) = self.starter.launch(driver) {
+                self.shared.fail(kept.1.clone());
                 // Those that run stop first: they must not take what these inboxes hold for recorded.
                 let _ = self.end();
-                drop((kept, drivers));
-                return Err(error.into());
+                drop(drivers);
+                return Err(kept.1.into());
             }
         }
         Ok(())
@@ -269,7 +269,7 @@ impl<M> Node<M> {
     }
 
     /// Snapshots all workers and says in journal and manifest that the end was clean.
-    fn write_end(&mut self, mut drivers: Vec<Box<Driver>>) -> Result<(), NodeError> {
+    fn write_end(&mut self, mut drivers: Vec<Driver>) -> Result<(), NodeError> {
         let (Some(journal), Some(files)) = (&self.shared.journal, &mut self.files) else { return Ok(()) };
         for driver in &mut drivers {
             driver.mark_digest()?;

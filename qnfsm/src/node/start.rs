@@ -94,6 +94,8 @@ impl NodeBuilder {
             put_in_again(driver, &mut kept, shared, &own, &policies);
         }
         shared.put(WorkerId(0), Arc::new(root_frame));
+        // Looked at once before anything runs: the limit holds from the moment when the node is within it.
+        let _ = shared.budget.is_past_hard_limit();
 
         let root = QueueId::from_raw(root_queue(self.node));
         let mut node = Node::new(opening.opened(), starter, host, root, files);
@@ -300,7 +302,7 @@ fn bring_back(
     shared: &Arc<Shared>,
     starter: &Starter,
     mut in_loop: Vec<InLoop>,
-) -> Result<Vec<Box<Driver>>, StartError> {
+) -> Result<Vec<Driver>, StartError> {
     let workers = playback.into_workers();
     if workers.is_empty() {
         return Ok(vec![starter.start_new(None, in_loop)?]);

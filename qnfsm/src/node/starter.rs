@@ -36,7 +36,7 @@ pub(super) struct Starter {
 
 struct State {
     started_for: StartedFor,
-    threads: Vec<(WorkerId, JoinHandle<Option<Box<Driver>>>)>,
+    threads: Vec<(WorkerId, JoinHandle<Option<Driver>>)>,
 }
 
 /// An inbox for the worker in whose loop these reactors run.
@@ -58,7 +58,7 @@ impl Starter {
     }
 
     /// A driver for a worker that was there before. Frames go into its inbox from now on; its thread does not run yet.
-    pub(super) fn bring_back(&self, worker: Worker, digest: u64, reactors: Vec<InLoop>) -> Box<Driver> {
+    pub(super) fn bring_back(&self, worker: Worker, digest: u64, reactors: Vec<InLoop>) -> Driver {
         let (inbox, receiver) = inbox(&reactors);
         self.shared.add_worker(worker.id(), inbox.clone());
         self.driver(worker, digest, inbox, receiver, reactors)
@@ -69,7 +69,7 @@ impl Starter {
         &self,
         request: Option<(RawQueueId, RequestId)>,
         reactors: Vec<InLoop>,
-    ) -> Result<Box<Driver>, NodeError> {
+    ) -> Result<Driver, NodeError> {
         let (inbox, receiver) = inbox(&reactors);
         let Some(id) = self.shared.allot_worker(inbox.clone()) else {
             return Err(NodeError::Inconsistent("there are no numbers left for another worker".to_owned()));
@@ -94,21 +94,21 @@ impl Starter {
         inbox: Inbox,
         receiver: Receiver<Parcel>,
         reactors: Vec<InLoop>,
-    ) -> Box<Driver> {
+    ) -> Driver {
         let mut driver = Driver::new(worker, digest, self.shared.clone(), inbox, receiver, self.snapshots.clone());
         driver.reactors = reactors;
-        Box::new(driver)
+        driver
     }
 
     /// Lets a driver run on a thread of its own. Where there is no thread for it the driver comes back: what its inbox
     /// holds must not be taken for recorded.
-    pub(super) fn launch(&self, driver: Box<Driver>) -> Result<(), (Box<Driver>, NodeError)> {
+    pub(super) fn launch(&self, driver: Driver) -> Result<(), Box<(Driver, NodeError)>> {
         let id = driver.worker.id();
-        let (give, given) = crossbeam_channel::bounded::<Box<Driver>>(1);
+        let (give, given) = crossbeam_channel::bounded::<Driver>(1);
         let run = move || given.recv().ok().map(Driver::run);
         let thread = match thread::Builder::new().name(format!("qnfsm-{id}")).spawn(run) {
             Ok(thread) => thread,
-            Err(error) => return Err((driver, NodeError::Thread(Arc::new(error)))),
+            Err(error) => return Err(Box::new((driver, NodeError::Thread(Arc::new(error))))),
         };
         self.shared.driver_begins();
         self.state.lock().expect(LOCK_REASON).threads.push((id, thread));
@@ -125,12 +125,12 @@ impl Starter {
         let driver = self.start_new(Some(request), Vec::new())?;
         let id = driver.worker.id();
         // Nobody knows its number yet, so its inbox is empty.
-        self.launch(driver).map_err(|(_, error)| error)?;
+        self.launch(driver).map_err(|kept| kept.1)?;
         Ok(id)
     }
 
     /// Waits for all workers' threads, those started meanwhile among them. They have been told to stop.
-    pub(super) fn join_all(&self) -> Vec<Box<Driver>> {
+    pub(super) fn join_all(&self) -> Vec<Driver> {
         let mut drivers = Vec::new();
         loop {
             let threads = std::mem::take(&mut self.state.lock().expect(LOCK_REASON).threads);

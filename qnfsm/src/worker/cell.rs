@@ -209,7 +209,7 @@ impl<F: Fsm> Cell<F> {
     }
 
     pub(crate) fn restore(bytes: &[u8], setup: CellSetup) -> Result<Box<dyn AnyCell>, DecodeError> {
-        let cell: Cell<F> = Codec::CURRENT.decode(bytes, Trust::Node)?;
+        let cell: Cell<F> = Codec::CURRENT.decode_image(bytes)?;
         if (cell.own.queue, cell.kind, cell.own.message) != (setup.queue, setup.kind, setup.message) {
             return Err(DecodeError::Malformed(format!("the cell of {} stands at {}", cell.own.queue, setup.queue)));
         }
@@ -362,7 +362,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
         if everything {
             (effects.handler, effects.sender) = (Handler::Handle, sender);
             effects.payload.clear();
-            if let Err(error) = Codec::CURRENT.encode(&message, &mut effects.payload) {
+            if let Err(error) = Codec::CURRENT.encode_image(&message, &mut effects.payload) {
                 effects.misuse = Some(format!("a message can't pass the codec: {error}"));
             }
         }
@@ -615,11 +615,11 @@ impl<F: Fsm> AnyCell for Cell<F> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        Codec::CURRENT.encode(self, out)
+        Codec::CURRENT.encode_image(self, out)
     }
 
     fn encode_fsm(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        Codec::CURRENT.encode(&self.fsm, out)
+        Codec::CURRENT.encode_image(&self.fsm, out)
     }
 
     fn encode_state(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {

@@ -79,7 +79,7 @@ fn any_prefix_is_a_consistent_cut_with_snapshots_in_different_places() {
 
 #[test]
 fn a_disk_that_is_copied_under_load_comes_back() {
-    let root = Root::new(3, 20, 100);
+    let root = Root::new(3, 10, 50);
     let disk = Memory::default();
     let node = ring::builder(Path::new(DIR), disk.storage(), limits(20_000)).start(&root).unwrap();
     let mut copies = vec![];

@@ -6,5 +6,12 @@
 )]
 
 mod cuts;
+mod disks;
 mod files;
+mod host;
+mod life;
+mod pressure;
+mod probe;
+mod reactors;
 mod ring;
+mod services;

@@ -36,6 +36,7 @@ pub(crate) enum RootMessage {
     Spawned(Reply<QueueId<Message>>),
     /// The counters, once they are all there.
     Counters(ReplyTo<Option<Vec<QueueId<Message>>>>),
+    Nothing,
 }
 
 impl From<Reply<WorkerId>> for RootMessage {
@@ -108,6 +109,7 @@ impl Fsm for Root {
                 self.counters.push(outcome.unwrap());
                 self.spawn_next(cx);
             }
+            RootMessage::Nothing => {}
             RootMessage::Counters(reply) => {
                 let all = self.counters.len() == self.workers as usize;
                 cx.reply(reply, all.then(|| self.counters.clone()));

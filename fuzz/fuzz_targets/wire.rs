@@ -1,0 +1,4 @@
+//! See `qnfsm_tests::fuzzing::wire`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| qnfsm_tests::fuzzing::wire(bytes));

@@ -1,0 +1,90 @@
+//! Ways for a fuzzer past the checksums, which would stop it at the door. Not part of the library's interface.
+//!
+//! The `mend_` functions write the checksums that fit to the rest of the bytes and change nothing else: lengths, numbers
+//! and all other fields stay as wrong as they are.
+
+use super::{
+    bytes::BLOCK_PREFIX_BYTES,
+    envelope::{HEADER_BYTES, Position, Seed, header_checksum},
+    error::Why,
+    record::Record,
+    segment::SegmentHeader,
+};
+
+/// Reads the body of a record of that kind.
+///
+/// # Errors
+/// When the bytes are no such record.
+pub fn decode_record(kind: u8, body: &[u8]) -> Result<Record<'_>, Why> {
+    Record::decode(kind, body)
+}
+
+/// Mends the checksums of a manifest's file.
+pub fn mend_manifest(bytes: &mut [u8]) {
+    mend_block(bytes);
+}
+
+/// Mends the checksums of a snapshot's file: of its header, of the image and of what stands beside it.
+pub fn mend_snapshot(bytes: &mut [u8]) {
+    // Identity, epoch, worker and round, then twice a length and a checksum.
+    const IMAGE: usize = 16 + 4 + 4 + 8;
+    const PART_BYTES: usize = 8 + 4;
+    let Some(body_end) = block_end(bytes) else { return };
+    let (head, parts) = bytes.split_at_mut(body_end);
+    let mut rest = &*parts;
+    for at in [IMAGE, IMAGE + PART_BYTES].map(|at| BLOCK_PREFIX_BYTES + at) {
+        let Some(field) = head.get_mut(at..at + PART_BYTES) else { break };
+        let length = field.first_chunk().copied().map_or(0, u64::from_le_bytes);
+        let Some((part, behind)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)) else {
+            break;
+        };
+        field[8..].copy_from_slice(&crc32fast::hash(part).to_le_bytes());
+        rest = behind;
+    }
+    mend_block(bytes);
+}
+
+/// Mends the checksums of a segment's file, and chains its records as far as their lengths lead.
+pub fn mend_segment(bytes: &mut [u8]) {
+    mend_block(bytes);
+    let Ok((header, mut at, mut chain)) = SegmentHeader::decode(bytes) else { return };
+    let seed = Seed::new(header.info.identity);
+    while let Some((head, body)) = bytes[at..].split_at_mut_checked(HEADER_BYTES) {
+        let body_bytes = usize::try_from(number(head, 8)).unwrap_or(usize::MAX);
+        head[12..16].copy_from_slice(&chain.to_le_bytes());
+        if let Some(body) = body.get(..body_bytes) {
+            head[16..20].copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+        }
+        let place = Position { segment: header.segment, offset: at as u64 };
+        let (checked, checksum) = head.split_at_mut(20);
+        checksum.copy_from_slice(&header_checksum(seed, place, checked).to_le_bytes());
+        chain = crc32fast::hash(checked);
+        at = at.saturating_add(HEADER_BYTES).saturating_add(body_bytes);
+        if at > bytes.len() {
+            break;
+        }
+    }
+}
+
+/// Where the body of the block at the front ends.
+fn block_end(bytes: &[u8]) -> Option<usize> {
+    let prefix = bytes.get(..BLOCK_PREFIX_BYTES)?;
+    let end = usize::try_from(number(prefix, 12)).ok()?.checked_add(BLOCK_PREFIX_BYTES)?;
+    (end <= bytes.len()).then_some(end)
+}
+
+fn mend_block(bytes: &mut [u8]) {
+    if let Some(end) = block_end(bytes) {
+        let checksum = crc32fast::hash(&bytes[BLOCK_PREFIX_BYTES..end]);
+        bytes[16..20].copy_from_slice(&checksum.to_le_bytes());
+    }
+    if let Some(prefix) = bytes.get_mut(..BLOCK_PREFIX_BYTES) {
+        let (checked, checksum) = prefix.split_at_mut(20);
+        checksum.copy_from_slice(&crc32fast::hash(checked).to_le_bytes());
+    }
+}
+
+/// The number of 32 bits at `at`.
+fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..].first_chunk().copied().map_or(0, u32::from_le_bytes)
+}

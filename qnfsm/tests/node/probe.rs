@@ -1,0 +1,353 @@
+//! An FSM that does what it is told and says what came of it, its service, its port, and a gate that holds it up.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use qnfsm::{
+    Context, Down, External, Fsm, Kinds, Limits, Next, NodeBuilder, NodeId, NodeRequest, OnPanic, QueueId, RawQueueId,
+    Reply, ReplyTo, WorkerId,
+    journal::{Reader, Record, Storage},
+};
+use serde::{Deserialize, Serialize};
+
+pub(crate) const DIR: &str = "/probe";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+const FOREVER: Duration = Duration::from_secs(3600);
+
+/// A port for numbers from outside.
+pub(crate) struct Dice;
+
+impl External for Dice {
+    const NAME: &'static str = "dice";
+    type Question = u32;
+    type Answer = u64;
+}
+
+/// A request to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) value: u64,
+    pub(crate) reply: ReplyTo<u64>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Probe {
+    pub(crate) total: u64,
+    pub(crate) log: Vec<String>,
+    held: Vec<ReplyTo<u64>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Tell {
+    Add(u64, Vec<u8>),
+    Total(ReplyTo<u64>),
+    Log(ReplyTo<Vec<String>>),
+    /// Keeps the address; [`Tell::Release`] answers the oldest one that is kept with that number.
+    Hold(ReplyTo<u64>),
+    Release(u64),
+    Call {
+        service: QueueId<Job>,
+        value: u64,
+        within: Duration,
+    },
+    Answered(Reply<u64>),
+    Read(u32),
+    Watch(QueueId<Job>),
+    Down(Down),
+    /// Waits until the gate is opened.
+    Gate(u64),
+    /// Sends itself two of these for each.
+    Flood,
+    Panic,
+    StartWorker,
+    Started(Reply<WorkerId>),
+    SpawnOn(WorkerId),
+    Spawned(Reply<QueueId<Tell>>),
+    Spawn(Kind),
+    Forward(QueueId<Tell>, Box<Tell>),
+    Bounce {
+        edge: QueueId<Ball>,
+        left: u64,
+    },
+    Bounced(Ball),
+    Stop,
+}
+
+/// What goes to a reactor and comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ball {
+    pub(crate) left: u64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    Stops,
+    Restarts,
+}
+
+impl From<Reply<u64>> for Tell {
+    fn from(reply: Reply<u64>) -> Tell {
+        Tell::Answered(reply)
+    }
+}
+
+impl From<Reply<WorkerId>> for Tell {
+    fn from(reply: Reply<WorkerId>) -> Tell {
+        Tell::Started(reply)
+    }
+}
+
+impl From<Reply<QueueId<Tell>>> for Tell {
+    fn from(reply: Reply<QueueId<Tell>>) -> Tell {
+        Tell::Spawned(reply)
+    }
+}
+
+impl From<Down> for Tell {
+    fn from(down: Down) -> Tell {
+        Tell::Down(down)
+    }
+}
+
+impl From<Ball> for Tell {
+    fn from(ball: Ball) -> Tell {
+        Tell::Bounced(ball)
+    }
+}
+
+impl Probe {
+    fn take<F: Fsm<Message = Tell>>(&mut self, message: Tell, cx: &mut Context<'_, F>) -> Next<F> {
+        match message {
+            Tell::Add(value, _) => self.total += value,
+            Tell::Total(reply) => cx.reply(reply, self.total),
+            Tell::Log(reply) => cx.reply(reply, self.log.clone()),
+            Tell::Hold(reply) => self.held.push(reply),
+            Tell::Release(value) => {
+                let reply = self.held.remove(0);
+                cx.reply(reply, value);
+            }
+            Tell::Call { service, value, within } => {
+                let request = cx.request(service, within, |reply| Job { value, reply });
+                self.log.push(format!("asked {}", request.0));
+            }
+            Tell::Answered(Reply { request, outcome }) => self.log.push(format!("{}: {outcome:?}", request.0)),
+            Tell::Read(count) => {
+                for question in 0..count {
+                    let answer = cx.external::<Dice>(&question);
+                    self.log.push(format!("read {answer}"));
+                }
+            }
+            Tell::Watch(service) => cx.monitor(service),
+            Tell::Down(Down { reason, .. }) => self.log.push(format!("down: {reason:?}")),
+            Tell::Gate(gate) => wait_at(gate),
+            Tell::Flood => {
+                cx.send(cx.id(), Tell::Flood);
+                cx.send(cx.id(), Tell::Flood);
+            }
+            Tell::Panic => panic!("as it was told to"),
+            Tell::StartWorker => {
+                cx.request(NodeRequest::queue(NodeId(0)), FOREVER, |reply| NodeRequest::StartWorker { reply });
+            }
+            Tell::Started(Reply { outcome, .. }) => self.log.push(format!("started {}", outcome.unwrap())),
+            Tell::SpawnOn(worker) => {
+                cx.spawn_on(worker, Probe::default(), Duration::from_millis(200));
+            }
+            Tell::Spawned(Reply { outcome, .. }) => self.log.push(match outcome {
+                Ok(queue) => format!("spawned {queue:?}"),
+                Err(why) => format!("not spawned: {why:?}"),
+            }),
+            Tell::Spawn(kind) => {
+                let queue = match kind {
+                    Kind::Stops => cx.spawn(Stops(Probe::default())),
+                    Kind::Restarts => cx.spawn(Restarts(Probe::default())),
+                };
+                cx.monitor(queue);
+                self.log.push(format!("{}/{}", queue.raw().slot, queue.raw().generation));
+            }
+            Tell::Forward(to, message) => cx.send(to, *message),
+            Tell::Bounce { edge, left } => cx.send(edge, Ball { left }),
+            Tell::Bounced(Ball { left }) => {
+                self.total += 1;
+                if left > 0 {
+                    let edge = QueueId::from_raw(cx.sender());
+                    cx.send::<Ball>(edge, Ball { left: left - 1 });
+                }
+            }
+            Tell::Stop => {
+                cx.send(NodeRequest::queue(NodeId(0)), NodeRequest::Stop);
+            }
+        }
+        Next::Stay
+    }
+}
+
+impl Fsm for Probe {
+    const NAME: &'static str = "probe";
+    type State = ();
+    type Message = Tell;
+
+    fn start(&mut self, _: &mut Context<'_, Probe>) {}
+
+    fn handle(&mut self, (): (), message: Tell, cx: &mut Context<'_, Probe>) -> Next<Probe> {
+        self.take(message, cx)
+    }
+}
+
+macro_rules! with_policy {
+    ($kind:ident, $name:literal, $policy:expr) => {
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        pub(crate) struct $kind(Probe);
+
+        impl Fsm for $kind {
+            const NAME: &'static str = $name;
+            const ON_PANIC: OnPanic = $policy;
+            type State = ();
+            type Message = Tell;
+
+            fn start(&mut self, _: &mut Context<'_, $kind>) {}
+
+            fn handle(&mut self, (): (), message: Tell, cx: &mut Context<'_, $kind>) -> Next<$kind> {
+                self.0.take(message, cx)
+            }
+        }
+    };
+}
+
+with_policy!(Stops, "stops", OnPanic::StopFsm);
+with_policy!(Restarts, "restarts", OnPanic::Restart { budget: 1 });
+
+pub(crate) fn kinds() -> Kinds {
+    Kinds::new()
+        .with::<Probe>()
+        .with::<Stops>()
+        .with::<Restarts>()
+        .replies::<Tell, u64>()
+        .replies::<Tell, WorkerId>()
+        .replies::<Tell, QueueId<Tell>>()
+        .accepts::<Tell, Down>()
+        .accepts::<Tell, Ball>()
+        .message::<Job>()
+        .message::<Vec<String>>()
+}
+
+pub(crate) type Node = qnfsm::Node<Tell>;
+
+pub(crate) fn builder(storage: Arc<dyn Storage>) -> NodeBuilder {
+    NodeBuilder::new("probe", kinds()).dir(DIR).storage(storage).seed(1)
+}
+
+/// Limits under which nothing is waited for that a test is not about.
+pub(crate) fn limits() -> Limits {
+    Limits { drain: Duration::from_secs(20), ..Limits::default() }
+}
+
+/// Starts a node with a probe as its root.
+pub(crate) fn start(builder: NodeBuilder) -> Node {
+    builder.start(&Probe::default()).unwrap()
+}
+
+pub(crate) fn total(node: &Node) -> u64 {
+    node.host().request(node.root(), PATIENCE, Tell::Total).unwrap()
+}
+
+pub(crate) fn log(node: &Node) -> Vec<String> {
+    node.host().request(node.root(), PATIENCE, Tell::Log).unwrap()
+}
+
+/// Asks for the log until there is such a line, and gives it.
+pub(crate) fn until_logged(node: &Node, what: impl Fn(&str) -> bool) -> String {
+    let begun = std::time::Instant::now();
+    loop {
+        let log = log(node);
+        if let Some(line) = log.iter().find(|line| what(line)) {
+            return line.clone();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{log:?}");
+    }
+}
+
+/// An FSM's queue in worker 0.
+pub(crate) fn queue(slot: u32, generation: u32) -> QueueId<Tell> {
+    let place = qnfsm::Place::worker(WorkerId(0));
+    QueueId::from_raw(RawQueueId { node: NodeId(0), place, slot, generation })
+}
+
+/// Replays a journal and looks at the root at its end.
+pub(crate) fn replayed<T>(storage: &Arc<dyn Storage>, look: impl FnOnce(&Probe) -> T) -> T {
+    let playback = crate::ring::replay(storage, Path::new(DIR), kinds());
+    let worker = playback.workers().next().unwrap();
+    look(worker.fsm::<Probe>(queue(0, 1)).unwrap().0)
+}
+
+/// Looks at each record of a journal.
+pub(crate) fn records<T>(
+    storage: Arc<dyn Storage>,
+    mut look: impl FnMut(&Record<'_>, qnfsm::journal::Position) -> Option<T>,
+) -> Vec<T> {
+    let mut reader = Reader::open(storage, Path::new(DIR)).unwrap();
+    let mut found = vec![];
+    loop {
+        let looked = match reader.next().unwrap() {
+            Some(entry) => look(&entry.record, entry.position),
+            None => return found,
+        };
+        found.extend(looked);
+    }
+}
+
+/// How many wait at a gate, and whether it is open. What waits there does nothing with it, so replays are the same.
+#[derive(Default)]
+struct Gates {
+    waiting: BTreeMap<u64, u32>,
+    open: BTreeMap<u64, ()>,
+}
+
+static GATES: (Mutex<Option<Gates>>, Condvar) = (Mutex::new(None), Condvar::new());
+
+fn wait_at(gate: u64) {
+    let mut gates = GATES.0.lock().unwrap();
+    *gates.get_or_insert_default().waiting.entry(gate).or_default() += 1;
+    GATES.1.notify_all();
+    while !gates.get_or_insert_default().open.contains_key(&gate) {
+        gates = GATES.1.wait(gates).unwrap();
+    }
+}
+
+/// Opens a gate when it is dropped, so that a test that fails doesn't wait there for ever.
+pub(crate) struct Gate(u64);
+
+impl Gate {
+    pub(crate) fn open(self) {}
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        GATES.0.lock().unwrap().get_or_insert_default().open.insert(self.0, ());
+        GATES.1.notify_all();
+    }
+}
+
+/// Sends somebody to a gate that no other test uses, and waits until it waits there.
+pub(crate) fn gate(node: &Node, to: QueueId<Tell>) -> Gate {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let gate = Gate(NEXT.fetch_add(1, Ordering::Relaxed));
+    node.host().send(to, &Tell::Gate(gate.0)).unwrap();
+    until_waiting(gate.0);
+    gate
+}
+
+fn until_waiting(gate: u64) {
+    let mut gates = GATES.0.lock().unwrap();
+    while !gates.get_or_insert_default().waiting.contains_key(&gate) {
+        let (next, timeout) = GATES.1.wait_timeout(gates, PATIENCE).unwrap();
+        assert!(!timeout.timed_out(), "nobody came to gate {gate}");
+        gates = next;
+    }
+}
