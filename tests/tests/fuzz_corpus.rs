@@ -7,11 +7,11 @@ use std::{
     sync::Mutex,
 };
 
-use qnfsm_tests::fuzzing::{TARGETS, seeds::seeds};
+use qnfsm_tests::fuzzing::{TARGETS, Target, seeds::seeds};
 
 /// Runs a target on an input. `Err` with the text of the first panic in it, even of one that a worker caught: in a
 /// fuzzer each of them is a finding.
-fn run(target: fn(&[u8]), bytes: &[u8]) -> Result<(), String> {
+fn run(target: Target, bytes: &[u8]) -> Result<(), String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     static PANICKED: Mutex<Option<String>> = Mutex::new(None);
     let panicked = || PANICKED.lock().expect("nobody panics while holding a text").take();
@@ -69,7 +69,7 @@ fn no_seed_is_a_finding_nor_is_it_cut_or_with_a_byte_changed() {
 
 #[test]
 fn a_target_that_panics_is_a_finding_even_if_the_panic_is_caught() {
-    let planted: [fn(&[u8]); 2] = [
+    let planted: [Target; 2] = [
         |bytes| assert!(!bytes.contains(&7), "planted"),
         |bytes| {
             let caught = panic::catch_unwind(|| assert!(!bytes.contains(&7), "planted"));

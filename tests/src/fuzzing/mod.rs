@@ -15,8 +15,11 @@ pub mod snapshots;
 pub mod stage;
 pub mod zoo;
 
-/// The names of the targets, and what each runs.
-pub const TARGETS: [(&str, fn(&[u8])); 4] =
+/// What a fuzzer runs on each input.
+pub type Target = fn(&[u8]);
+
+/// The targets with their names.
+pub const TARGETS: [(&str, Target); 4] =
     [("frames", frame), ("journal", journal), ("snapshot", snapshot), ("wire", wire)];
 
 /// Bytes as what comes in at a worker's perimeter: a batch, a message of one type, or rounds of batches that a worker
