@@ -6,6 +6,9 @@ use qnfsm::{EdgeId, Inputs, Kinds, NodeId, QueueId, RawQueueId, frame::edge_queu
 use serde::{Deserialize, Serialize};
 
 /// What the edge as a whole is asked; see [`control`].
+///
+/// An edge forgets what it was asked when its node goes down. An FSM that waits for a notice therefore monitors the
+/// [`control`] queue meanwhile: a [`Down`](qnfsm::Down) with `Restarted` says that it is to ask again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Control {

@@ -291,6 +291,30 @@ impl Batch {
         put_frame(&mut self.bytes, header, payload);
     }
 
+    /// Takes frames off the front, as many as make at most `bytes_max` bytes together but one at least, if all of them make
+    /// more. They keep their numbers.
+    pub fn take_front(&mut self, bytes_max: usize) -> Option<Batch> {
+        if self.bytes.len() <= bytes_max {
+            return None;
+        }
+        let mut rest = &self.bytes[..];
+        let (mut count, mut taken) = (0, 0);
+        while take_frame(&mut rest).is_ok() {
+            let end = self.bytes.len() - rest.len();
+            if count > 0 && end > bytes_max {
+                break;
+            }
+            (count, taken) = (count + 1, end);
+        }
+        if count == 0 || count >= self.count {
+            return None;
+        }
+        let front = Batch { count, bytes: self.bytes.drain(..taken).collect(), ..*self };
+        self.first += u64::from(count);
+        self.count -= count;
+        Some(front)
+    }
+
     /// True if it has no frames.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -425,6 +449,24 @@ mod tests {
         let rest = batch.as_ref().skip(1).unwrap();
         assert_eq!((rest.first, rest.count), (11, 1));
         assert_eq!(rest.frames().next().unwrap().unwrap().payload, b"");
+    }
+
+    #[test]
+    fn a_long_batch_comes_apart_between_frames_and_numbers_stay() {
+        let mut whole = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 5);
+        for length in [10, 200, 3, 3, 50] {
+            whole.push(&header(), &vec![7; length]);
+        }
+        let payloads = |batch: &Batch| -> Vec<usize> {
+            batch.as_ref().frames().map(|frame| frame.expect("frames stay whole").payload.len()).collect()
+        };
+        let (mut parts, mut rest) = (Vec::new(), whole.clone());
+        while let Some(front) = rest.take_front(100) {
+            parts.push((front.as_ref().first, payloads(&front)));
+        }
+        parts.push((rest.as_ref().first, payloads(&rest)));
+        assert_eq!(parts, [(5, vec![10]), (6, vec![200]), (7, vec![3, 3]), (9, vec![50])]);
+        assert_eq!(whole.take_front(10_000), None);
     }
 
     #[test]

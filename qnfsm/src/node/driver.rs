@@ -328,7 +328,9 @@ impl Driver {
         let (here, worker_epoch) = (Place::worker(worker.id()), worker.epoch());
         worker.drain_outputs(|to, batch| match (to.as_worker(), to.as_edge()) {
             (Some(receiver), _) => {
-                shared.put(receiver, unacknowledged.keep(to, batch));
+                unacknowledged.keep(to, batch, |frames| {
+                    shared.put(receiver, frames);
+                });
             }
             (_, Some(edge)) => {
                 held.keep(to, &batch.as_ref());

@@ -16,7 +16,7 @@ use std::{
 use super::{
     edge::{Outlet, PutError},
     inlet::Inlet,
-    shared::{LOCK_REASON, Phase, Shared},
+    shared::{LOCK_REASON, Phase, Shared, Work, deadline_in},
 };
 use crate::{
     codec::{Codec, Trust},
@@ -164,14 +164,17 @@ impl Host {
         self.shared.setup(EdgeId::HOST).queue(0, self.waiting.generation)
     }
 
-    fn admit(&self) -> Result<(), HostError> {
+    /// Lets new work in. The node does not count as drained before what comes back is dropped, so a message that is put
+    /// in meanwhile is taken.
+    fn admit(&self) -> Result<Work<'_>, HostError> {
+        let work = self.shared.work();
         if self.shared.phase() != Phase::Running {
             return Err(HostError::Stopping);
         }
         if !self.shared.admits_new_work() {
             return Err(HostError::Full { budget_bytes: self.shared.limits.budget_bytes });
         }
-        Ok(())
+        Ok(work)
     }
 
     /// Puts a message into a queue.
@@ -179,7 +182,7 @@ impl Host {
     /// # Errors
     /// When the node is over its budget or stopping, or the value can't be put in.
     pub fn send<M: Message>(&self, to: QueueId<M>, message: &M) -> Result<(), HostError> {
-        self.admit()?;
+        let _work = self.admit()?;
         let from = self.queue();
         Ok(self.inlet.put(|inputs| inputs.message(to, from, message))?)
     }
@@ -189,7 +192,7 @@ impl Host {
     /// # Errors
     /// As [`send`](Host::send), after that time.
     pub fn send_wait<M: Message>(&self, to: QueueId<M>, message: &M, patience: Duration) -> Result<(), HostError> {
-        let deadline = Instant::now() + patience;
+        let deadline = deadline_in(patience);
         loop {
             let sent = self.send(to, message);
             let is_full = matches!(sent, Err(HostError::Full { .. }));
@@ -209,11 +212,11 @@ impl Host {
         deadline: Duration,
         message: impl FnOnce(ReplyTo<A>) -> M,
     ) -> Result<Answer<A>, HostError> {
-        self.admit()?;
+        let _work = self.admit()?;
         let request = RequestId(self.waiting.next.fetch_add(1, Ordering::Relaxed) + 1);
         let from = self.queue();
         let reply_to = ReplyTo::new(from, request, self.shared.clock.now().after(deadline));
-        let open = Open { deadline: Instant::now() + deadline, waker: None, outcome: None };
+        let open = Open { deadline: deadline_in(deadline), waker: None, outcome: None };
         {
             let mut waiting = self.waiting.lock();
             if self.waiting.closed.load(Ordering::SeqCst) {

@@ -39,7 +39,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 pub use builder::{NodeBuilder, RunOn, build_identity};
@@ -242,7 +242,7 @@ impl<M> Node<M> {
     fn end(&mut self) -> Result<Stopped, NodeError> {
         self.stopped = true;
         self.shared.advance(Phase::Draining);
-        let deadline = Instant::now() + self.shared.limits.drain;
+        let deadline = shared::deadline_in(self.shared.limits.drain);
         let over = |shared: &Shared| shared.is_drained() || shared.phase() == Phase::Stopping;
         let drained = self.shared.wait_until(Some(deadline), over);
         self.shared.advance(Phase::Stopping);

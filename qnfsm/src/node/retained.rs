@@ -13,6 +13,9 @@ use crate::{
     worker::Worker,
 };
 
+/// A batch to another worker has at most so many bytes, or one frame.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
 /// Outputs to other workers, in order. A receiver lets go of a batch when it has recorded it, and that is the
 /// acknowledgement.
 #[derive(Debug, Default)]
@@ -21,9 +24,14 @@ pub(super) struct Unacknowledged {
 }
 
 impl Unacknowledged {
-    /// Takes the frames out of `batch` to be sent and keeps them until they are acknowledged.
-    pub(super) fn keep(&mut self, to: Place, batch: &mut Batch) -> Arc<Batch> {
-        self.streams.entry(to).or_default().lend(batch)
+    /// Takes the frames out of `batch`, keeps them until they are acknowledged, and hands them to `put`: in several
+    /// batches where they are many, because a receiver takes a batch into one round's record.
+    pub(super) fn keep(&mut self, to: Place, batch: &mut Batch, mut put: impl FnMut(Arc<Batch>)) {
+        let stream = self.streams.entry(to).or_default();
+        while let Some(mut front) = batch.take_front(BATCH_BYTES_MAX) {
+            put(stream.lend(&mut front));
+        }
+        put(stream.lend(batch));
     }
 
     /// The batches that are not acknowledged, in order.

@@ -138,6 +138,15 @@ pub(super) struct RoundWatch {
     reported_ns: AtomicU64,
 }
 
+/// Some work that must end before the node counts as drained.
+pub(super) struct Work<'a>(&'a Shared);
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.0.work_ends(1);
+    }
+}
+
 impl Shared {
     #[expect(clippy::too_many_arguments, reason = "called once, where all of it has just been made")]
     pub(super) fn new(
@@ -249,6 +258,12 @@ impl Shared {
     /// Some work has begun that must end before the node counts as drained.
     pub(super) fn work_begins(&self) {
         self.under_way.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// As [`work_begins`](Shared::work_begins), until what comes back is dropped.
+    pub(super) fn work(&self) -> Work<'_> {
+        self.work_begins();
+        Work(self)
     }
 
     pub(super) fn work_ends(&self, count: usize) {
@@ -439,3 +454,10 @@ impl Shared {
 const WORKERS_MAX: u32 = 1 << 31;
 
 pub(super) const LOCK_REASON: &str = "nothing panics while holding this lock";
+
+/// The moment that long from now; for a time that a clock can't tell, one that nobody lives to see.
+pub(super) fn deadline_in(time: Duration) -> Instant {
+    const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now + AGES)
+}

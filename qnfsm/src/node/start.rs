@@ -335,7 +335,9 @@ fn put_in_again(driver: &mut Driver, kept: &mut recovery::Kept, shared: &Shared,
     let worker = driver.worker.id();
     for (to, mut batch) in kept.take_outputs(worker) {
         if let Some(receiver) = to.as_worker() {
-            shared.put(receiver, driver.unacknowledged.keep(to, &mut batch));
+            driver.unacknowledged.keep(to, &mut batch, |frames| {
+                shared.put(receiver, frames);
+            });
         }
     }
     driver.held = kept.take_requests(worker);

@@ -191,6 +191,10 @@ impl Worker {
 
     /// Takes an FSM out, tells those whom it concerns, and frees its slot.
     pub(super) fn remove(&mut self, queue: RawQueueId, reason: DownReason) {
+        // Its slot may have another FSM by now, if it stopped itself before its handler returned.
+        if self.cell(queue).is_none() {
+            return;
+        }
         let Some(mut cell) = self.seats[queue.slot as usize].cell.take() else { return };
         self.fsms -= 1;
         let watched = std::mem::take(cell.watched());

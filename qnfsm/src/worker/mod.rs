@@ -427,6 +427,8 @@ impl Worker {
             self.timers.cancel(key);
         }
         let outcome = match outcome {
+            // A handler that catches unwinding can't go on without its external value all the same.
+            Ok(_) if self.effects.halted.is_some() => return self.panicked(queue, Some(Box::new(Halt))),
             Ok(outcome) if self.effects.misuse.is_none() => outcome,
             other => return self.panicked(queue, other.err()),
         };

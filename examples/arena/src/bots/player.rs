@@ -70,8 +70,14 @@ impl Player {
         Player { bot, tcp, herd, connection: None, report: Report::default() }
     }
 
+    fn control(&self, cx: &Context<'_, Self>) -> QueueId<Control> {
+        qnfsm_net::control(cx.id().raw().node, self.tcp)
+    }
+
     fn connect(&self, cx: &mut Context<'_, Self>) {
-        let control = qnfsm_net::control(cx.id().raw().node, self.tcp);
+        let control = self.control(cx);
+        // Told that the node was restarted, the bot asks again: what it had asked for may have been forgotten.
+        cx.monitor(control);
         cx.send(control, Control::Connect { name: GAME.to_owned(), deadline: CONNECT_TIME_MAX });
     }
 
@@ -126,13 +132,17 @@ impl Fsm for Player {
             }
             (Connecting, PlayerMessage::Net(Notice::Connected { connection, .. })) => {
                 self.connection = Some(connection);
+                cx.unmonitor(self.control(cx));
                 cx.send(connection, Command::Attach);
                 cx.monitor(connection);
                 let hello = self.bot.connected();
                 cx.send(qnfsm_net::peer(connection), hello);
                 Next::Goto(Connected)
             }
-            (Connecting, PlayerMessage::Net(Notice::ConnectFailed { .. }) | PlayerMessage::Connect) => {
+            (
+                Connecting,
+                PlayerMessage::Net(Notice::ConnectFailed { .. }) | PlayerMessage::Connect | PlayerMessage::Down(_),
+            ) => {
                 self.connect(cx);
                 Next::Stay
             }

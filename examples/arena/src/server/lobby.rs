@@ -24,7 +24,10 @@ pub(super) struct Lobby {
     worker: Option<WorkerId>,
     world: Option<QueueId<WorldMessage>>,
     listener: Option<QueueId<qnfsm_net::Command>>,
+    /// Where clients connect.
     address: String,
+    /// Who wants to know where, or why not.
+    asked: Vec<ReplyTo<Result<String, String>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +49,8 @@ pub(super) enum LobbyMessage {
     Net(Notice),
     Down(Down),
     ListenAgain,
-    /// The address that clients connect to, once they can.
-    Address(ReplyTo<String>),
+    /// The address that clients connect to, once they can; or why they can't.
+    Address(ReplyTo<Result<String, String>>),
 }
 
 impl From<Reply<WorkerId>> for LobbyMessage {
@@ -73,7 +76,7 @@ impl From<Down> for LobbyMessage {
 
 impl Lobby {
     pub(super) fn new(tcp: EdgeId, plant: Option<Plant>) -> Lobby {
-        Lobby { tcp, plant, worker: None, world: None, listener: None, address: String::new() }
+        Lobby { tcp, plant, worker: None, world: None, listener: None, address: String::new(), asked: Vec::new() }
     }
 
     fn node(cx: &Context<'_, Lobby>) -> NodeId {
@@ -87,6 +90,8 @@ impl Lobby {
 
     fn listen(&self, cx: &mut Context<'_, Lobby>) {
         let control = qnfsm_net::control(Lobby::node(cx), self.tcp);
+        // Told that the node was restarted, the lobby asks again: what it had asked for may have been forgotten.
+        cx.monitor(control);
         cx.send(control, Control::Listen { name: GAME.to_owned() });
     }
 }
@@ -131,15 +136,22 @@ impl Fsm for Lobby {
             }
             (LobbyState::Closed, LobbyMessage::Net(Notice::Listening { listener, address, .. })) => {
                 cx.monitor(listener);
+                cx.unmonitor(qnfsm_net::control(Lobby::node(cx), self.tcp));
                 self.listener = Some(listener);
                 self.address = address;
+                for reply in self.asked.drain(..) {
+                    cx.reply(reply, Ok(self.address.clone()));
+                }
                 Next::Goto(LobbyState::Open)
             }
-            (LobbyState::Closed, LobbyMessage::Net(Notice::ListenFailed { .. })) => {
+            (LobbyState::Closed, LobbyMessage::Net(Notice::ListenFailed { why, .. })) => {
+                for reply in self.asked.drain(..) {
+                    cx.reply(reply, Err(why.clone()));
+                }
                 cx.state_timeout(Duration::from_millis(100), LobbyMessage::ListenAgain);
                 Next::Stay
             }
-            (LobbyState::Closed, LobbyMessage::ListenAgain) => {
+            (LobbyState::Closed, LobbyMessage::ListenAgain | LobbyMessage::Down(_)) => {
                 self.listen(cx);
                 Next::Stay
             }
@@ -154,10 +166,13 @@ impl Fsm for Lobby {
                 Next::Stay
             }
             (LobbyState::Open, LobbyMessage::Address(reply)) => {
-                cx.reply(reply, self.address.clone());
+                cx.reply(reply, Ok(self.address.clone()));
                 Next::Stay
             }
-            (_, LobbyMessage::Address(reply)) => Next::Postpone(LobbyMessage::Address(reply)),
+            (_, LobbyMessage::Address(reply)) => {
+                self.asked.push(reply);
+                Next::Stay
+            }
             (_, other) => Next::Unhandled(other),
         }
     }

@@ -45,7 +45,7 @@ pub fn kinds() -> Kinds {
         .accepts::<ConnectionMessage, Notice>()
         .accepts::<ConnectionMessage, Down>()
         .message::<ServerMessage>()
-        .message::<String>()
+        .message::<Result<String, String>>()
 }
 
 /// What `arena serve` is told.
@@ -89,7 +89,7 @@ pub fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let tcp = Tcp::new().listen::<ClientMessage>(GAME, options.listen.as_str()).frame_bytes_max(4096);
     let tcp = node.reactor(RunOn::FirstWorker, tcp);
     let node = node.start(&Lobby::new(tcp, options.plant))?;
-    let address = node.host().request(node.root(), Duration::from_secs(30), LobbyMessage::Address)?;
+    let address = node.host().request(node.root(), Duration::from_secs(30), LobbyMessage::Address)??;
     println!("arena server: epoch {}, listening on {address}", node.epoch());
     if options.until_stdin_ends {
         // What comes is of no interest, only that it ends.
