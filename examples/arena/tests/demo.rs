@@ -36,6 +36,16 @@ fn ten_kills_at_random_moments_lose_nothing_and_each_directory_replays_equal() {
     assert!(found["nodes"].as_array().is_some_and(|nodes| nodes.len() == 2), "{found}");
 }
 
+#[test]
+fn server_and_bots_killed_together_find_one_another_again() {
+    let seed = seed();
+    println!("again with: ARENA_SEED={seed} cargo test -p arena --test demo server_and_bots");
+    let output = demo(&["--kills", "3", "--kill-bots", "--seconds", "4", "--bots", "8", "--seed", &seed]);
+    let found = outcome(&output);
+    assert!(output.status.success(), "seed {seed}: {found}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(found["nodes"][1]["epoch"], 4, "the bots were started again each time: {found}");
+}
+
 fn planted(plant: &str) -> Value {
     let output = demo(&["--seconds", "4", "--bots", "8", "--seed", "3", "--plant", plant]);
     let found = outcome(&output);

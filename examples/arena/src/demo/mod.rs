@@ -44,6 +44,9 @@ pub struct Options {
     /// Where the nodes' directories are made; a new one under the system's temporary directory if none is given.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Kill the bots too, right after the server.
+    #[arg(long)]
+    kill_bots: bool,
     /// Replay what the server left behind after each kill, before it is started again.
     #[arg(long)]
     replay_each: bool,
@@ -172,7 +175,8 @@ fn play(options: &Options, seed: u64, dir: &Path, screen: &mut Screen) -> Result
         if found_fault(bots.latest()) {
             break;
         }
-        if let Err(trouble) = kill(options, seed, server_dir, &mut server, &mut bots, &mut outcome, screen) {
+        if let Err(trouble) = kill(options, seed, [server_dir, bots_dir], &mut server, &mut bots, &mut outcome, screen)
+        {
             complaints.push(format!("after kill {}: {trouble}", outcome.kills));
             break;
         }
@@ -206,7 +210,7 @@ fn play(options: &Options, seed: u64, dir: &Path, screen: &mut Screen) -> Result
 fn kill(
     options: &Options,
     seed: u64,
-    dir: &Path,
+    [dir, bots_dir]: [&Path; 2],
     server: &mut Server,
     bots: &mut Bots,
     outcome: &mut Outcome,
@@ -216,6 +220,9 @@ fn kill(
     let address = server.address().to_owned();
     server.kill()?;
     outcome.kills += 1;
+    if options.kill_bots {
+        bots.kill_and_restart(bots_dir, &address, options.bots, seed)?;
+    }
     if options.replay_each {
         process::replay("server", dir)??;
         screen.say(&format!("kill {}: what it left behind replays equal", outcome.kills));

@@ -140,6 +140,14 @@ impl Bots {
         Ok(Bots { process: Process::start("bots", &arguments)?, latest: Summary::default() })
     }
 
+    /// Kills them with SIGKILL and starts them again on their directory.
+    pub(super) fn kill_and_restart(&mut self, dir: &Path, server: &str, bots: u32, seed: u64) -> Result<(), Trouble> {
+        self.process.child.kill()?;
+        self.process.child.wait()?;
+        self.process = Bots::start(dir, server, bots, seed)?.process;
+        Ok(())
+    }
+
     /// How the bots were when they said so last.
     pub(super) fn latest(&self) -> &Summary {
         &self.latest
