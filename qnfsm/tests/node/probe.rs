@@ -68,7 +68,7 @@ pub(crate) enum Tell {
     Panic,
     StartWorker,
     Started(Reply<WorkerId>),
-    SpawnOn(WorkerId),
+    SpawnOn(WorkerId, Duration),
     Spawned(Reply<QueueId<Tell>>),
     Spawn(Kind),
     Forward(QueueId<Tell>, Box<Tell>),
@@ -77,6 +77,8 @@ pub(crate) enum Tell {
         left: u64,
     },
     Bounced(Ball),
+    /// Counts how often a handler is run with it, beside the record.
+    Count(u64),
     Stop,
 }
 
@@ -156,8 +158,8 @@ impl Probe {
                 cx.request(NodeRequest::queue(NodeId(0)), FOREVER, |reply| NodeRequest::StartWorker { reply });
             }
             Tell::Started(Reply { outcome, .. }) => self.log.push(format!("started {}", outcome.unwrap())),
-            Tell::SpawnOn(worker) => {
-                cx.spawn_on(worker, Probe::default(), Duration::from_millis(200));
+            Tell::SpawnOn(worker, within) => {
+                cx.spawn_on(worker, Probe::default(), within);
             }
             Tell::Spawned(Reply { outcome, .. }) => self.log.push(match outcome {
                 Ok(queue) => format!("spawned {queue:?}"),
@@ -179,6 +181,9 @@ impl Probe {
                     let edge = QueueId::from_raw(cx.sender());
                     cx.send::<Ball>(edge, Ball { left: left - 1 });
                 }
+            }
+            Tell::Count(counter) => {
+                *COUNTS.lock().unwrap().entry(counter).or_default() += 1;
             }
             Tell::Stop => {
                 cx.send(NodeRequest::queue(NodeId(0)), NodeRequest::Stop);
@@ -301,6 +306,9 @@ pub(crate) fn records<T>(
         found.extend(looked);
     }
 }
+
+/// How often handlers were run with [`Tell::Count`], replays included.
+pub(crate) static COUNTS: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
 
 /// How many wait at a gate, and whether it is open. What waits there does nothing with it, so replays are the same.
 #[derive(Default)]

@@ -182,7 +182,7 @@ fn over_the_budget_a_reactor_reads_nothing_and_then_makes_up_for_it() {
         // An FSM on another worker holds up what fills the budget, so that worker 0 is idle.
         node.host().send(node.root(), &Tell::StartWorker).unwrap();
         probe::until_logged(&node, |line| line == "started w1");
-        node.host().send(node.root(), &Tell::SpawnOn(qnfsm::WorkerId(1))).unwrap();
+        node.host().send(node.root(), &Tell::SpawnOn(qnfsm::WorkerId(1), probe::PATIENCE)).unwrap();
         probe::until_logged(&node, |line| line.starts_with("spawned"));
         let there = QueueId::from_raw(RawQueueId {
             place: qnfsm::Place::worker(qnfsm::WorkerId(1)),
