@@ -39,7 +39,7 @@ pub(super) struct Forgetful {
     files: RealFiles,
 }
 
-/// How many bytes are held back.
+/// How many bytes are held back at least.
 const HELD_BACK_BYTES: usize = 16 << 10;
 
 #[derive(Debug)]
@@ -52,9 +52,10 @@ impl File for Late {
     fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         let mut held_back = self.held_back.lock().expect("nothing panics while holding this lock");
         held_back.extend_from_slice(bytes);
-        if held_back.len() > HELD_BACK_BYTES {
-            self.file.write_all(&held_back)?;
-            held_back.clear();
+        if held_back.len() > 2 * HELD_BACK_BYTES {
+            let late = held_back.len() - HELD_BACK_BYTES;
+            self.file.write_all(&held_back[..late])?;
+            held_back.drain(..late);
         }
         Ok(())
     }
