@@ -16,7 +16,7 @@ use crate::{
     connector::Dial,
     limits::READ_BYTES_PER_TURN,
     protocol::{self, Notice},
-    send_buffer::SendBuffer,
+    send_buffer::{HeldBytes, SendBuffer},
     wire::{FrameReader, HelloReader, WireError},
 };
 
@@ -115,11 +115,13 @@ pub(crate) struct Connection {
 }
 
 /// What a connection is made of beside its socket.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Shape {
     pub(crate) type_number: u32,
     pub(crate) frame_bytes_max: u32,
     pub(crate) outgoing_bytes_max: u32,
+    /// Where the bytes that wait for the peer are counted.
+    pub(crate) held: HeldBytes,
 }
 
 impl Connection {
@@ -139,7 +141,7 @@ impl Connection {
             type_number: shape.type_number,
             frame_bytes_max: shape.frame_bytes_max,
             reader: FrameReader::new(shape.frame_bytes_max),
-            outgoing: SendBuffer::new(shape.outgoing_bytes_max),
+            outgoing: SendBuffer::new(shape.outgoing_bytes_max, shape.held),
             readable: false,
             writable: false,
         }

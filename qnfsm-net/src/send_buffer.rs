@@ -3,6 +3,10 @@
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::{limits::FLOW_FRAMES, wire};
@@ -17,9 +21,28 @@ pub(crate) struct Taken {
     pub(crate) free_bytes: u32,
 }
 
+/// How many bytes wait in all send buffers of an edge. Only the edge's thread counts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeldBytes(Arc<AtomicU64>);
+
+impl HeldBytes {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn sub(&self, bytes: usize) {
+        self.0.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+}
+
 /// The bytes that wait, at most as many as it was made for.
 #[derive(Debug)]
 pub(crate) struct SendBuffer {
+    held: HeldBytes,
     bytes_max: u32,
     bytes: Vec<u8>,
     /// Those before this are written.
@@ -37,10 +60,13 @@ pub(crate) struct SendBuffer {
 
 impl SendBuffer {
     /// Begins with the hello.
-    pub(crate) fn new(bytes_max: u32) -> SendBuffer {
+    pub(crate) fn new(bytes_max: u32, held: HeldBytes) -> SendBuffer {
+        let bytes = wire::hello().to_vec();
+        held.add(bytes.len());
         SendBuffer {
+            held,
             bytes_max,
-            bytes: wire::hello().to_vec(),
+            bytes,
             start: 0,
             ends: VecDeque::new(),
             written_bytes: 0,
@@ -82,6 +108,7 @@ impl SendBuffer {
         }
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(payload);
+        self.held.add(wire::LENGTH_BYTES + payload.len());
         self.ends.push_back(self.written_bytes + self.waiting_bytes() as u64);
     }
 
@@ -110,6 +137,7 @@ impl SendBuffer {
 
     fn advance(&mut self, written: usize) {
         self.start += written;
+        self.held.sub(written);
         self.written_bytes += written as u64;
         while self.ends.front().is_some_and(|end| *end <= self.written_bytes) {
             self.ends.pop_front();
@@ -132,6 +160,12 @@ impl SendBuffer {
         let free_bytes =
             u32::try_from(self.free_bytes()).expect("no more can be free than the buffer's 32 bits of bytes");
         Some(Taken { frames: self.frames_taken, free_bytes })
+    }
+}
+
+impl Drop for SendBuffer {
+    fn drop(&mut self) {
+        self.held.sub(self.waiting_bytes());
     }
 }
 
@@ -169,7 +203,7 @@ mod tests {
     #[test]
     fn partial_writes_lose_and_double_nothing() {
         for step in 1..40 {
-            let mut buffer = SendBuffer::new(1000);
+            let mut buffer = SendBuffer::new(1000, HeldBytes::default());
             let mut socket = socket(0, step);
             let mut expected = wire::hello().to_vec();
             for number in 0..30u8 {
@@ -188,8 +222,24 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_in_all_buffers_is_counted() {
+        let held = HeldBytes::default();
+        let mut buffers = [(); 2].map(|()| SendBuffer::new(1000, held.clone()));
+        for buffer in &mut buffers {
+            buffer.push(&[0; 50]);
+        }
+        let waiting = |buffers: &[SendBuffer]| buffers.iter().map(|buffer| buffer.waiting_bytes() as u64).sum::<u64>();
+        assert_eq!(held.count(), waiting(&buffers));
+        buffers[0].write_to(&mut socket(33, 7)).unwrap();
+        assert_eq!(held.count(), waiting(&buffers));
+        let [gone, kept] = buffers;
+        drop(gone);
+        assert_eq!(held.count(), kept.waiting_bytes() as u64);
+    }
+
+    #[test]
     fn a_frame_counts_as_taken_with_its_last_byte() {
-        let mut buffer = SendBuffer::new(1000);
+        let mut buffer = SendBuffer::new(1000, HeldBytes::default());
         buffer.push(b"12345");
         let mut socket = socket(8 + 4 + 4, 100);
         assert!(!buffer.write_to(&mut socket).unwrap());
@@ -201,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_bound_holds_with_the_frame_header() {
-        let mut buffer = SendBuffer::new(8 + 4 + 10);
+        let mut buffer = SendBuffer::new(8 + 4 + 10, HeldBytes::default());
         assert!(buffer.has_room_for(&[0; 10]));
         assert!(!buffer.has_room_for(&[0; 11]));
         buffer.push(&[0; 10]);
@@ -210,7 +260,7 @@ mod tests {
 
     #[test]
     fn news_come_in_steps_and_when_a_full_socket_has_taken_all() {
-        let mut buffer = SendBuffer::new(100_000);
+        let mut buffer = SendBuffer::new(100_000, HeldBytes::default());
         let mut socket = socket(usize::MAX, usize::MAX);
         for frame in 1..=FLOW_FRAMES {
             buffer.push(b"x");

@@ -151,6 +151,10 @@ impl Reactor for Tcp {
         self.running().poll(timeout, inputs)
     }
 
+    fn held_bytes(&self) -> u64 {
+        self.running.as_ref().map_or(0, Running::held_bytes)
+    }
+
     fn waker(&self) -> Wake {
         let waker = Arc::clone(self.running.as_ref().expect("a node asks for the waker after `open`").waker());
         Arc::new(move || {

@@ -194,4 +194,7 @@ pub enum Undelivered {
     /// The message could not be encoded.
     #[error("the message can't be encoded")]
     NotEncodable,
+    /// No message but an FSM that was spawned: its worker holds as many as its configuration allows.
+    #[error("the worker holds as many FSMs as `fsms_max` allows")]
+    TooManyFsms,
 }

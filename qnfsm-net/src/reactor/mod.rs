@@ -26,6 +26,7 @@ use crate::{
     limits::{CLOSING_TIME_MAX, EVENTS_PER_POLL, READ_BYTES_PER_POLL, READ_BYTES_PER_TURN},
     listener::Listener,
     protocol::{self, Command, Control, Notice},
+    send_buffer::HeldBytes,
     table::{Name, Table, WAKER},
 };
 
@@ -70,6 +71,8 @@ pub(crate) struct Running {
     finder: mpsc::Sender<Found>,
     jitter: Jitter,
     buffer: Vec<u8>,
+    /// What waits in the connections' send buffers.
+    held: HeldBytes,
     /// All entries but listeners.
     connections: u32,
     /// Peers may wait to be accepted until there is room.
@@ -111,10 +114,15 @@ impl Running {
             finder,
             jitter: Jitter::from_system(),
             buffer: vec![0; READ_BYTES_PER_TURN],
+            held: HeldBytes::default(),
             connections: 0,
             accepts_wait: false,
             admits: true,
         })
+    }
+
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held.count()
     }
 
     pub(crate) fn waker(&self) -> &Arc<Waker> {
@@ -341,7 +349,7 @@ impl Running {
 
     fn shape(&self, type_number: u32) -> Shape {
         let Config { frame_bytes_max, outgoing_bytes_max, .. } = self.config;
-        Shape { type_number, frame_bytes_max, outgoing_bytes_max }
+        Shape { type_number, frame_bytes_max, outgoing_bytes_max, held: self.held.clone() }
     }
 }
 

@@ -222,6 +222,17 @@ impl Codec {
         Err(result)
     }
 
+    /// How many bytes [`encode`](Codec::encode) would append; of a value that it refuses, those up to where it does.
+    #[must_use]
+    pub fn encoded_bytes<T: Serialize + ?Sized>(self, value: &T) -> u64 {
+        let mut counter = Counter(0);
+        // What is refused is told when it is encoded; here it only weighs less.
+        let _ = match self {
+            Codec::Bincode2Standard => bincode_serde::encode_into_writer(value, &mut counter, config::standard()),
+        };
+        counter.0
+    }
+
     /// The value that `bytes` are, all of them.
     ///
     /// # Errors
@@ -264,6 +275,17 @@ impl Writer for Appender<'_> {
             [byte] => self.0.push(byte),
             _ => self.0.extend_from_slice(bytes),
         }
+        Ok(())
+    }
+}
+
+/// Counts bytes and keeps none.
+struct Counter(u64);
+
+impl Writer for &mut Counter {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode_error::EncodeError> {
+        self.0 += bytes.len() as u64;
         Ok(())
     }
 }

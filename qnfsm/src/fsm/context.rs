@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::{Codec, Trust},
     fsm::{
-        Fsm,
+        Fsm, OnPanic,
         effects::{Effect, Effects, Externals, Halt, Own, TimerName, WhichTimer},
     },
     id::{QueueId, RawQueueId, RequestId, WorkerId},
@@ -207,6 +207,9 @@ impl<'a, F: Fsm> Context<'a, F> {
         let timer = self.effects.allot_timer();
         let deadline = self.effects.now.after(delay);
         let period_ns = period.map(|period| u64::try_from(period.as_nanos()).unwrap_or(u64::MAX));
+        if period_ns.is_some() {
+            self.effects.check_carried("the message of a periodic timer", &message);
+        }
         if let Some(type_number) = self.effects.stage(message) {
             self.effects.digest.mix(deadline.as_nanos());
             self.effects.list.push(Effect::SetTimer { timer, name, deadline, period_ns, type_number });
@@ -220,6 +223,9 @@ impl<'a, F: Fsm> Context<'a, F> {
             self.effects.unregistered::<G>("kind", "it with `with`");
             return QueueId::from_raw(RawQueueId { slot: u32::MAX, generation: 0, ..self.own.queue });
         };
+        if let OnPanic::Restart { .. } = G::ON_PANIC {
+            self.effects.check_carried("the start value of an FSM that is to be restarted", &fsm);
+        }
         let (slot, generation) = self.effects.slots.allot();
         let queue = RawQueueId { slot, generation, ..self.own.queue };
         self.effects.nursery::<G>(kind).push_back(fsm);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    codec::{Codec, EncodeError},
+    codec::{Codec, EncodeError, Trust},
     digest::Digest,
     fsm::context::TimerId,
     id::{NodeId, RawQueueId, RequestId, WorkerId},
@@ -188,6 +188,8 @@ pub(crate) struct Effects {
     /// With `Recording::Everything`: which handler runs, and who sent the message that it takes.
     pub(crate) handler: Handler,
     pub(crate) sender: RawQueueId,
+    /// Who asked for what is being handled, and the request.
+    pub(crate) asked: Option<(RawQueueId, RequestId)>,
     /// The values of the external ports cannot be had any more: the driver wants the round to end here.
     pub(crate) halted: Option<ExternalFault>,
 }
@@ -257,6 +259,20 @@ impl Effects {
                 std::any::type_name::<T>()
             )
         });
+    }
+
+    /// What has to be encoded later and read back must pass the codec; anything else is misuse.
+    pub(crate) fn check_carried<T: Message>(&mut self, what: &str, value: &T) {
+        self.scratch.clear();
+        let carried = match Codec::CURRENT.encode(value, &mut self.scratch) {
+            Ok(()) => {
+                Codec::CURRENT.decode::<T>(&self.scratch, Trust::Node).map(drop).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = carried {
+            self.misuse.get_or_insert_with(|| format!("{what} can't pass the codec: {error}"));
+        }
     }
 
     /// Throws away what a handler that panicked had appended. Slots go back in the order that undoes the allotment.

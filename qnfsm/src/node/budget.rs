@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::shared::LOCK_REASON;
-use crate::id::{RawQueueId, WorkerId};
+use crate::id::{Place, RawQueueId, WorkerId};
 
 /// How many queues and inboxes an error names.
 const NAMED_MAX: usize = 5;
@@ -21,14 +21,14 @@ pub(super) struct Budget {
     hard_limit_bytes: u64,
     /// Bytes in inboxes and on the way to edges.
     inbox_bytes: AtomicI64,
-    /// Bytes in workers' queues, as far as they have been counted.
-    queued_bytes: AtomicI64,
+    /// Bytes in workers' queues, and held by and for edges, as they were last told.
+    waiting_bytes: AtomicI64,
     /// Threads that wait until there is room.
     waiting: AtomicUsize,
     /// The node was within its hard limit once. What recovery brings back may be past it until it has drained.
     was_within: AtomicBool,
-    /// By worker, its largest queues when they were last counted.
-    largest: Mutex<BTreeMap<WorkerId, Vec<(RawQueueId, u64)>>>,
+    /// By worker and edge, its largest queues when they were last looked at.
+    largest: Mutex<BTreeMap<Place, Vec<(RawQueueId, u64)>>>,
 }
 
 /// A length as it is counted.
@@ -42,7 +42,7 @@ impl Budget {
             budget_bytes,
             hard_limit_bytes,
             inbox_bytes: AtomicI64::new(0),
-            queued_bytes: AtomicI64::new(0),
+            waiting_bytes: AtomicI64::new(0),
             waiting: AtomicUsize::new(0),
             was_within: AtomicBool::new(false),
             largest: Mutex::default(),
@@ -60,11 +60,11 @@ impl Budget {
         self.is_awaited()
     }
 
-    /// Counts a worker's queues anew: `before` was counted last. Says whether somebody is to be told that there is room.
+    /// Counts anew what waits at a worker or an edge: `before` was told last. Says whether somebody is to be told that there is room.
     #[must_use]
     pub(super) fn recount(&self, before: u64, now: u64) -> bool {
         let [before, now] = [before, now].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.queued_bytes.fetch_add(now - before, Ordering::SeqCst);
+        self.waiting_bytes.fetch_add(now - before, Ordering::SeqCst);
         now < before && self.is_awaited()
     }
 
@@ -82,7 +82,7 @@ impl Budget {
 
     /// Bytes in inboxes, queues and on the way to edges.
     pub(super) fn held(&self) -> u64 {
-        let held = self.inbox_bytes.load(Ordering::SeqCst) + self.queued_bytes.load(Ordering::SeqCst);
+        let held = self.inbox_bytes.load(Ordering::SeqCst) + self.waiting_bytes.load(Ordering::SeqCst);
         u64::try_from(held).unwrap_or(0)
     }
 
@@ -98,15 +98,18 @@ impl Budget {
         self.was_within.load(Ordering::Relaxed)
     }
 
-    /// Remembers a worker's largest queues, to be named if it comes to that.
-    pub(super) fn set_largest(&self, worker: WorkerId, queues: Vec<(RawQueueId, u64)>) {
-        self.largest.lock().expect(LOCK_REASON).insert(worker, queues);
+    /// Remembers the largest queues of a worker or an edge, to be named if it comes to that.
+    pub(super) fn set_largest(&self, place: Place, queues: Vec<(RawQueueId, u64)>) {
+        self.largest.lock().expect(LOCK_REASON).insert(place, queues);
     }
 
     /// Names the largest queues of all workers and the largest of these inboxes, in order.
     pub(super) fn name_largest(&self, inboxes: impl Iterator<Item = (WorkerId, u64)>) -> Vec<String> {
         let largest = self.largest.lock().expect(LOCK_REASON);
-        let queues = largest.values().flatten().map(|(queue, bytes)| (*bytes, format!("queue {queue}")));
+        let queues = largest.values().flatten().map(|(queue, bytes)| match queue.place.as_edge() {
+            Some(_) => (*bytes, format!("what is to leave at {}", queue.place)),
+            None => (*bytes, format!("queue {queue}")),
+        });
         let inboxes = inboxes.map(|(worker, bytes)| (bytes, format!("the inbox of {worker}")));
         let mut named: Vec<_> = queues.chain(inboxes).filter(|(bytes, _)| *bytes != 0).collect();
         named.sort_by(|a, b| b.cmp(a));

@@ -40,7 +40,7 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// How long the first of several reactors in one loop waits before the others look.
 const SEVERAL_LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// How often the bytes in a busy worker's queues are counted.
+/// How often a busy worker's largest queues are looked for while the node is over its budget.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(10);
 
 /// A round's deliveries are written in records of about this size; one entry more may be in it.
@@ -66,7 +66,8 @@ pub(super) struct Driver {
     bound: u32,
     /// The worker counts as work under way.
     busy: bool,
-    queued_bytes: u64,
+    /// What was last told of what waits here.
+    waiting_bytes: u64,
     accounted: Instant,
     watch: Arc<RoundWatch>,
     idle: Idle,
@@ -131,7 +132,7 @@ impl Driver {
             gathered: Vec::new(),
             bound: 4096,
             busy: true,
-            queued_bytes: 0,
+            waiting_bytes: 0,
             accounted: Instant::now(),
             watch,
             idle,
@@ -222,7 +223,7 @@ impl Driver {
             Parcel::ForEdge(edge, batch) => {
                 let here = Place::worker(self.worker.id());
                 if let Some(in_loop) = self.reactors.iter_mut().find(|in_loop| in_loop.edge == edge) {
-                    in_loop.take_frames(&batch);
+                    in_loop.take_frames(&batch, &self.shared);
                     in_loop.take_inputs(&self.shared, &mut self.gathered, here);
                 }
                 self.shared.work_ends(1);
@@ -276,7 +277,7 @@ impl Driver {
         self.let_out();
         self.shared.stats.rounds.fetch_add(1, Ordering::Relaxed);
         self.shared.stats.messages.fetch_add(u64::from(end.handled), Ordering::Relaxed);
-        self.account_queues()?;
+        self.account()?;
         self.shared.give_back(taken_bytes);
         self.shared.work_ends(taken);
         self.snapshot_if_due()
@@ -337,7 +338,7 @@ impl Driver {
                 let in_loop = reactors.iter_mut().find(|in_loop| in_loop.edge == edge);
                 match (in_loop, shared.edge(edge)) {
                     (Some(in_loop), _) => {
-                        in_loop.take_frames(batch);
+                        in_loop.take_frames(batch, shared);
                         in_loop.take_inputs(shared, gathered, here);
                     }
                     (None, Some(Way::Outlet(outlet))) => outlet.put(batch),
@@ -355,22 +356,27 @@ impl Driver {
         held.prune(worker);
     }
 
-    /// Tells the node how many bytes wait in the worker's queues; past the hard limit the node stops.
-    fn account_queues(&mut self) -> Result<(), NodeError> {
-        // Walking the FSMs that have work costs, so a busy worker's are walked now and then; an idle one's hold nothing.
-        let is_due =
-            if self.worker.is_idle() { self.queued_bytes != 0 } else { self.accounted.elapsed() >= ACCOUNT_EVERY };
-        if !is_due {
-            return Ok(());
-        }
-        self.accounted = Instant::now();
-        let queued_bytes = self.worker.queued_bytes();
-        self.shared.recount(self.queued_bytes, queued_bytes);
-        self.queued_bytes = queued_bytes;
-        if !self.shared.budget.has_room() {
-            self.shared.budget.set_largest(self.worker.id(), self.worker.largest_queues());
+    /// Tells the node how many bytes wait here: in the worker's queues, and held for edges. Past the hard limit the node
+    /// stops.
+    fn account(&mut self) -> Result<(), NodeError> {
+        self.recount();
+        // What takes a walk is done now and then while the worker is busy, and when it comes to rest.
+        let is_due = self.worker.is_idle() || self.accounted.elapsed() >= ACCOUNT_EVERY;
+        if !self.shared.budget.has_room() && is_due {
+            self.accounted = Instant::now();
+            self.held.retain(&self.worker);
+            self.recount();
+            self.shared.budget.set_largest(Place::worker(self.worker.id()), self.worker.largest_queues());
         }
         self.shared.check_hard_limit()
+    }
+
+    fn recount(&mut self) {
+        let waiting_bytes = self.worker.waiting_bytes() + self.held.bytes();
+        if waiting_bytes != self.waiting_bytes {
+            self.shared.recount(self.waiting_bytes, waiting_bytes);
+            self.waiting_bytes = waiting_bytes;
+        }
     }
 
     /// Nothing to do: waits as the idle strategy has it, until an input comes or a timer is due.
@@ -458,18 +464,7 @@ fn admit<'a>(worker: &Worker, gathered: &'a [Arc<Batch>]) -> Result<Vec<BatchRef
     let mut admitted: Vec<BatchRef<'a>> = Vec::with_capacity(gathered.len());
     for batch in gathered {
         let batch = batch.as_ref().as_ref();
-        // Several batches of one source follow one another within the round.
-        let ahead = admitted.iter().rev().find(|other| other.source == batch.source && other.epoch == batch.epoch);
-        let admission = match ahead {
-            Some(ahead) if batch.first == ahead.next_number() => Admission::Take { skip: 0 },
-            Some(ahead) if batch.first > ahead.next_number() => Admission::Gap { expected: ahead.next_number() },
-            Some(ahead) => {
-                let skip = u32::try_from(ahead.next_number() - batch.first).unwrap_or(u32::MAX);
-                if skip < batch.count { Admission::Take { skip } } else { Admission::Seen }
-            }
-            None => worker.admission(&batch),
-        };
-        match admission {
+        match worker.admission(&admitted, &batch) {
             Admission::Take { skip: 0 } => admitted.push(batch),
             Admission::Take { skip } => {
                 let rest = batch.skip(skip).map_err(|error| inconsistent(worker, &error.to_string()))?;

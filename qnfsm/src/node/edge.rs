@@ -247,6 +247,12 @@ pub trait Reactor: Send + 'static {
     /// Only what makes the edge as a whole unusable; the node then stops.
     fn poll(&mut self, timeout: Option<Duration>, inputs: &mut Inputs) -> io::Result<()>;
 
+    /// How many bytes it holds that are yet to leave, such as those in the send buffers of its sockets. They count
+    /// towards the node's budget.
+    fn held_bytes(&self) -> u64 {
+        0
+    }
+
     /// What ends a `poll` from another thread. Called after `open`.
     fn waker(&self) -> Wake;
 

@@ -80,7 +80,7 @@ impl EdgeThread {
 
     fn take_frames(&mut self, shared: &Shared) {
         for batch in self.receiver.try_iter() {
-            self.edge.take_frames(&batch);
+            self.edge.take_frames(&batch, shared);
             shared.give_back(batch.bytes_len());
             put_in(&mut self.edge, shared);
             shared.work_ends(1);

@@ -9,7 +9,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    frame::Batch,
+    frame::{Batch, edge_queue},
     id::{EdgeId, Place},
 };
 
@@ -23,22 +23,40 @@ pub(super) struct InLoop {
     pub(super) numbers: Numbers,
     /// What ends its wait from elsewhere.
     pub(super) wake: Wake,
+    /// What was last told of what the reactor holds.
+    held_bytes: u64,
 }
 
 impl InLoop {
+    pub(super) fn new(reactor: Box<dyn Reactor>, inputs: Inputs, numbers: Numbers) -> InLoop {
+        let (edge, wake) = (inputs.setup().edge(), reactor.waker());
+        InLoop { edge, reactor, inputs, numbers, wake, held_bytes: 0 }
+    }
+
     /// Hands the reactor what a worker put out for it.
-    pub(super) fn take_frames(&mut self, batch: &Batch) {
+    pub(super) fn take_frames(&mut self, batch: &Batch, shared: &Shared) {
         for frame in batch.as_ref().frames().map_while(Result::ok) {
             self.reactor.take(&frame, &mut self.inputs);
+        }
+        self.recount(shared);
+    }
+
+    /// Tells the node how many bytes the reactor holds.
+    fn recount(&mut self, shared: &Shared) {
+        let held_bytes = self.reactor.held_bytes();
+        if held_bytes != self.held_bytes {
+            shared.recount(self.held_bytes, held_bytes);
+            shared.budget.set_largest(Place::edge(self.edge), vec![(edge_queue(shared.node, self.edge), held_bytes)]);
+            self.held_bytes = held_bytes;
         }
     }
 
     /// Lets the reactor look at the world, for up to `timeout`.
     pub(super) fn poll(&mut self, timeout: Option<Duration>, shared: &Shared) -> Result<(), NodeError> {
         self.inputs.set_admits_new_work(shared.admits_new_work());
-        self.reactor
-            .poll(timeout, &mut self.inputs)
-            .map_err(|source| NodeError::Edge { edge: self.edge, source: Arc::new(source) })
+        let polled = self.reactor.poll(timeout, &mut self.inputs);
+        self.recount(shared);
+        polled.map_err(|source| NodeError::Edge { edge: self.edge, source: Arc::new(source) })
     }
 
     /// Takes what the reactor put in: for the worker of this loop directly, for others into their inboxes.

@@ -45,11 +45,14 @@ impl Unacknowledged {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     requests: BTreeMap<(RawQueueId, RequestId), (Place, Batch)>,
+    bytes: u64,
     prune_at: usize,
+    prune_at_bytes: u64,
 }
 
-/// How many held requests there may be before those that are answered are looked for.
+/// How many held requests there may be before those that are answered are looked for, and how many bytes of them.
 const PRUNE_AT_LEAST: usize = 64;
+const PRUNE_AT_LEAST_BYTES: u64 = 1 << 20;
 
 impl Held {
     /// Keeps the requests among frames that go to an edge.
@@ -58,22 +61,39 @@ impl Held {
             if let (Class::Message, Some(request)) = (frame.header.class, frame.header.request) {
                 let mut held = Batch::new(frames.source, frames.epoch, 1);
                 held.push(&frame.header, frame.payload);
-                self.requests.insert((frame.header.sender, request), (to, held));
+                self.bytes += held.bytes_len() as u64;
+                let replaced = self.requests.insert((frame.header.sender, request), (to, held));
+                self.bytes -= replaced.map_or(0, |(_, replaced)| replaced.bytes_len() as u64);
             }
         }
     }
 
     /// Lets go of requests that nobody waits for any more, now and then.
     pub(super) fn prune(&mut self, worker: &Worker) {
-        if self.requests.len() > self.prune_at.max(PRUNE_AT_LEAST) {
+        let is_due = self.requests.len() > self.prune_at.max(PRUNE_AT_LEAST)
+            || self.bytes > self.prune_at_bytes.max(PRUNE_AT_LEAST_BYTES);
+        if is_due {
             self.retain(worker);
             self.prune_at = self.requests.len() * 2;
+            self.prune_at_bytes = self.bytes * 2;
         }
+    }
+
+    /// The bytes of all requests that are held, some answered ones among them.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Lets go of requests that nobody waits for any more.
     pub(super) fn retain(&mut self, worker: &Worker) {
-        self.requests.retain(|(queue, request), _| worker.awaits(*queue, *request));
+        let Held { requests, bytes, .. } = self;
+        requests.retain(|(queue, request), (_, batch)| {
+            let awaited = worker.awaits(*queue, *request);
+            if !awaited {
+                *bytes -= batch.bytes_len() as u64;
+            }
+            awaited
+        });
     }
 
     /// The requests that are under way, in the order of their askers.

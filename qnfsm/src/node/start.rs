@@ -281,8 +281,7 @@ fn open_edges(specs: Vec<EdgeSpec>, shared: &Arc<Shared>) -> Result<Edges, Start
             EdgeSpec::Reactor(run_on, mut reactor) => {
                 let setup = shared.setup(edge);
                 reactor.open(&setup).map_err(failed)?;
-                let (wake, numbers) = (reactor.waker(), Numbers::new(edge, shared.epoch));
-                let opened = InLoop { edge, reactor, inputs: Inputs::new(setup), numbers, wake };
+                let opened = InLoop::new(reactor, Inputs::new(setup), Numbers::new(edge, shared.epoch));
                 match run_on {
                     RunOn::FirstWorker => {
                         shared.add_edge(edge, Way::InLoopOf(WorkerId(0)));

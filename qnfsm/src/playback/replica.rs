@@ -216,14 +216,6 @@ impl Replica {
 
 /// The first of a round's batches that the worker can't take whole at its place.
 fn first_out_of_turn<'a>(worker: &Worker, batches: &[BatchRef<'a>]) -> Option<BatchRef<'a>> {
-    let in_turn = |at: usize, batch: &BatchRef<'_>| {
-        // Several batches of one source follow one another within the round.
-        let ahead = batches[..at].iter().rev().find(|other| other.source == batch.source);
-        match ahead {
-            Some(ahead) if ahead.epoch == batch.epoch => batch.first == ahead.next_number(),
-            Some(ahead) => ahead.epoch < batch.epoch && batch.first == 1,
-            None => worker.admission(batch) == Admission::Take { skip: 0 },
-        }
-    };
-    batches.iter().enumerate().find(|(at, batch)| !in_turn(*at, batch)).map(|(_, batch)| *batch)
+    let in_turn = |at: usize| worker.admission(&batches[..at], &batches[at]) == Admission::Take { skip: 0 };
+    (0..batches.len()).find(|at| !in_turn(*at)).map(|at| batches[at])
 }

@@ -5,6 +5,7 @@
 //! that can't be traced but may well be carried is *opaque*: it works, and its schema is its name alone. Nothing here
 //! knows FSMs or frames.
 
+mod bound;
 mod error;
 mod explore;
 mod search;
@@ -35,6 +36,7 @@ pub struct Schema {
     hash: u64,
     variants: Vec<String>,
     opaque: Option<String>,
+    encoded_bytes_max: Option<u64>,
 }
 
 /// The modes in which a type is explored, the fullest first. What is empty or zero in the later ones is what
@@ -97,10 +99,16 @@ impl Schema {
         self.variants.clone()
     }
 
+    /// The most bytes that a value takes when it is encoded. `None` if there is no bound, or the type is opaque.
+    #[must_use]
+    pub fn encoded_bytes_max(&self) -> Option<u64> {
+        self.encoded_bytes_max
+    }
+
     fn opaque_with(name: &str, reason: String, variants: Vec<String>) -> Schema {
         let json = serde_json::json!({ "opaque": name }).to_string();
         let hash = Digest::of(json.as_bytes());
-        Schema { name: name.to_string(), json, hash, variants, opaque: Some(reason) }
+        Schema { name: name.to_string(), json, hash, variants, opaque: Some(reason), encoded_bytes_max: None }
     }
 }
 
@@ -165,7 +173,8 @@ impl Schema {
         match serde_json::to_string(traced) {
             Ok(json) => {
                 let hash = Digest::of(json.as_bytes());
-                Schema { name: name.to_string(), json, hash, variants, opaque: None }
+                let encoded_bytes_max = bound::encoded_bytes_max(&traced.root, &traced.types);
+                Schema { name: name.to_string(), json, hash, variants, opaque: None, encoded_bytes_max }
             }
             Err(error) => Schema::opaque_with(name, format!("its formats can't be written down: {error}"), variants),
         }

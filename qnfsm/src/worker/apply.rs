@@ -7,11 +7,10 @@ use crate::{
     message::{DownReason, NoReply, Undelivered},
     worker::{
         FaultKind, Worker,
-        cell::AnyCell,
+        cell::{AnyCell, Intake},
         deliver::Notice,
-        kinds::CellSetup,
+        envelope::{Dropped, Load, Sent},
         timers::{Due, TimerKey},
-        waiting::{Dropped, Sent},
     },
 };
 
@@ -39,7 +38,7 @@ impl Worker {
                 }
             }
             Effect::SendSelf { type_number } => {
-                self.with_own_message(me, type_number, |cell, outbox| cell.accept_ahead(outbox));
+                self.with_own_message(me, type_number, |cell, outbox, load| cell.accept_ahead(outbox, load));
             }
             Effect::Reply { to, request, type_number } => self.apply_reply(me, to, request, type_number),
             Effect::Fail { to, request } => {
@@ -53,20 +52,29 @@ impl Worker {
                 }
             }
             Effect::CancelRequest { request } => {
-                if let Some(key) = self.cell_mut(me).and_then(|cell| cell.cancel_request(request)) {
+                if let Some(key) = self.cell_and_load(me).and_then(|(cell, load)| cell.cancel_request(request, load)) {
                     self.timers.cancel(key);
                 }
             }
             Effect::SetTimer { timer, name, deadline, period_ns, type_number } => {
                 let key = TimerKey { deadline, timer };
-                self.apply_timer(me, key, type_number, |cell, outbox| cell.set_timer(outbox, key, name, period_ns));
+                let mut replaced = None;
+                self.with_own_message(me, type_number, |cell, outbox, load| {
+                    replaced = Some(cell.set_timer(outbox, key, name, period_ns, load));
+                });
+                if let Some(replaced) = replaced {
+                    if let Some(replaced) = replaced {
+                        self.timers.cancel(replaced);
+                    }
+                    self.timers.set(key, me, Due::Timer);
+                }
             }
             Effect::CancelTimer { which } => {
-                if let Some(key) = self.cell_mut(me).and_then(|cell| cell.cancel_timer(&which)) {
+                if let Some(key) = self.cell_and_load(me).and_then(|(cell, load)| cell.cancel_timer(&which, load)) {
                     self.timers.cancel(key);
                 }
             }
-            Effect::Spawn { queue, kind } => self.apply_spawn(queue, kind),
+            Effect::Spawn { queue, kind } => self.apply_spawn(me, queue, kind),
             Effect::SpawnOn { worker, kind, request } => self.apply_spawn_on(me, worker, kind, request),
             Effect::Stop { queue } if queue.place == Place::worker(self.id()) => {
                 if self.cell(queue).is_some() {
@@ -95,34 +103,13 @@ impl Worker {
         &mut self,
         me: RawQueueId,
         type_number: u32,
-        give: impl FnOnce(&mut dyn AnyCell, &mut dyn AnyOutbox),
+        give: impl FnOnce(&mut dyn AnyCell, &mut dyn AnyOutbox, &mut Load),
     ) {
-        let Worker { seats, effects, .. } = self;
+        let Worker { seats, effects, load, .. } = self;
         let outbox = effects.outboxes[type_number as usize].as_mut();
         match seats[me.slot as usize].cell.as_mut().filter(|cell| cell.queue() == me) {
-            Some(cell) => give(cell.as_mut(), outbox),
+            Some(cell) => give(cell.as_mut(), outbox, load),
             None => outbox.discard_front(),
-        }
-    }
-
-    fn apply_timer(
-        &mut self,
-        me: RawQueueId,
-        key: TimerKey,
-        type_number: u32,
-        set: impl FnOnce(&mut dyn AnyCell, &mut dyn AnyOutbox) -> Result<Option<TimerKey>, String>,
-    ) {
-        let mut replaced = None;
-        self.with_own_message(me, type_number, |cell, outbox| replaced = Some(set(cell, outbox)));
-        match replaced {
-            None => {}
-            Some(Ok(replaced)) => {
-                if let Some(replaced) = replaced {
-                    self.timers.cancel(replaced);
-                }
-                self.timers.set(key, me, Due::Timer);
-            }
-            Some(Err(text)) => self.fail(Some(me), FaultKind::Panic(text)),
         }
     }
 
@@ -142,7 +129,7 @@ impl Worker {
             let header = Header { request: Some(request), ..Header::to(Class::Reply, type_number, to, me) };
             return self.put_staged(to, &header, sent);
         }
-        let Worker { seats, effects, catalogue, .. } = self;
+        let Worker { seats, effects, catalogue, load, .. } = self;
         let outbox = effects.outboxes[type_number as usize].as_mut();
         let seat = seats.get_mut(to.slot as usize).filter(|seat| seat.generation == to.generation);
         let Some(cell) = seat.and_then(|seat| seat.cell.as_mut()) else {
@@ -150,7 +137,7 @@ impl Worker {
             let why = Undelivered::NoSuchQueue;
             return self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
         };
-        match cell.accept_answer(outbox, type_number, request, catalogue) {
+        match cell.accept_answer(outbox, type_number, request, Intake { catalogue, load }) {
             Some(key) => {
                 self.timers.cancel(key);
                 self.wake(to.slot);
@@ -162,14 +149,19 @@ impl Worker {
         }
     }
 
-    fn apply_spawn(&mut self, queue: RawQueueId, kind: u32) {
+    fn apply_spawn(&mut self, me: RawQueueId, queue: RawQueueId, kind: u32) {
+        if !self.has_room() {
+            self.effects.nurseries[kind as usize].discard_front();
+            self.effects.slots.free(queue.slot);
+            return self.too_many_fsms(queue, kind, Sent { sender: me, request: None });
+        }
         let known = self.catalogue.kind(kind).expect("contexts spawn only kinds of the catalogue");
-        let setup = CellSetup { queue, kind, message: known.message, seed: self.config.seed };
+        let setup = known.setup(kind, queue, self.config.seed);
         match (known.hatch)(self.effects.nurseries[kind as usize].as_mut(), setup) {
             Ok(cell) => self.seat(cell),
             Err(error) => {
                 let text = format!("the start value of kind {} can't pass the codec: {error}", known.name);
-                self.fail(None, FaultKind::Panic(text));
+                self.fail(Some(me), FaultKind::Misuse(text));
             }
         }
     }

@@ -1,9 +1,9 @@
 //! A cell: one FSM with its queue and all that waits for it. The only place that knows the FSM's type.
 //!
 //! A cell never reaches out: it takes messages in, runs one handler, and says what came of it. Whom to wake, what to
-//! drop and what to tell others is the worker's business.
+//! drop and what to tell others is the worker's business; what waits, and in which order, is [`Waiting`]'s.
 
-use std::{any::Any, collections::VecDeque, mem};
+use std::any::Any;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,14 +14,15 @@ use crate::{
         WhichTimer,
     },
     id::{RawQueueId, RequestId},
-    message::{NoReply, Undelivered},
+    message::{Message, NoReply, Undelivered},
     random::Generator,
     time::Time,
     worker::{
+        envelope::{Claim, Dropped, Envelope, Load, Sent},
         image::COUNT_MAX,
         kinds::{Catalogue, CellSetup},
         timers::{Due, TimerKey},
-        waiting::{Beat, Claim, Dropped, Envelope, Extras, Fired, Pending, Sent, SetTimer},
+        waiting::{Beat, Incoming, Origin, Overflowed, Pending, Waiting},
     },
 };
 
@@ -52,22 +53,20 @@ pub(crate) struct Cell<F: Fsm> {
     left: Option<F::State>,
     state_digest: u64,
     own: Own,
-    queue: VecDeque<Envelope<F::Message>>,
-    /// A timer's message is next, if one waits; timers and queue take turns.
-    timers_next: bool,
-    extras: Option<Box<Extras<F::Message>>>,
+    waiting: Waiting<F::Message>,
     /// For kinds that are restarted after a panic.
     start_value: Option<Box<[u8]>>,
     restarts: u32,
     kind: u32,
+    /// Its messages may hold more than their own size.
+    #[serde(skip)]
+    measures: bool,
 }
 
-/// A message on its way into the handler.
-struct Incoming<M> {
-    sender: RawQueueId,
-    claim: Claim,
-    beats: u64,
-    message: M,
+/// What a cell takes messages in with: how its type takes others, and where what waits is counted.
+pub(crate) struct Intake<'a> {
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) load: &'a mut Load,
 }
 
 /// A cell whose FSM type is not known here.
@@ -78,10 +77,16 @@ pub(crate) trait AnyCell: Send {
     fn message_type(&self) -> u32;
     /// Something waits for the handler, or the FSM has yet to start.
     fn has_work(&self) -> bool;
-    /// The bytes that its waiting messages take, without what they point to.
-    fn queued_bytes(&self) -> u64;
+    /// What the messages weigh that wait for it, postponed ones among them. It walks them all.
+    fn waiting_bytes(&self) -> u64;
     /// Runs the start handler if that is due, or else the handler on the next message.
-    fn handle_next(&mut self, effects: &mut Effects, externals: &mut dyn Externals, everything: bool) -> Outcome;
+    fn handle_next(
+        &mut self,
+        effects: &mut Effects,
+        externals: &mut dyn Externals,
+        load: &mut Load,
+        everything: bool,
+    ) -> Outcome;
     /// Runs the enter action of the state that was just entered.
     fn enter(&mut self, effects: &mut Effects, externals: &mut dyn Externals);
     /// The state has changed: the postponed messages come ahead of the queue.
@@ -93,7 +98,7 @@ pub(crate) trait AnyCell: Send {
         outbox: &mut dyn AnyOutbox,
         type_number: u32,
         sent: Sent,
-        catalogue: &Catalogue,
+        intake: Intake<'_>,
         always: bool,
     ) -> Result<(), Dropped>;
     /// Takes the message of a frame.
@@ -102,7 +107,7 @@ pub(crate) trait AnyCell: Send {
         payload: &[u8],
         type_number: u32,
         sent: Sent,
-        catalogue: &Catalogue,
+        intake: Intake<'_>,
         trust: Trust,
     ) -> Result<(), (Dropped, Option<DecodeError>)>;
     /// Takes an answer from the front of an outbox. Gives the key of the request's deadline.
@@ -111,7 +116,7 @@ pub(crate) trait AnyCell: Send {
         outbox: &mut dyn AnyOutbox,
         type_number: u32,
         request: RequestId,
-        catalogue: &Catalogue,
+        intake: Intake<'_>,
     ) -> Option<TimerKey>;
     /// Takes an answer from a frame.
     fn accept_answer_frame(
@@ -119,12 +124,12 @@ pub(crate) trait AnyCell: Send {
         payload: &[u8],
         type_number: u32,
         request: RequestId,
-        catalogue: &Catalogue,
+        intake: Intake<'_>,
     ) -> Result<Option<TimerKey>, DecodeError>;
     /// A request has no answer. Gives the key of its deadline if it was under way.
-    fn fail_request(&mut self, request: RequestId, why: NoReply, catalogue: &Catalogue) -> Option<TimerKey>;
+    fn fail_request(&mut self, request: RequestId, why: NoReply, intake: Intake<'_>) -> Option<TimerKey>;
     /// Puts the front message of the own type's outbox ahead of all others.
-    fn accept_ahead(&mut self, outbox: &mut dyn AnyOutbox);
+    fn accept_ahead(&mut self, outbox: &mut dyn AnyOutbox, load: &mut Load);
 
     /// Sets a timer with the front message of the own type's outbox; gives the key of the one that it replaces.
     fn set_timer(
@@ -133,15 +138,16 @@ pub(crate) trait AnyCell: Send {
         key: TimerKey,
         name: TimerName,
         period_ns: Option<u64>,
-    ) -> Result<Option<TimerKey>, String>;
+        load: &mut Load,
+    ) -> Option<TimerKey>;
     /// Cancels a timer, fired or not; gives its key if it had yet to fire.
-    fn cancel_timer(&mut self, which: &WhichTimer) -> Option<TimerKey>;
+    fn cancel_timer(&mut self, which: &WhichTimer, load: &mut Load) -> Option<TimerKey>;
     /// A timer is due. Gives the key of its next beat.
-    fn fire(&mut self, timer: TimerId, now: Time) -> Option<TimerKey>;
+    fn fire(&mut self, timer: TimerId, now: Time, load: &mut Load) -> Option<TimerKey>;
     /// A request is under way from now on.
     fn await_answer(&mut self, request: RequestId, key: TimerKey, answer: u32);
     /// Stops waiting for an answer, and drops it if it has come already; gives the key of the request's deadline.
-    fn cancel_request(&mut self, request: RequestId) -> Option<TimerKey>;
+    fn cancel_request(&mut self, request: RequestId, load: &mut Load) -> Option<TimerKey>;
     /// True if the request is under way.
     fn awaits(&self, request: RequestId) -> bool {
         self.awaited_answer(request).is_some()
@@ -154,11 +160,11 @@ pub(crate) trait AnyCell: Send {
     /// What a panic asks for.
     fn on_panic(&self) -> OnPanic;
     /// Starts over from the start value. Gives the postponed messages and the keys of the timers that ended with it.
-    fn restart(&mut self) -> (Vec<Dropped>, Vec<TimerKey>);
+    fn restart(&mut self, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>);
     fn restarts(&self) -> u32;
 
     /// Takes the cell apart: what waited, and the keys of its timers.
-    fn dissolve(&mut self) -> (Vec<Dropped>, Vec<TimerKey>);
+    fn dissolve(&mut self, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>);
 
     /// Everything that the cell is.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
@@ -194,12 +200,11 @@ impl<F: Fsm> Cell<F> {
                 generator: Generator::new(setup.seed, setup.queue),
                 requests: 0,
             },
-            queue: VecDeque::new(),
-            timers_next: false,
-            extras: None,
+            waiting: Waiting::default(),
             start_value,
             restarts: 0,
             kind: setup.kind,
+            measures: setup.measures,
         }))
     }
 
@@ -209,10 +214,13 @@ impl<F: Fsm> Cell<F> {
     }
 
     pub(crate) fn restore(bytes: &[u8], setup: CellSetup) -> Result<Box<dyn AnyCell>, DecodeError> {
-        let cell: Cell<F> = Codec::CURRENT.decode_image(bytes)?;
+        let mut cell: Cell<F> = Codec::CURRENT.decode_image(bytes)?;
         if (cell.own.queue, cell.kind, cell.own.message) != (setup.queue, setup.kind, setup.message) {
             return Err(DecodeError::Malformed(format!("the cell of {} stands at {}", cell.own.queue, setup.queue)));
         }
+        cell.measures = setup.measures;
+        let measures = setup.measures;
+        cell.waiting.measure(|message| beyond(measures, message));
         Ok(Box::new(cell))
     }
 
@@ -221,77 +229,42 @@ impl<F: Fsm> Cell<F> {
         (&self.fsm, self.state)
     }
 
-    fn extras(&mut self) -> &mut Extras<F::Message> {
-        self.extras.get_or_insert_default()
+    /// What a message that came from the FSMs here holds beyond its size.
+    #[inline]
+    fn beyond(&self, message: &F::Message) -> u32 {
+        beyond(self.measures, message)
     }
 
-    /// Self-sent messages first; then timers and queue in turn.
-    fn next_incoming(&mut self) -> Option<Incoming<F::Message>> {
-        let own = self.own.queue;
-        if let Some(extras) = &mut self.extras {
-            if let Some(message) = extras.ahead.pop_front() {
-                return Some(Incoming { sender: own, claim: Claim::Nothing, beats: 0, message });
-            }
-            if (self.timers_next || self.queue.is_empty())
-                && let Some(fired) = extras.fired.pop_front()
-            {
-                self.timers_next = false;
-                return Some(Incoming {
-                    sender: own,
-                    claim: Claim::Nothing,
-                    beats: fired.beats,
-                    message: fired.message,
-                });
-            }
-        }
-        self.timers_next = true;
-        let Envelope { sender, claim, message } = self.queue.pop_front()?;
-        Some(Incoming { sender, claim, beats: 0, message })
+    /// What a message of the own type that came in a frame holds beyond its size.
+    #[inline]
+    fn beyond_of_frame(&self, payload: &[u8]) -> u32 {
+        if self.measures { u32::try_from(payload.len()).unwrap_or(u32::MAX) } else { 0 }
     }
 
     /// Puts a message into the queue as its policy has it.
-    fn enqueue(&mut self, message: F::Message, sent: Sent, type_number: u32, always: bool) -> Result<(), Dropped> {
-        let Sent { sender, request } = sent;
-        let claim = if always { Claim::News } else { Claim::of(request) };
-        let envelope = Envelope { sender, claim, message };
-        if always || self.queue.len() < F::QUEUE.capacity as usize {
-            self.queue.push_back(envelope);
+    #[inline]
+    fn enqueue(
+        &mut self,
+        envelope: Envelope<F::Message>,
+        type_number: u32,
+        always: bool,
+        load: &mut Load,
+    ) -> Result<(), Dropped> {
+        if always {
+            self.waiting.push(envelope, load);
             return Ok(());
         }
-        let fatal = F::QUEUE.overflow == Overflow::StopNode;
-        let newest = Dropped { sent, type_number, why: Undelivered::Full, fatal };
-        match F::QUEUE.overflow {
-            Overflow::DropNewest | Overflow::StopNode => Err(newest),
-            Overflow::DropOldest => {
-                let oldest = self.queue.iter().position(|waiting| waiting.claim.may_be_dropped());
-                // With a capacity of 0, or where only answers and news wait, nothing is older than the newest.
-                let Some(Envelope { sender, claim, .. }) = oldest.and_then(|at| self.queue.remove(at)) else {
-                    return Err(newest);
-                };
-                self.queue.push_back(envelope);
-                Err(Dropped {
-                    sent: Sent { sender, request: claim.request() },
-                    type_number: self.own.message,
-                    why: Undelivered::Full,
-                    fatal: false,
-                })
+        let sent = envelope.sent();
+        self.waiting.offer(envelope, F::QUEUE, F::coalesce_key, load).map_err(|overflowed| {
+            let why = Undelivered::Full;
+            match overflowed {
+                Overflowed::Newest => {
+                    let fatal = F::QUEUE.overflow == Overflow::StopNode;
+                    Dropped { sent, type_number, why, fatal }
+                }
+                Overflowed::Older(sent) => Dropped { sent, type_number: self.own.message, why, fatal: false },
             }
-            Overflow::Coalesce => {
-                let Some(key) = F::coalesce_key(&envelope.message) else { return Err(newest) };
-                let same = self
-                    .queue
-                    .iter_mut()
-                    .find(|waiting| waiting.claim.may_be_dropped() && F::coalesce_key(&waiting.message) == Some(key));
-                let Some(same) = same else { return Err(newest) };
-                let Envelope { sender, claim, .. } = mem::replace(same, envelope);
-                Err(Dropped {
-                    sent: Sent { sender, request: claim.request() },
-                    type_number: self.own.message,
-                    why: Undelivered::Full,
-                    fatal: false,
-                })
-            }
-        }
+        })
     }
 
     fn set_state(&mut self, state: F::State, effects: &mut Effects) {
@@ -305,16 +278,10 @@ impl<F: Fsm> Cell<F> {
         outbox.pop_front().expect("each effect with a message put it into its outbox")
     }
 
-    fn take_pending(&mut self, request: RequestId) -> Option<Pending> {
-        let pending = &mut self.extras.as_mut()?.pending;
-        let at = pending.iter().position(|pending| pending.request == request)?;
-        Some(pending.remove(at))
-    }
-
     /// An answer's or a failure's message enters whatever the capacity is: there is one for each request.
-    fn enqueue_outcome(&mut self, request: RequestId, message: F::Message) {
-        let sender = self.own.queue;
-        self.queue.push_back(Envelope { sender, claim: Claim::Outcome(request), message });
+    fn enqueue_outcome(&mut self, request: RequestId, message: F::Message, beyond: u32, load: &mut Load) {
+        let envelope = Envelope { sender: self.own.queue, claim: Claim::Outcome(request), beyond, message };
+        self.waiting.push(envelope, load);
     }
 }
 
@@ -333,17 +300,21 @@ impl<F: Fsm> AnyCell for Cell<F> {
 
     #[inline]
     fn has_work(&self) -> bool {
-        !self.queue.is_empty()
-            || self.state.is_none()
-            || self.extras.as_ref().is_some_and(|extras| !extras.ahead.is_empty() || !extras.fired.is_empty())
+        self.waiting.is_ready() || self.state.is_none()
     }
 
-    fn queued_bytes(&self) -> u64 {
-        let postponed = self.extras.as_ref().map_or(0, |extras| extras.postponed.len() + extras.ahead.len());
-        ((self.queue.len() + postponed) * size_of::<Envelope<F::Message>>()) as u64
+    fn waiting_bytes(&self) -> u64 {
+        self.waiting.bytes()
     }
 
-    fn handle_next(&mut self, effects: &mut Effects, externals: &mut dyn Externals, everything: bool) -> Outcome {
+    fn handle_next(
+        &mut self,
+        effects: &mut Effects,
+        externals: &mut dyn Externals,
+        load: &mut Load,
+        everything: bool,
+    ) -> Outcome {
+        effects.asked = None;
         let Some(state) = self.state else {
             let queue = self.own.queue;
             (effects.handler, effects.sender) = (Handler::Start, queue);
@@ -356,38 +327,40 @@ impl<F: Fsm> AnyCell for Cell<F> {
             effects.digest.mix(self.state_digest);
             return Outcome::Changed { state_timer: None };
         };
-        let Incoming { sender, claim, beats, message } =
-            self.next_incoming().expect("the worker asks only cells that have work");
+        let Incoming { origin, message, .. } =
+            self.waiting.take_next(load).expect("the worker asks only cells that have work");
+        let (sent, beats) = match origin {
+            Origin::Queue { sender, claim } => (Sent { sender, request: claim.request() }, 0),
+            Origin::Timer { beats, .. } => (Sent { sender: self.own.queue, request: None }, beats),
+        };
+        effects.asked = sent.request.map(|request| (sent.sender, request));
         effects.digest.mix(u64::from(self.own.queue.slot) | u64::from(self.own.message) << 32);
         if everything {
-            (effects.handler, effects.sender) = (Handler::Handle, sender);
+            (effects.handler, effects.sender) = (Handler::Handle, sent.sender);
             effects.payload.clear();
             if let Err(error) = Codec::CURRENT.encode_image(&message, &mut effects.payload) {
                 effects.misuse = Some(format!("a message can't pass the codec: {error}"));
             }
         }
-        let mut cx = Context::new(effects, &mut self.own, externals, sender, beats);
+        let mut cx = Context::new(effects, &mut self.own, externals, sent.sender, beats);
         let next = self.fsm.handle(state, message, &mut cx);
         let outcome = match next {
             Next::Stay => Outcome::Stayed,
             Next::Goto(to) if to == state => Outcome::Stayed,
             Next::Goto(to) => {
-                let state_timer = self.cancel_timer(&WhichTimer::Name(TimerName::State));
+                let state_timer = self.waiting.cancel_timer(&WhichTimer::Name(TimerName::State), load);
                 self.left = Some(state);
                 self.set_state(to, effects);
                 Outcome::Changed { state_timer }
             }
             Next::Postpone(message) => {
-                let room = F::QUEUE.capacity as usize;
-                let extras = self.extras();
-                if extras.postponed.len() < room {
-                    extras.postponed.push_back(Envelope { sender, claim, message });
-                    Outcome::Stayed
-                } else {
-                    Outcome::PostponedTooMany(Sent { sender, request: claim.request() })
+                let incoming = Incoming { origin, beyond: self.beyond(&message), message };
+                match self.waiting.postpone(incoming, F::QUEUE.capacity, load) {
+                    true => Outcome::Stayed,
+                    false => Outcome::PostponedTooMany(sent),
                 }
             }
-            Next::Unhandled(_) => Outcome::Unhandled(Sent { sender, request: claim.request() }),
+            Next::Unhandled(_) => Outcome::Unhandled(sent),
             Next::Stop => Outcome::Stop,
         };
         effects.digest.mix(self.state_digest);
@@ -404,11 +377,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
     }
 
     fn unpostpone(&mut self) {
-        if let Some(extras) = &mut self.extras {
-            while let Some(envelope) = extras.postponed.pop_back() {
-                self.queue.push_front(envelope);
-            }
-        }
+        self.waiting.unpostpone();
     }
 
     #[inline]
@@ -417,18 +386,20 @@ impl<F: Fsm> AnyCell for Cell<F> {
         outbox: &mut dyn AnyOutbox,
         type_number: u32,
         sent: Sent,
-        catalogue: &Catalogue,
+        intake: Intake<'_>,
         always: bool,
     ) -> Result<(), Dropped> {
         let message = if type_number == self.own.message {
             Self::own_message(outbox)
-        } else if let Some(accept) = catalogue.accept::<F::Message>(self.own.message, type_number) {
+        } else if let Some(accept) = intake.catalogue.accept::<F::Message>(self.own.message, type_number) {
             (accept.take)(outbox)
         } else {
             outbox.discard_front();
             return Err(Dropped { sent, type_number, why: Undelivered::NotAccepted, fatal: false });
         };
-        self.enqueue(message, sent, type_number, always)
+        let claim = if always { Claim::News } else { Claim::of(sent.request) };
+        let envelope = Envelope { sender: sent.sender, claim, beyond: self.beyond(&message), message };
+        self.enqueue(envelope, type_number, always, intake.load)
     }
 
     #[inline]
@@ -437,18 +408,24 @@ impl<F: Fsm> AnyCell for Cell<F> {
         payload: &[u8],
         type_number: u32,
         sent: Sent,
-        catalogue: &Catalogue,
+        intake: Intake<'_>,
         trust: Trust,
     ) -> Result<(), (Dropped, Option<DecodeError>)> {
-        let decoded = if type_number == self.own.message {
+        let is_own = type_number == self.own.message;
+        let decoded = if is_own {
             Codec::CURRENT.decode::<F::Message>(payload, trust)
-        } else if let Some(accept) = catalogue.accept::<F::Message>(self.own.message, type_number) {
+        } else if let Some(accept) = intake.catalogue.accept::<F::Message>(self.own.message, type_number) {
             (accept.decode)(payload, trust)
         } else {
             return Err((Dropped { sent, type_number, why: Undelivered::NotAccepted, fatal: false }, None));
         };
         match decoded {
-            Ok(message) => self.enqueue(message, sent, type_number, false).map_err(|dropped| (dropped, None)),
+            Ok(message) => {
+                let claim = Claim::of(sent.request);
+                let beyond = if is_own { self.beyond_of_frame(payload) } else { self.beyond(&message) };
+                let envelope = Envelope { sender: sent.sender, claim, beyond, message };
+                self.enqueue(envelope, type_number, false, intake.load).map_err(|dropped| (dropped, None))
+            }
             Err(error) => {
                 Err((Dropped { sent, type_number, why: Undelivered::NotUnderstood, fatal: false }, Some(error)))
             }
@@ -460,17 +437,18 @@ impl<F: Fsm> AnyCell for Cell<F> {
         outbox: &mut dyn AnyOutbox,
         type_number: u32,
         request: RequestId,
-        catalogue: &Catalogue,
+        intake: Intake<'_>,
     ) -> Option<TimerKey> {
-        let answer = catalogue.answer::<F::Message>(self.own.message, type_number);
+        let answer = intake.catalogue.answer::<F::Message>(self.own.message, type_number);
         let expected = self.awaits(request);
         let (Some(answer), true) = (answer, expected) else {
             outbox.discard_front();
             return None;
         };
         let message = (answer.take)(outbox, request);
-        self.enqueue_outcome(request, message);
-        self.take_pending(request).map(|pending| pending.key)
+        let beyond = self.beyond(&message);
+        self.enqueue_outcome(request, message, beyond, intake.load);
+        self.waiting.take_pending(request).map(|pending| pending.key)
     }
 
     fn accept_answer_frame(
@@ -478,29 +456,36 @@ impl<F: Fsm> AnyCell for Cell<F> {
         payload: &[u8],
         type_number: u32,
         request: RequestId,
-        catalogue: &Catalogue,
+        intake: Intake<'_>,
     ) -> Result<Option<TimerKey>, DecodeError> {
-        let Some(answer) = catalogue.answer::<F::Message>(self.own.message, type_number) else { return Ok(None) };
+        let Some(answer) = intake.catalogue.answer::<F::Message>(self.own.message, type_number) else {
+            return Ok(None);
+        };
         if !self.awaits(request) {
             return Ok(None);
         }
         let message = (answer.decode)(payload, request)?;
-        self.enqueue_outcome(request, message);
-        Ok(self.take_pending(request).map(|pending| pending.key))
+        let beyond = self.beyond(&message);
+        self.enqueue_outcome(request, message, beyond, intake.load);
+        Ok(self.waiting.take_pending(request).map(|pending| pending.key))
     }
 
-    fn fail_request(&mut self, request: RequestId, why: NoReply, catalogue: &Catalogue) -> Option<TimerKey> {
-        let Pending { key, answer, .. } = self.take_pending(request)?;
-        let answer = catalogue
+    fn fail_request(&mut self, request: RequestId, why: NoReply, intake: Intake<'_>) -> Option<TimerKey> {
+        let Pending { key, answer, .. } = self.waiting.take_pending(request)?;
+        let answer = intake
+            .catalogue
             .answer::<F::Message>(self.own.message, answer)
             .expect("a wait begins only for an answer that the kinds declare");
-        self.enqueue_outcome(request, (answer.fail)(request, why));
+        let message = (answer.fail)(request, why);
+        let beyond = self.beyond(&message);
+        self.enqueue_outcome(request, message, beyond, intake.load);
         Some(key)
     }
 
-    fn accept_ahead(&mut self, outbox: &mut dyn AnyOutbox) {
+    fn accept_ahead(&mut self, outbox: &mut dyn AnyOutbox, load: &mut Load) {
         let message = Self::own_message(outbox);
-        self.extras().ahead.push_back(message);
+        let (sender, beyond) = (self.own.queue, self.beyond(&message));
+        self.waiting.push_ahead(Envelope { sender, claim: Claim::Nothing, beyond, message }, load);
     }
 
     fn set_timer(
@@ -509,109 +494,69 @@ impl<F: Fsm> AnyCell for Cell<F> {
         key: TimerKey,
         name: TimerName,
         period_ns: Option<u64>,
-    ) -> Result<Option<TimerKey>, String> {
+        load: &mut Load,
+    ) -> Option<TimerKey> {
         let message = Self::own_message(outbox);
-        let replaced =
-            if name == TimerName::Unnamed { None } else { self.cancel_timer(&WhichTimer::Name(name.clone())) };
         let what = match period_ns {
             None => Beat::Once(message),
             Some(period_ns) => {
                 let mut bytes = Vec::new();
-                let carried =
-                    Codec::CURRENT.encode(&message, &mut bytes).map_err(|error| error.to_string()).and_then(|()| {
-                        let back: Result<F::Message, _> = Codec::CURRENT.decode(&bytes, Trust::Node);
-                        back.map_err(|error| error.to_string())
-                    });
-                carried.map_err(|error| format!("the message of a periodic timer can't pass the codec: {error}"))?;
+                let encoded = Codec::CURRENT.encode(&message, &mut bytes);
+                encoded.expect("contexts set periodic timers only with messages that pass the codec");
                 Beat::Every { period_ns, message: bytes }
             }
         };
-        self.extras().timers.push(SetTimer { timer: key.timer, name, deadline: key.deadline, what });
-        Ok(replaced)
+        self.waiting.set_timer(key, name, what, load)
     }
 
-    fn cancel_timer(&mut self, which: &WhichTimer) -> Option<TimerKey> {
-        let extras = self.extras.as_mut()?;
-        let is = |timer: TimerId, name: &TimerName| match which {
-            WhichTimer::Name(wanted) => name == wanted,
-            WhichTimer::Id(wanted) => timer == *wanted,
-        };
-        extras.fired.retain(|fired| !is(fired.timer, &fired.name));
-        let at = extras.timers.iter().position(|set| is(set.timer, &set.name))?;
-        let SetTimer { timer, deadline, .. } = extras.timers.remove(at);
-        Some(TimerKey { deadline, timer })
+    fn cancel_timer(&mut self, which: &WhichTimer, load: &mut Load) -> Option<TimerKey> {
+        self.waiting.cancel_timer(which, load)
     }
 
-    fn fire(&mut self, timer: TimerId, now: Time) -> Option<TimerKey> {
-        let extras = self.extras.as_mut()?;
-        let at = extras.timers.iter().position(|set| set.timer == timer)?;
-        let SetTimer { deadline, name, what: Beat::Every { period_ns, message }, .. } = &mut extras.timers[at] else {
-            let SetTimer { timer, name, what, .. } = extras.timers.remove(at);
-            let Beat::Once(message) = what else { unreachable!("periodic timers are handled above") };
-            extras.fired.push_back(Fired { timer, name, beats: 0, message });
-            return None;
+    fn fire(&mut self, timer: TimerId, now: Time, load: &mut Load) -> Option<TimerKey> {
+        let decode = |bytes: &[u8]| {
+            Codec::CURRENT.decode(bytes, Trust::Node).expect("contexts set periodic timers only with such messages")
         };
-        let late_ns = now.as_nanos().saturating_sub(deadline.as_nanos());
-        let beats = 1 + late_ns / *period_ns;
-        *deadline = Time::from_nanos(deadline.as_nanos().saturating_add(beats.saturating_mul(*period_ns)));
-        let next = TimerKey { deadline: *deadline, timer };
-        if let Some(waiting) = extras.fired.iter_mut().find(|fired| fired.timer == timer) {
-            waiting.beats = waiting.beats.saturating_add(beats);
-        } else {
-            let message = Codec::CURRENT.decode(message, Trust::Node).expect("it was decoded when the timer was set");
-            extras.fired.push_back(Fired { timer, name: name.clone(), beats, message });
-        }
-        Some(next)
+        let measures = self.measures;
+        self.waiting.fire(timer, now, decode, |message| beyond(measures, message), load)
     }
 
     fn await_answer(&mut self, request: RequestId, key: TimerKey, answer: u32) {
-        self.extras().pending.push(Pending { request, key, answer });
+        self.waiting.await_answer(Pending { request, key, answer });
     }
 
-    fn cancel_request(&mut self, request: RequestId) -> Option<TimerKey> {
-        let answers = |waiting: &Envelope<F::Message>| waiting.claim == Claim::Outcome(request);
-        self.queue.retain(|waiting| !answers(waiting));
-        if let Some(extras) = &mut self.extras {
-            extras.postponed.retain(|waiting| !answers(waiting));
-        }
-        self.take_pending(request).map(|pending| pending.key)
+    fn cancel_request(&mut self, request: RequestId, load: &mut Load) -> Option<TimerKey> {
+        self.waiting.drop_outcome(request, load);
+        self.waiting.take_pending(request).map(|pending| pending.key)
     }
 
     fn awaited_answer(&self, request: RequestId) -> Option<u32> {
-        let pending = &self.extras.as_ref()?.pending;
-        pending.iter().find(|pending| pending.request == request).map(|pending| pending.answer)
+        self.waiting.awaited_answer(request)
     }
 
     fn watched(&mut self) -> &mut Vec<RawQueueId> {
-        &mut self.extras().watched
+        self.waiting.watched()
     }
 
     fn on_panic(&self) -> OnPanic {
         F::ON_PANIC
     }
 
-    fn restart(&mut self) -> (Vec<Dropped>, Vec<TimerKey>) {
+    fn restart(&mut self, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>) {
         let bytes = self.start_value.as_ref().expect("kinds that restart keep their start value");
         self.fsm = Codec::CURRENT.decode(bytes, Trust::Node).expect("the start value passed the codec at the spawn");
         self.state = None;
         self.left = None;
         self.restarts += 1;
-        let mut extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
-        self.extras().watched = mem::take(&mut extras.watched);
-        let dropped = extras.postponed.drain(..).map(|envelope| envelope.stopped(self.own.message)).collect();
-        (dropped, extras.keys())
+        self.waiting.start_over(self.own.message, load)
     }
 
     fn restarts(&self) -> u32 {
         self.restarts
     }
 
-    fn dissolve(&mut self) -> (Vec<Dropped>, Vec<TimerKey>) {
-        let type_number = self.own.message;
-        let mut extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
-        let dropped = extras.postponed.drain(..).chain(self.queue.drain(..));
-        let dropped = dropped.map(|envelope| envelope.stopped(type_number)).collect();
-        (dropped, extras.keys())
+    fn dissolve(&mut self, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>) {
+        self.waiting.dissolve(self.own.message, load)
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -635,11 +580,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
     }
 
     fn keys(&self) -> Vec<(TimerKey, Due)> {
-        let Some(extras) = &self.extras else { return Vec::new() };
-        let timers = extras.timers.iter();
-        let timers = timers.map(|set| (TimerKey { deadline: set.deadline, timer: set.timer }, Due::Timer));
-        let requests = extras.pending.iter().map(|pending| (pending.key, Due::Request(pending.request)));
-        timers.chain(requests).collect()
+        self.waiting.keys()
     }
 
     fn contradiction(&self, catalogue: &Catalogue) -> Option<&'static str> {
@@ -654,23 +595,25 @@ impl<F: Fsm> AnyCell for Cell<F> {
         if self.own.generator.is_stuck() {
             return Some("an FSM's generator gives only zeros");
         }
-        let extras = self.extras.as_ref()?;
         let known = |pending: &Pending| {
             pending.request.0 <= self.own.requests
                 && catalogue.answer::<F::Message>(self.own.message, pending.answer).is_some()
         };
-        if !extras.pending.iter().all(known) {
+        if !self.waiting.pending().all(known) {
             return Some("an FSM waits for an answer that its kind doesn't take");
         }
-        let beats = |set: &SetTimer<F::Message>| match &set.what {
-            Beat::Once(_) => true,
-            Beat::Every { period_ns, message } => {
-                *period_ns > 0 && Codec::CURRENT.decode::<F::Message>(message, Trust::Node).is_ok()
-            }
+        let beats = |(period_ns, message): (u64, &[u8])| {
+            period_ns > 0 && Codec::CURRENT.decode::<F::Message>(message, Trust::Node).is_ok()
         };
-        if !extras.timers.iter().all(beats) {
+        if !self.waiting.periodic().all(beats) {
             return Some("a periodic timer has no period or no message");
         }
         None
     }
+}
+
+/// What a message holds beyond its size: as much as it is long when encoded, where its type `measures`.
+#[inline]
+fn beyond<M: Message>(measures: bool, message: &M) -> u32 {
+    if measures { u32::try_from(Codec::CURRENT.encoded_bytes(message)).unwrap_or(u32::MAX) } else { 0 }
 }

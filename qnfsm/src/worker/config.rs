@@ -22,7 +22,7 @@ pub struct WorkerConfig {
     pub recording: Recording,
     /// The most messages that one FSM is handed in a turn; at least 1.
     pub turn_messages: u32,
-    /// The most FSMs that there may be; a spawn past it stops the node.
+    /// The most FSMs that there may be; a spawn past it is a dead letter, and its queue is one that is gone.
     pub fsms_max: u32,
 }
 

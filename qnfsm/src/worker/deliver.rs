@@ -8,10 +8,9 @@ use crate::{
     message::{DeadLetter, Down, DownReason, Message, NoReply, Undelivered},
     worker::{
         FaultKind, Seat, Worker,
-        cell::AnyCell,
-        kinds::CellSetup,
+        cell::{AnyCell, Intake},
+        envelope::{Dropped, Sent},
         timers::Due,
-        waiting::{Dropped, Sent},
     },
 };
 
@@ -39,16 +38,15 @@ impl Worker {
     pub(super) fn fire_timers(&mut self) {
         let now = self.effects.now;
         while let Some((key, queue, due)) = self.timers.pop_due(now) {
-            let catalogue = self.catalogue.clone();
-            let cell = self.cell_mut(queue).expect("the timers of an FSM end with it");
+            let (cell, intake) = self.cell_and_intake(queue).expect("the timers of an FSM end with it");
             match due {
                 Due::Timer => {
-                    if let Some(next) = cell.fire(key.timer, now) {
+                    if let Some(next) = cell.fire(key.timer, now, intake.load) {
                         self.timers.set(next, queue, Due::Timer);
                     }
                 }
                 Due::Request(request) => {
-                    cell.fail_request(request, NoReply::Expired, &catalogue);
+                    cell.fail_request(request, NoReply::Expired, intake);
                 }
             }
             self.wake(queue.slot);
@@ -100,14 +98,14 @@ impl Worker {
     fn take_message(&mut self, to: RawQueueId, header: &Header, payload: &[u8]) {
         let Header { type_number, sender, request, untrusted, .. } = *header;
         let sent = Sent { sender, request };
-        let Worker { seats, catalogue, .. } = self;
+        let Worker { seats, catalogue, load, .. } = self;
         let seat = seats.get_mut(to.slot as usize).filter(|seat| seat.generation == to.generation);
         let Some(cell) = seat.and_then(|seat| seat.cell.as_mut()) else {
             let why = Undelivered::NoSuchQueue;
             return self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
         };
         let trust = if untrusted { Trust::Peer } else { Trust::Node };
-        match cell.accept_frame(payload, type_number, sent, catalogue, trust) {
+        match cell.accept_frame(payload, type_number, sent, Intake { catalogue, load }, trust) {
             Ok(()) => self.wake(to.slot),
             Err((dropped, error)) => {
                 self.wake(to.slot);
@@ -123,11 +121,11 @@ impl Worker {
 
     fn take_reply(&mut self, to: RawQueueId, header: &Header, payload: &[u8]) {
         let Header { type_number, sender, request, .. } = *header;
-        let catalogue = self.catalogue.clone();
         let late =
             Dropped { sent: Sent { sender, request: None }, type_number, why: Undelivered::TooLate, fatal: false };
         let Some(request) = request else { return self.dead_letter(to, late) };
-        match self.cell_mut(to).map(|cell| cell.accept_answer_frame(payload, type_number, request, &catalogue)) {
+        let cell = self.cell_and_intake(to);
+        match cell.map(|(cell, intake)| cell.accept_answer_frame(payload, type_number, request, intake)) {
             Some(Ok(Some(key))) => {
                 self.timers.cancel(key);
                 self.wake(to.slot);
@@ -145,12 +143,17 @@ impl Worker {
         let Header { type_number: kind, sender, request, .. } = *header;
         let mut start_value = payload;
         let answer = take_varint(&mut start_value).ok().and_then(|answer| u32::try_from(answer).ok());
+        if !self.has_room() {
+            let nowhere =
+                RawQueueId { node: self.effects.node, place: Place::worker(self.id()), slot: 0, generation: 0 };
+            return self.too_many_fsms(nowhere, kind, Sent { sender, request });
+        }
         let (slot, generation) = self.effects.slots.allot();
         let queue = RawQueueId { node: self.effects.node, place: Place::worker(self.id()), slot, generation };
-        let cell = self.catalogue.kind(kind).and_then(|known| {
-            let setup = CellSetup { queue, kind, message: known.message, seed: self.config.seed };
-            (known.decode)(start_value, setup).ok()
-        });
+        let cell = self
+            .catalogue
+            .kind(kind)
+            .and_then(|known| (known.decode)(start_value, known.setup(kind, queue, self.config.seed)).ok());
         let (Some(cell), Some(answer)) = (cell, answer) else {
             self.effects.slots.take_back(slot);
             if let Some(request) = request {
@@ -183,10 +186,20 @@ impl Worker {
         seat.generation = generation;
         seat.cell = Some(cell);
         self.fsms += 1;
-        if self.fsms > self.config.fsms_max {
-            self.fail(None, FaultKind::TooManyFsms(self.config.fsms_max));
-        }
         self.wake(slot);
+    }
+
+    /// True if another FSM may be seated. Where there is no room, the FSM does not come to be: its queue is one that is
+    /// gone, and the spawn is a dead letter.
+    pub(super) fn has_room(&self) -> bool {
+        self.fsms < self.config.fsms_max
+    }
+
+    /// Says of a spawn that there was no room for it.
+    pub(super) fn too_many_fsms(&mut self, queue: RawQueueId, kind: u32, sent: Sent) {
+        tracing::warn!(%queue, kind = self.catalogue.kind_name(kind), max = self.config.fsms_max, "too many FSMs");
+        let type_number = self.catalogue.kind(kind).map_or(u32::MAX, |known| known.message);
+        self.dead_letter(queue, Dropped { sent, type_number, why: Undelivered::TooManyFsms, fatal: false });
     }
 
     /// Takes an FSM out, tells those whom it concerns, and frees its slot.
@@ -198,7 +211,7 @@ impl Worker {
         let Some(mut cell) = self.seats[queue.slot as usize].cell.take() else { return };
         self.fsms -= 1;
         let watched = std::mem::take(cell.watched());
-        let (dropped, keys) = cell.dissolve();
+        let (dropped, keys) = cell.dissolve(&mut self.load);
         for key in keys {
             self.timers.cancel(key);
         }
@@ -263,7 +276,7 @@ impl Worker {
         tracing::debug!(%to, from = %sender, message_type, %why, "dead letter");
         if let Some(request) = request {
             let why = match why {
-                Undelivered::Full | Undelivered::PostponedTooMany => NoReply::Full,
+                Undelivered::Full | Undelivered::PostponedTooMany | Undelivered::TooManyFsms => NoReply::Full,
                 Undelivered::NotUnderstood | Undelivered::NotAccepted | Undelivered::NotEncodable => {
                     NoReply::NotUnderstood
                 }
@@ -297,8 +310,8 @@ impl Worker {
         let here = Place::worker(self.id());
         match notice {
             Notice::Failed { to, request, why, .. } if to.place == here => {
-                let catalogue = self.catalogue.clone();
-                if let Some(key) = self.cell_mut(to).and_then(|cell| cell.fail_request(request, why, &catalogue)) {
+                let cell = self.cell_and_intake(to);
+                if let Some(key) = cell.and_then(|(cell, intake)| cell.fail_request(request, why, intake)) {
                     self.timers.cancel(key);
                     self.wake(to.slot);
                 }
@@ -334,7 +347,7 @@ impl Worker {
     /// Delivers the front message of an outbox to a queue here.
     #[inline]
     pub(super) fn deliver(&mut self, to: RawQueueId, type_number: u32, sent: Sent, always: bool) {
-        let Worker { seats, effects, catalogue, .. } = self;
+        let Worker { seats, effects, catalogue, load, .. } = self;
         let outbox = effects.outboxes[type_number as usize].as_mut();
         let seat = seats.get_mut(to.slot as usize).filter(|seat| seat.generation == to.generation);
         let Some(cell) = seat.and_then(|seat| seat.cell.as_mut()) else {
@@ -342,7 +355,7 @@ impl Worker {
             let why = Undelivered::NoSuchQueue;
             return self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
         };
-        let accepted = cell.accept(outbox, type_number, sent, catalogue, always);
+        let accepted = cell.accept(outbox, type_number, sent, Intake { catalogue, load }, always);
         self.wake(to.slot);
         if let Err(dropped) = accepted {
             self.dead_letter(to, dropped);

@@ -14,7 +14,6 @@ use crate::{
     time::Time,
     worker::{
         Catalogue, Counters, Seat, Worker, WorkerConfig,
-        kinds::CellSetup,
         outputs::{Outputs, StreamImage},
         timers::Timers,
     },
@@ -146,12 +145,13 @@ impl Worker {
             }
             let known =
                 worker.catalogue.kind(*kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
-            let setup = CellSetup { queue, kind: *kind, message: known.message, seed: image.config.seed };
+            let setup = known.setup(*kind, queue, image.config.seed);
             let cell = (known.restore)(bytes, setup).map_err(|error| ImageError::Cell {
                 queue,
                 kind: known.name.to_owned(),
                 error,
             })?;
+            worker.load.add(cell.waiting_bytes());
             let seat = &mut worker.seats[*slot as usize];
             if seat.cell.replace(cell).is_some() {
                 return Err(ImageError::Inconsistent("two FSMs are in one slot"));

@@ -105,6 +105,9 @@ pub(crate) struct Kind {
     message_type: TypeId,
     /// The number of its message type.
     pub(crate) message: u32,
+    /// Its messages may hold more than their own size.
+    measures: bool,
+    message_bytes: usize,
     new_nursery: fn() -> Box<dyn AnyOutbox>,
     value_schema: SchemaOf,
     state_schema: SchemaOf,
@@ -122,7 +125,16 @@ pub(crate) struct CellSetup {
     pub(crate) queue: RawQueueId,
     pub(crate) kind: u32,
     pub(crate) message: u32,
+    /// The kind's messages may hold more than their own size.
+    pub(crate) measures: bool,
     pub(crate) seed: u64,
+}
+
+impl Kind {
+    /// What a cell of this kind, which has that number, is set up with.
+    pub(crate) fn setup(&self, kind: u32, queue: RawQueueId, seed: u64) -> CellSetup {
+        CellSetup { queue, kind, message: self.message, measures: self.measures, seed }
+    }
 }
 
 struct MessageType {
@@ -203,6 +215,8 @@ impl Kinds {
             rust_name: type_name::<F>(),
             message_type: TypeId::of::<F::Message>(),
             message: 0,
+            measures: true,
+            message_bytes: size_of::<F::Message>(),
             new_nursery: new_outbox::<F>,
             value_schema: schema_of::<F>,
             state_schema: schema_of::<F::State>,
@@ -294,6 +308,7 @@ impl Kinds {
             return Err(error);
         }
         let mut table = Table { messages: Vec::new(), kinds: Vec::new() };
+        let mut bytes_max = Vec::new();
         for message in &self.messages {
             let named = self.named.iter().find(|(of, _)| *of == message.type_id).map(|(_, name)| *name);
             let name = named.unwrap_or(message.rust_name).to_owned();
@@ -303,6 +318,7 @@ impl Kinds {
             }
             let schema = (message.schema)(&self.samples)
                 .map_err(|source| KindsError::Schema { place: format!("message type {name}"), source })?;
+            bytes_max.push(schema.encoded_bytes_max());
             table.messages.push(TableMessage { name, schema: TableSchema::new(&schema) });
         }
         let messages = &self.messages;
@@ -312,6 +328,8 @@ impl Kinds {
         };
         for kind in &mut self.kinds {
             kind.message = number_of(kind.message_type);
+            // An encoded integer may be a byte longer than in memory; what is longer by far lies elsewhere.
+            kind.measures = bytes_max[kind.message as usize].is_none_or(|max| max > 2 * kind.message_bytes as u64);
             let schema = |of: SchemaOf, what: &str| {
                 of(&self.samples)
                     .map_err(|source| KindsError::Schema { place: format!("{what} of kind {}", kind.name), source })

@@ -16,6 +16,7 @@ mod cell;
 mod config;
 mod deliver;
 mod delivery;
+mod envelope;
 mod image;
 mod kinds;
 mod outputs;
@@ -44,12 +45,13 @@ use crate::{
     frame::{Batch, BatchRef, FrameError},
     fsm::{Effects, ExternalFault, Externals, Fsm, Halt, Handler, OnPanic},
     id::{Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId},
-    message::{DownReason, Undelivered},
+    message::{DownReason, NoReply, Undelivered},
     slots::Slots,
     time::Time,
     worker::{
-        cell::{AnyCell, Cell, Outcome},
+        cell::{AnyCell, Cell, Intake, Outcome},
         deliver::Notice,
+        envelope::Load,
         outputs::Outputs,
         timers::Timers,
     },
@@ -88,6 +90,7 @@ pub struct Worker {
     mourners: Vec<RawQueueId>,
     notices: VecDeque<Notice>,
     counters: Counters,
+    load: Load,
     deliveries: Vec<u8>,
     fault: Option<Fault>,
     turn: Turn,
@@ -178,15 +181,15 @@ pub enum FaultKind {
     /// A handler panicked, and its kind's policy is to stop the node.
     #[error("its handler panicked: {0}")]
     Panic(String),
+    /// A handler asked for what no handler may ask for, and its kind's policy is to stop the node.
+    #[error("its handler asked for what can't be done: {0}")]
+    Misuse(String),
     /// A queue overflowed, and its policy is to stop the node.
     #[error("its queue is full, and its policy is to stop the node")]
     QueueFull,
     /// An external value could not be had.
     #[error("{}", .0.0)]
     External(ExternalFault),
-    /// There are as many FSMs as there may be.
-    #[error("{0} FSMs are as many as `fsms_max` allows, and one more was spawned")]
-    TooManyFsms(u32),
     /// What one of the node's own sources put in are not frames.
     #[error("batch from {source_place}: {error}")]
     BadBatch {
@@ -218,6 +221,7 @@ impl Worker {
             payload: Vec::new(),
             handler: Handler::Start,
             sender: RawQueueId { node, place: Place::worker(id), slot: 0, generation: 0 },
+            asked: None,
             halted: None,
         };
         Worker {
@@ -236,6 +240,7 @@ impl Worker {
             mourners: Vec::new(),
             notices: VecDeque::new(),
             counters: Counters::default(),
+            load: Load::default(),
             deliveries: Vec::new(),
             fault: None,
             turn: Turn::default(),
@@ -313,12 +318,15 @@ impl Worker {
         self.config = config;
     }
 
-    /// What it would make of a batch, by the batch's source and numbers.
+    /// What it would make of a batch that comes after those `ahead` of it in the same round, by its source and numbers.
+    /// Several batches of one source follow one another.
     #[must_use]
-    pub fn admission(&self, batch: &BatchRef<'_>) -> Admission {
-        let expected = match self.taken.get(&batch.source) {
-            Some((epoch, _)) if batch.epoch < *epoch => return Admission::Stale,
-            Some((epoch, next)) if batch.epoch == *epoch => *next,
+    pub fn admission(&self, ahead: &[BatchRef<'_>], batch: &BatchRef<'_>) -> Admission {
+        let ahead = ahead.iter().rev().find(|other| other.source == batch.source);
+        let taken = ahead.map(|ahead| (ahead.epoch, ahead.next_number()));
+        let expected = match taken.or_else(|| self.taken.get(&batch.source).copied()) {
+            Some((epoch, _)) if batch.epoch < epoch => return Admission::Stale,
+            Some((epoch, next)) if batch.epoch == epoch => next,
             // The first of a newer epoch, or of a source that was never heard of.
             _ => 1,
         };
@@ -359,7 +367,7 @@ impl Worker {
         self.fire_timers();
         for batch in batches {
             assert_eq!(
-                self.admission(&batch),
+                self.admission(&[], &batch),
                 Admission::Take { skip: 0 },
                 "drivers admit batches before they feed them"
             );
@@ -418,10 +426,10 @@ impl Worker {
     /// Runs one handler and does what it asked for.
     fn handle(&mut self, slot: u32, externals: &mut dyn Externals) {
         let everything = self.config.recording == Recording::Everything;
-        let Worker { seats, effects, .. } = self;
+        let Worker { seats, effects, load, .. } = self;
         let cell = seats[slot as usize].cell.as_mut().expect("turns are given to FSMs that are there");
         let queue = cell.queue();
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| cell.handle_next(effects, externals, everything)));
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| cell.handle_next(effects, externals, load, everything)));
         if let Ok(Outcome::Changed { state_timer: Some(key) }) = outcome {
             // The cell has ended it with its state, whatever becomes of the handler's effects.
             self.timers.cancel(key);
@@ -451,6 +459,8 @@ impl Worker {
         let Worker { seats, effects, .. } = self;
         // An effect of its own may have stopped the FSM.
         let Some(cell) = seats[queue.slot as usize].cell.as_mut().filter(|cell| cell.queue() == queue) else { return };
+        // Its handler has returned: what becomes of the message's request is its business.
+        effects.asked = None;
         let entered = panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, externals)));
         match entered {
             Ok(()) if self.effects.misuse.is_none() => {}
@@ -468,23 +478,29 @@ impl Worker {
     /// A handler panicked or misused its context: what it had appended is cut off, and the kind's policy applies.
     fn panicked(&mut self, queue: RawQueueId, payload: Option<Box<dyn Any + Send>>) {
         let misuse = self.effects.misuse.take();
+        let asked = self.effects.asked.take();
         self.effects.cut_off();
         if payload.as_ref().is_some_and(|payload| payload.is::<Halt>()) {
             let fault = self.effects.halted.take().unwrap_or_else(|| ExternalFault("no external value".to_owned()));
             return self.fail(Some(queue), FaultKind::External(fault));
         }
-        let text = match (payload, misuse) {
-            (Some(payload), _) => panic_text(payload.as_ref()),
-            (None, misuse) => misuse.unwrap_or_default(),
+        let what = match (payload, misuse) {
+            (Some(payload), _) => FaultKind::Panic(panic_text(payload.as_ref())),
+            (None, misuse) => FaultKind::Misuse(misuse.unwrap_or_default()),
         };
+        if let Some((asker, request)) = asked {
+            // What the handler had in its hands is gone with it.
+            self.notices.push_back(Notice::Failed { to: asker, from: queue, request, why: NoReply::Failed });
+        }
         self.counters.panics += 1;
         self.effects.digest.mix(u64::from_le_bytes(*b"panicked"));
         let policy = self.cell_mut(queue).map_or(OnPanic::StopNode, |cell| cell.on_panic());
-        tracing::error!(queue = %queue, kind = self.kind_name(queue), %text, "a handler panicked");
+        tracing::error!(queue = %queue, kind = self.kind_name(queue), %what, "a handler ends without effect");
         match policy {
-            OnPanic::StopNode => self.fail(Some(queue), FaultKind::Panic(text)),
+            OnPanic::StopNode => self.fail(Some(queue), what),
             OnPanic::Restart { budget } if self.cell_mut(queue).is_some_and(|cell| cell.restarts() < budget) => {
-                let (dropped, keys) = self.cell_mut(queue).map(|cell| cell.restart()).unwrap_or_default();
+                let restarted = self.cell_and_load(queue).map(|(cell, load)| cell.restart(load));
+                let (dropped, keys) = restarted.unwrap_or_default();
                 for key in keys {
                     self.timers.cancel(key);
                 }
@@ -550,23 +566,22 @@ impl Worker {
         self.cell(queue).map_or("unknown kind", |cell| self.catalogue.kind_name(cell.kind()))
     }
 
-    /// The bytes that the messages take which FSMs with work have before them, without what those point to.
+    /// What the messages weigh that wait for its FSMs, postponed ones among them: each its size in memory, and where its
+    /// type may hold more than that, such as a text, as many bytes more as it is long when encoded.
     #[must_use]
-    pub fn queued_bytes(&self) -> u64 {
-        self.cells_with_work().map(|cell| cell.queued_bytes()).sum()
+    pub fn waiting_bytes(&self) -> u64 {
+        self.load.bytes()
     }
 
-    /// The queues that hold the most bytes, at most three.
+    /// The queues that hold the most bytes, at most three. It walks all messages that wait.
     #[must_use]
     pub fn largest_queues(&self) -> Vec<(RawQueueId, u64)> {
-        let mut queues: Vec<_> = self.cells_with_work().map(|cell| (cell.queue(), cell.queued_bytes())).collect();
+        let cells = self.seats.iter().filter_map(|seat| seat.cell.as_deref());
+        let mut queues: Vec<_> = cells.map(|cell| (cell.queue(), cell.waiting_bytes())).collect();
+        queues.retain(|(_, bytes)| *bytes != 0);
         queues.sort_by_key(|&(queue, bytes)| (std::cmp::Reverse(bytes), queue));
         queues.truncate(3);
         queues
-    }
-
-    fn cells_with_work(&self) -> impl Iterator<Item = &dyn AnyCell> {
-        self.ready.iter().filter_map(|slot| self.seats[*slot as usize].cell.as_deref())
     }
 
     fn cell(&self, queue: RawQueueId) -> Option<&dyn AnyCell> {
@@ -580,6 +595,19 @@ impl Worker {
         let seat = self.seats.get_mut(queue.slot as usize)?;
         let here = here && queue.generation == seat.generation;
         seat.cell.as_mut().filter(|_| here)
+    }
+
+    fn cell_and_intake(&mut self, queue: RawQueueId) -> Option<(&mut dyn AnyCell, Intake<'_>)> {
+        let here = queue.place == Place::worker(self.id());
+        let Worker { seats, catalogue, load, .. } = self;
+        let seat = seats.get_mut(queue.slot as usize)?;
+        let here = here && queue.generation == seat.generation;
+        let cell = seat.cell.as_deref_mut().filter(|_| here)?;
+        Some((cell, Intake { catalogue, load }))
+    }
+
+    fn cell_and_load(&mut self, queue: RawQueueId) -> Option<(&mut dyn AnyCell, &mut Load)> {
+        self.cell_and_intake(queue).map(|(cell, intake)| (cell, intake.load))
     }
 }
 

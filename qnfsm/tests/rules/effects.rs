@@ -446,3 +446,15 @@ fn who_spawns_elsewhere_gets_the_id_back_in_a_message() {
     let Note::Born(Reply { outcome: Ok(born), .. }) = here.notes(0)[1] else { panic!("{:?}", here.notes(0)) };
     assert!(there.worker.fsm::<crate::puppet::Puppet<Plain>>(born).is_some());
 }
+
+#[test]
+fn a_request_that_is_in_the_hands_of_a_handler_which_panics_fails_at_once() {
+    for which in [Which::Stopping, Which::Restarting] {
+        let mut stage = beside(which);
+        // The asked FSM enters a state when it is told to, and panics there: only then is nothing in its hands.
+        stage.tell(queue(1, 1), told(0, vec![Op::Request(to(0), 1_000_000, Act::Panic)]));
+        let answered =
+            stage.notes(1).iter().any(|note| matches!(note, Note::Answer(Reply { outcome: Err(NoReply::Failed), .. })));
+        assert!(answered, "{which:?}: {:?}", stage.notes(1));
+    }
+}

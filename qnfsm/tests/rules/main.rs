@@ -5,6 +5,7 @@
 mod effects;
 mod hostile;
 mod identity;
+mod load;
 mod order;
 mod puppet;
 mod random_runs;

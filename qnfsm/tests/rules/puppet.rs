@@ -90,6 +90,7 @@ pub(crate) enum Act {
     Ignore,
     Unhandled,
     Postpone,
+    Panic,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -334,6 +335,7 @@ impl<P: Policy> Fsm for Puppet<P> {
                     Act::Ignore => {}
                     Act::Unhandled => return Next::Unhandled(Order::Ask { label, reply, act }),
                     Act::Postpone => cx.reply(reply, 0),
+                    Act::Panic => std::panic::resume_unwind(Box::new("told to")),
                 }
                 Next::Stay
             }

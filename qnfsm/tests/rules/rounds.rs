@@ -1,12 +1,13 @@
 //! R2: what a round is, when it ends, what leaves and when; and the numbers of what enters.
 
 use qnfsm::{
-    Admission, Epoch, FaultKind, Place, Time, WorkerConfig,
+    Admission, Codec, Down, DownReason, Epoch, FaultKind, NoReply, Place, RequestId, Time, Trust, Undelivered,
+    WorkerConfig,
     frame::{Batch, Class, Header},
 };
 
 use crate::{
-    puppet::{Op, To, Which, note, told},
+    puppet::{Note, Op, Plain, Puppet, Then, To, Which, note, then, told},
     stage::{EDGE, Stage, catalogue, outside, push_order, queue},
 };
 
@@ -103,7 +104,7 @@ fn inputs_are_taken_once_and_without_gaps() {
     let next = Epoch(2);
     let expected = stage.worker.expected(Place::edge(EDGE), first);
     assert_eq!(expected, 2, "the spawn was the first");
-    let admission = |stage: &Stage, batch: Batch| stage.worker.admission(&batch.as_ref());
+    let admission = |stage: &Stage, batch: Batch| stage.worker.admission(&[], &batch.as_ref());
     assert_eq!(admission(&stage, batch(first, 2, 3)), Admission::Take { skip: 0 });
     assert_eq!(admission(&stage, batch(first, 1, 3)), Admission::Take { skip: 1 });
     assert_eq!(admission(&stage, batch(first, 1, 1)), Admission::Seen);
@@ -113,6 +114,19 @@ fn inputs_are_taken_once_and_without_gaps() {
     stage.worker.feed(Time::ZERO, [batch(next, 1, 1).as_ref()]);
     assert_eq!(admission(&stage, batch(first, 2, 1)), Admission::Stale);
     assert_eq!(admission(&stage, batch(next, 2, 1)), Admission::Take { skip: 0 });
+
+    let ahead = [batch(next, 2, 3), batch(Epoch(3), 1, 2)];
+    let behind = |count: usize, batch: Batch| {
+        let ahead: Vec<_> = ahead[..count].iter().map(Batch::as_ref).collect();
+        stage.worker.admission(&ahead, &batch.as_ref())
+    };
+    assert_eq!(behind(1, batch(next, 5, 1)), Admission::Take { skip: 0 }, "it follows the one ahead");
+    assert_eq!(behind(1, batch(next, 4, 2)), Admission::Take { skip: 1 });
+    assert_eq!(behind(1, batch(next, 2, 3)), Admission::Seen);
+    assert_eq!(behind(1, batch(next, 6, 1)), Admission::Gap { expected: 5 });
+    assert_eq!(behind(2, batch(next, 5, 1)), Admission::Stale);
+    assert_eq!(behind(2, batch(Epoch(3), 3, 1)), Admission::Take { skip: 0 });
+    assert_eq!(behind(2, batch(Epoch(4), 1, 1)), Admission::Take { skip: 0 });
 }
 
 #[test]
@@ -160,12 +174,42 @@ fn the_digest_tells_rounds_apart_that_differ() {
 }
 
 #[test]
-fn a_spawn_past_the_limit_stops_the_worker() {
-    let config = WorkerConfig { fsms_max: 2, ..WorkerConfig::default() };
+fn r5_a_spawn_past_the_limit_is_a_dead_letter_and_makes_room_for_nobody() {
+    let config = WorkerConfig { fsms_max: 3, ..WorkerConfig::default() };
     let mut stage = Stage::configured(config, &[Which::Plain, Which::Plain]);
-    stage.tell(queue(0, 1), told(1, vec![Op::Spawn(Which::Plain, vec![])]));
-    let fault = stage.ends.last().unwrap().fault.clone().unwrap();
-    assert_eq!(fault.what, FaultKind::TooManyFsms(2));
+    let spawn =
+        |label| told(label, vec![Op::DeadLetters(true), Op::Spawn(Which::Plain, vec![]), Op::Monitor(To::Child(0))]);
+    stage.tell(queue(0, 1), spawn(1));
+    assert_eq!((stage.worker.fsms(), stage.dead(Undelivered::TooManyFsms)), (3, 0));
+    stage.tell(queue(1, 1), spawn(2));
+    assert_eq!((stage.worker.fsms(), stage.dead(Undelivered::TooManyFsms)), (3, 1));
+    let child = stage.puppet::<Plain>(queue(1, 1)).children[0].raw();
+    let heard = stage.notes(1);
+    assert!(heard.contains(&Note::Down(Down { queue: child, reason: DownReason::Unknown })), "{heard:?}");
+    let is_told = |note: &Note| matches!(note, Note::Dead(letter) if (letter.to, letter.why) == (child, Undelivered::TooManyFsms));
+    assert!(heard.iter().any(is_told), "{heard:?}");
+    // Where one stops there is room for another, and nobody gets an ID that was given out before.
+    stage.tell(queue(2, 1), then(3, vec![], Then::Stop));
+    stage.tell(queue(0, 1), told(4, vec![Op::Spawn(Which::Plain, vec![])]));
+    assert_eq!(stage.worker.fsms(), 3);
+    let children = &stage.puppet::<Plain>(queue(0, 1)).children;
+    assert!(children[1] != children[0] && children[1].raw() != child, "{children:?}");
+}
+
+#[test]
+fn a_spawn_from_elsewhere_past_the_limit_is_answered_full() {
+    let config = WorkerConfig { fsms_max: 1, ..WorkerConfig::default() };
+    let mut stage = Stage::configured(config, &[Which::Plain]);
+    let header =
+        Header { request: Some(RequestId(5)), ..Header::to(Class::Spawn, 0, queue(0, 0).raw(), outside().raw()) };
+    let mut payload = vec![0];
+    Codec::CURRENT.encode(&Puppet::<()>::new(vec![]), &mut payload).unwrap();
+    stage.put_frame(&header, &payload).run();
+    let (_, batch) = stage.out.last().unwrap();
+    let frame = batch.as_ref().frames().next().unwrap().unwrap();
+    assert_eq!((frame.header.class, frame.header.request), (Class::Failed, Some(RequestId(5))));
+    assert_eq!(Codec::CURRENT.decode::<NoReply>(frame.payload, Trust::Node), Ok(NoReply::Full));
+    assert_eq!(stage.worker.fsms(), 1);
 }
 
 #[test]

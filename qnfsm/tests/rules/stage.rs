@@ -171,6 +171,7 @@ impl Stage {
     /// Goes on with the worker that the snapshot makes.
     pub(crate) fn restored(&self) -> Stage {
         let worker = Worker::restore(self.worker.catalogue().clone(), &self.image()).unwrap();
+        assert_eq!(worker.waiting_bytes(), self.worker.waiting_bytes(), "what waits weighs as much as before");
         let mut stage = Stage::of(worker, self.batch.as_ref().first);
         stage.bound = self.bound;
         stage.now = self.now;

@@ -268,3 +268,55 @@ fn misuse_in_a_handler_that_left_a_state_leaves_no_timer_behind() {
     stage.restored().at(10_000);
     stage.at(10_000);
 }
+
+#[test]
+fn r3_a_postponed_timers_message_keeps_its_beats() {
+    let mut stage = one();
+    let start = stage.now;
+    stage.tell(queue(0, 1), told(0, vec![Op::Every("t".to_owned(), 1000, then(1, vec![], Then::Postpone))]));
+    stage.at(start + 3500);
+    assert_eq!(stage.labels(0), [0], "it is postponed in state 0");
+    stage.tell(queue(0, 1), then(2, vec![Op::CancelTimer("other".to_owned())], Then::Goto(1)));
+    let beats: Vec<_> = stage
+        .notes(0)
+        .iter()
+        .filter_map(|note| match note {
+            Note::Did { label: 1, beats, .. } => Some(*beats),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(beats, [3]);
+}
+
+#[test]
+fn r3_a_timer_that_is_cancelled_while_its_message_is_postponed_is_not_delivered() {
+    let postponed = |op: Op| {
+        let mut stage = one();
+        let start = stage.now;
+        let late = || then(1, vec![], Then::Postpone);
+        stage.tell(
+            queue(0, 1),
+            told(0, vec![Op::Timer("a".to_owned(), 1000, late()), Op::Every("b".to_owned(), 1000, late())]),
+        );
+        stage.at(start + 1500);
+        assert_eq!(stage.labels(0), [0]);
+        stage.tell(queue(0, 1), told(2, vec![op]));
+        let mut stage = stage.restored();
+        stage.tell(queue(0, 1), then(3, vec![], Then::Goto(1)));
+        stage.labels(0)
+    };
+    assert_eq!(postponed(Op::Draw), [0, 2, 3, 1, 1]);
+    assert_eq!(postponed(Op::CancelTimer("a".to_owned())), [0, 2, 3, 1]);
+    assert_eq!(postponed(Op::CancelTimer("b".to_owned())), [0, 2, 3, 1]);
+    assert_eq!(postponed(Op::CancelSet(0)), [0, 2, 3, 1]);
+}
+
+#[test]
+fn r3_a_postponed_state_timeout_ends_with_its_state() {
+    let mut stage = one();
+    let start = stage.now;
+    stage.tell(queue(0, 1), told(0, vec![Op::StateTimeout(100, then(1, vec![], Then::Postpone))]));
+    stage.at(start + 100);
+    stage.tell(queue(0, 1), then(2, vec![], Then::Goto(1)));
+    assert_eq!(stage.labels(0), [0, 2]);
+}

@@ -27,7 +27,7 @@ pub fn mended_file(bytes: &[u8]) {
 pub fn image(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let Ok(mut worker) = Worker::restore(zoo::catalogue(), script.part()) else { return };
-    let (_, _, _) = (worker.queued_bytes(), worker.largest_queues(), worker.next_timer());
+    let (_, _, _) = (worker.waiting_bytes(), worker.largest_queues(), worker.next_timer());
     stage::run(&mut worker, &mut script);
 }
 

@@ -93,7 +93,7 @@ fn batch<'a>(worker: &Worker, how: u8, script: &mut Script<'a>) -> Option<BatchR
     }
     let count = claimed.unwrap_or_else(|| frames_in(bytes).max(1));
     let batch = BatchRef { source, epoch, first: worker.expected(source, epoch), count, bytes };
-    (worker.admission(&batch) == Admission::Take { skip: 0 }).then_some(batch)
+    (worker.admission(&[], &batch) == Admission::Take { skip: 0 }).then_some(batch)
 }
 
 fn later(worker: &Worker, step: u8) -> Time {
