@@ -10,7 +10,7 @@ use std::{
 };
 
 use qnfsm::{
-    Catalogue, Codec, Epoch, FaultKind, GENERATOR, Kinds, Table, WorkerId, build_identity,
+    Catalogue, Epoch, FaultKind, Kinds, Table, WorkerId, build_identity,
     journal::{IoError, Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, segment_path},
     playback::{Playback, PlaybackError},
 };
@@ -198,8 +198,7 @@ impl Run<'_> {
         self.segment = header.segment;
         self.epochs.insert(info.epoch);
         let file = segment_path(dir, header.segment);
-        if (info.codec, info.generator) != (Codec::CURRENT.id(), GENERATOR) {
-            let what = format!("codec {} and random generator {}", info.codec, info.generator);
+        if let Some(what) = info.unsupported() {
             return Err(Unsupported { file, offset: 0, what }.into());
         }
         let table = Table::from_bytes(&info.catalogue).map_err(|error| {

@@ -34,6 +34,9 @@ pub enum Class {
     /// Bytes that an untrusted peer sent through the target, an edge's connection, make no message; the payload says
     /// why. The edge closes the connection.
     Refused,
+    /// The answer to a [`Class::Spawn`]: the sender is the new FSM's queue. Where nobody waits for it any more, the FSM
+    /// is stopped.
+    Spawned,
 }
 
 impl Class {
@@ -48,6 +51,7 @@ impl Class {
             Class::Unwatch => 6,
             Class::Down => 7,
             Class::Refused => 8,
+            Class::Spawned => 9,
         }
     }
 
@@ -62,6 +66,7 @@ impl Class {
             6 => Class::Unwatch,
             7 => Class::Down,
             8 => Class::Refused,
+            9 => Class::Spawned,
             _ => return None,
         })
     }

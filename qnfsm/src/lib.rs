@@ -152,5 +152,5 @@ pub use random::{GENERATOR, Random};
 pub use time::Time;
 pub use worker::{
     Admission, Catalogue, Counters, Deliveries, Delivery, Fault, FaultKind, ImageError, Kinds, KindsError, Recording,
-    RoundEnd, Table, TableKind, TableMessage, TableSchema, Turn, Worker, WorkerConfig,
+    RoundEnd, SnapshotError, Table, TableKind, TableMessage, TableSchema, Turn, Worker, WorkerConfig,
 };

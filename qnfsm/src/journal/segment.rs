@@ -7,7 +7,11 @@ use super::{
     envelope::Position,
     error::Why,
 };
-use crate::id::{Epoch, NodeId};
+use crate::{
+    codec::Codec,
+    id::{Epoch, NodeId},
+    random::GENERATOR,
+};
 
 /// The version of the journal's format that this library writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -46,6 +50,13 @@ pub struct SegmentInfo {
 }
 
 impl SegmentInfo {
+    /// What in it this library can't run: a codec or a generator that it doesn't have.
+    #[must_use]
+    pub fn unsupported(&self) -> Option<String> {
+        let known = (self.codec, self.generator) == (Codec::CURRENT.id(), GENERATOR);
+        (!known).then(|| format!("codec {} and random generator {}", self.codec, self.generator))
+    }
+
     /// The bytes by which catalogue and configuration are too long for a header, if they are.
     pub(super) fn bytes_over(&self) -> Option<usize> {
         let bytes_max = BLOCK_BODY_BYTES_MAX - FIXED_BYTES_MAX;

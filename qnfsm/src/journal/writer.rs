@@ -259,6 +259,24 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes the epoch's segment away again if no record was written to it: a start that came to nothing leaves none
+    /// behind. Nothing can be written any more then.
+    pub(crate) fn abandon_unused(&self) {
+        let shared = &*self.shared;
+        let mut state = shared.lock();
+        if state.failed.is_some() || state.at != state.first_at || state.written_at != state.first_at {
+            return;
+        }
+        state.failed = Some(JournalError::Misuse("the journal was given up before anything was written".to_owned()));
+        let path = segment::path(&shared.node_dir, state.at.segment);
+        let removed =
+            shared.storage.remove(&path).and_then(|()| shared.storage.sync_dir(&shared.node_dir.join(JOURNAL_DIR)));
+        if let Err(error) = removed {
+            // An empty segment that stays is read over.
+            tracing::debug!(path = %path.display(), %error, "the segment of a start that failed stays");
+        }
+    }
+
     /// Where the next record will stand.
     #[must_use]
     pub fn position(&self) -> Position {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -25,8 +25,9 @@ pub(super) struct Budget {
     waiting_bytes: AtomicI64,
     /// Threads that wait until there is room.
     waiting: AtomicUsize,
-    /// The node was within its hard limit once. What recovery brings back may be past it until it has drained.
-    was_within: AtomicBool,
+    /// What recovery brought back past the hard limit. It may be there, and as much again as the limit, until the node
+    /// was within its limit once.
+    brought_back_bytes: AtomicU64,
     /// By worker and edge, its largest queues when they were last looked at.
     largest: Mutex<BTreeMap<Place, Vec<(RawQueueId, u64)>>>,
 }
@@ -44,7 +45,7 @@ impl Budget {
             inbox_bytes: AtomicI64::new(0),
             waiting_bytes: AtomicI64::new(0),
             waiting: AtomicUsize::new(0),
-            was_within: AtomicBool::new(false),
+            brought_back_bytes: AtomicU64::new(0),
             largest: Mutex::default(),
         }
     }
@@ -91,11 +92,19 @@ impl Budget {
     }
 
     pub(super) fn is_past_hard_limit(&self) -> bool {
-        if self.held() <= self.hard_limit_bytes {
-            self.was_within.store(true, Ordering::Relaxed);
+        let held = self.held();
+        if held <= self.hard_limit_bytes {
+            self.brought_back_bytes.store(0, Ordering::Relaxed);
             return false;
         }
-        self.was_within.load(Ordering::Relaxed)
+        held > self.hard_limit_bytes.saturating_add(self.brought_back_bytes.load(Ordering::Relaxed))
+    }
+
+    /// What is held now is what recovery brought back.
+    pub(super) fn set_brought_back(&self) {
+        let held = self.held();
+        let past = if held > self.hard_limit_bytes { held } else { 0 };
+        self.brought_back_bytes.store(past, Ordering::Relaxed);
     }
 
     /// Remembers the largest queues of a worker or an edge, to be named if it comes to that.
@@ -115,5 +124,40 @@ impl Budget {
         named.sort_by(|a, b| b.cmp(a));
         named.truncate(NAMED_MAX);
         named.into_iter().map(|(bytes, name)| format!("{name} with {bytes} bytes")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(held: usize) -> Budget {
+        let budget = Budget::new(100, 1000);
+        budget.take(held);
+        budget
+    }
+
+    #[test]
+    fn the_hard_limit_holds_from_the_start_where_nothing_was_brought_back() {
+        let budget = budget(1000);
+        budget.set_brought_back();
+        assert!(!budget.is_past_hard_limit());
+        budget.take(1);
+        assert!(budget.is_past_hard_limit());
+    }
+
+    #[test]
+    fn what_was_brought_back_may_be_past_the_limit_until_it_has_drained_and_may_not_grow_for_ever() {
+        let budget = budget(5000);
+        budget.set_brought_back();
+        assert!(!budget.is_past_hard_limit());
+        budget.take(1000);
+        assert!(!budget.is_past_hard_limit());
+        budget.take(1);
+        assert!(budget.is_past_hard_limit(), "it held 5000 and may hold 1000 more");
+        let _ = budget.give_back(5001);
+        assert!(!budget.is_past_hard_limit());
+        budget.take(1);
+        assert!(budget.is_past_hard_limit(), "it was within its limit once");
     }
 }

@@ -2,7 +2,6 @@
 //! the worker put out. Nothing of a round leaves before it has ended, and nothing is run that isn't written down.
 
 use std::{
-    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -16,7 +15,7 @@ use super::{
     in_loop::{InLoop, LOOK_AGAIN_AFTER},
     recovery::Snapshots,
     retained::{DriverImage, Held, Unacknowledged},
-    shared::{Inbox, Parcel, Phase, RoundWatch, Shared, Way},
+    shared::{Inbox, Parcel, Phase, RoundWatch, Shared},
 };
 use crate::{
     digest::Digest,
@@ -61,6 +60,8 @@ pub(super) struct Driver {
     pub(super) snapshots: Option<Snapshots>,
     /// The journal's size at the last snapshot.
     snapshot_at: u64,
+    /// How many parcels of the inbox were put in before the node's start.
+    resumed: usize,
     /// Batches of the inbox that the next round takes.
     gathered: Vec<Arc<Batch>>,
     bound: u32,
@@ -129,6 +130,7 @@ impl Driver {
             reactors: Vec::new(),
             snapshots,
             snapshot_at,
+            resumed: 0,
             gathered: Vec::new(),
             bound: 4096,
             busy: true,
@@ -162,15 +164,30 @@ impl Driver {
         self
     }
 
+    /// The worker was there before: what is in the inbox now was under way when the node went down, and what waits in
+    /// its queues counts from now on.
+    pub(super) fn resume(&mut self) {
+        self.resumed = self.receiver.len();
+        self.recount();
+    }
+
     fn drive(&mut self) -> Result<(), NodeError> {
+        // What was under way comes at the time at which the node went down: an answer that was there must not lose
+        // against a deadline that passed while nobody could take it.
+        while self.resumed > 0 && self.shared.phase() != Phase::Stopping {
+            self.resumed -= self.gather(self.resumed);
+            if !self.gathered.is_empty() {
+                self.run_round(self.worker.now())?;
+            }
+        }
         loop {
-            self.gather();
+            self.gather(usize::MAX);
             self.poll_reactors(Some(Duration::ZERO))?;
             if self.shared.phase() == Phase::Stopping {
                 return Ok(());
             }
             if self.has_round() {
-                self.run_round()?;
+                self.run_round(self.shared.clock.now())?;
                 self.idle.reset();
             } else {
                 self.rest()?;
@@ -183,11 +200,11 @@ impl Driver {
     fn take_leave(&mut self) -> Result<(), NodeError> {
         let mut left = self.receiver.len();
         loop {
-            left = left.saturating_sub(self.gather());
+            left = left.saturating_sub(self.gather(left));
             if self.gathered.is_empty() {
                 return Ok(());
             }
-            self.run_round()?;
+            self.run_round(self.shared.clock.now())?;
             if left == 0 {
                 return Ok(());
             }
@@ -199,11 +216,11 @@ impl Driver {
         !self.gathered.is_empty() || !self.worker.is_idle() || timer_is_due()
     }
 
-    /// Takes what is in the inbox, up to the bound of a round. Says how many parcels there were.
-    fn gather(&mut self) -> usize {
+    /// Takes what is in the inbox, up to `parcels_max` and the bounds of a round. Says how many parcels there were.
+    fn gather(&mut self, parcels_max: usize) -> usize {
         let mut parcels = 0;
         let mut bytes: usize = self.gathered.iter().map(|batch| batch.bytes_len()).sum();
-        while self.gathered.len() < BATCHES_MAX && bytes < BATCH_BYTES_MAX {
+        while parcels < parcels_max && self.gathered.len() < BATCHES_MAX && bytes < BATCH_BYTES_MAX {
             let Ok(parcel) = self.receiver.try_recv() else { break };
             parcels += 1;
             bytes += self.take_parcel(parcel);
@@ -226,6 +243,7 @@ impl Driver {
                     in_loop.take_frames(&batch, &self.shared);
                     in_loop.take_inputs(&self.shared, &mut self.gathered, here);
                 }
+                self.shared.give_back(batch.bytes_len());
                 self.shared.work_ends(1);
                 0
             }
@@ -246,12 +264,11 @@ impl Driver {
     }
 
     /// Writes down and runs one round, and lets out what it put out.
-    fn run_round(&mut self) -> Result<(), NodeError> {
+    fn run_round(&mut self, now: Time) -> Result<(), NodeError> {
         if !self.busy {
             self.busy = true;
             self.shared.work_begins();
         }
-        let now = self.shared.clock.now();
         let round = self.worker.rounds() + 1;
         let taken = self.gathered.len();
         let taken_bytes: usize = self.gathered.iter().map(|batch| batch.bytes_len()).sum();
@@ -326,7 +343,7 @@ impl Driver {
     /// Lets out what the round put out, now that it has ended.
     fn let_out(&mut self) {
         let Driver { worker, shared, unacknowledged, held, reactors, gathered, .. } = self;
-        let (here, worker_epoch) = (Place::worker(worker.id()), worker.epoch());
+        let here = Place::worker(worker.id());
         worker.drain_outputs(|to, batch| match (to.as_worker(), to.as_edge()) {
             (Some(receiver), _) => {
                 unacknowledged.keep(to, batch, |frames| {
@@ -335,20 +352,12 @@ impl Driver {
             }
             (_, Some(edge)) => {
                 held.keep(to, &batch.as_ref());
-                let in_loop = reactors.iter_mut().find(|in_loop| in_loop.edge == edge);
-                match (in_loop, shared.edge(edge)) {
-                    (Some(in_loop), _) => {
+                match reactors.iter_mut().find(|in_loop| in_loop.edge == edge) {
+                    Some(in_loop) => {
                         in_loop.take_frames(batch, shared);
                         in_loop.take_inputs(shared, gathered, here);
                     }
-                    (None, Some(Way::Outlet(outlet))) => outlet.put(batch),
-                    (None, Some(Way::InLoopOf(other))) => {
-                        // They are handed to the reactor there, and are no input of that worker.
-                        let mut frames = Batch::new(here, worker_epoch, 1);
-                        mem::swap(&mut frames, batch);
-                        shared.put_for_edge(other, edge, frames);
-                    }
-                    (None, None) => shared.nobody_there(to, batch),
+                    None => shared.put_for_edge(edge, batch),
                 }
             }
             (None, None) => unreachable!("a place is a worker or an edge"),
@@ -448,7 +457,7 @@ impl Driver {
         }
         let mut image = Vec::new();
         let encoded = self.worker.snapshot(&mut image);
-        encoded.map_err(|error| inconsistent(&self.worker, &format!("its snapshot can't be encoded: {error}")))?;
+        encoded.map_err(|error| inconsistent(&self.worker, &error.to_string()))?;
         let driver = DriverImage::of(&mut self.unacknowledged, &mut self.held, &self.worker).to_bytes();
         let (worker, round) = (self.worker.id(), self.worker.rounds());
         snapshots.store(worker, round, &image, &driver)?;

@@ -76,16 +76,16 @@ impl Inlet {
     }
 }
 
-/// Numbers frames and puts them into their worker's inbox.
+/// Numbers frames and puts them into their worker's inbox. Edges speak to FSMs, and beside them only to the host, which
+/// waits for answers, and to the node itself.
 pub(super) fn hand_over(shared: &Shared, numbers: &mut Numbers, to: Place, batch: &mut Batch) {
-    match to.as_worker() {
-        Some(worker) => shared.put(worker, numbers.number(to, batch)),
-        None => {
-            // An edge speaks to FSMs and to nobody else.
-            shared.nobody_there(to, batch);
-            batch.reset(numbers.source, numbers.epoch, 1);
-        }
+    match (to.as_worker(), to.as_edge()) {
+        (Some(worker), _) => return shared.put(worker, numbers.number(to, batch)),
+        // Neither runs code of the program's, which could come back to the inlet that is in use here.
+        (_, Some(edge @ (EdgeId::HOST | EdgeId::NODE))) => shared.put_for_edge(edge, batch),
+        _ => shared.nobody_there(to, batch),
     }
+    batch.reset(numbers.source, numbers.epoch, 1);
 }
 
 #[cfg(test)]

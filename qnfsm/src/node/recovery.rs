@@ -21,7 +21,9 @@ use crate::{
     digest::Digest,
     frame::{Batch, BatchRef},
     id::{Epoch, Place, RawQueueId, RequestId, WorkerId},
-    journal::{Manifest, NodeLock, Position, Reader, Record, Storage, Tail, snapshots},
+    journal::{
+        Manifest, NodeLock, Position, ReadError, Reader, Record, Storage, Tail, Unsupported, segment_path, snapshots,
+    },
     playback::{Audience, Playback},
     worker::{Catalogue, Table, Worker, WorkerConfig},
 };
@@ -112,6 +114,10 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, 
 /// A journal belongs to the program that wrote it: the segment's kinds and message types must be this program's.
 fn check_program(reader: &Reader, catalogue: &Catalogue, dir: &Path) -> Result<(), StartError> {
     let Some(header) = reader.header() else { return Ok(()) };
+    if let Some(what) = header.info.unsupported() {
+        let file = segment_path(dir, header.segment);
+        return Err(ReadError::from(Unsupported { file, offset: 0, what }).into());
+    }
     let table = Table::from_bytes(&header.info.catalogue)
         .map_err(|error| StartError::Catalogue(format!("segment {}: {error}", header.segment)))?;
     if table.is_foreign_to(catalogue.table()) {

@@ -18,12 +18,14 @@ use super::{
     budget::Budget,
     clock::Clock,
     edge::{EdgeSetup, Outlet, Wake},
+    inlet::Inlet,
 };
 use crate::{
-    frame::Batch,
+    frame::{Batch, Class, Frame, Header},
     fsm::ExternalFault,
     id::{EdgeId, Epoch, NodeId, Place, RawQueueId, WorkerId},
     journal::Journal,
+    message::{DownReason, NoReply},
     time::Time,
     worker::{Catalogue, Turn, WorkerConfig},
 };
@@ -117,6 +119,8 @@ pub(super) struct Shared {
     changed: Condvar,
     changes: Mutex<u64>,
     pub(super) stats: Stats,
+    /// The inlet of the node's own edge.
+    own: Mutex<Option<Inlet>>,
     /// By worker, the round that runs.
     rounds: Mutex<BTreeMap<WorkerId, Arc<RoundWatch>>>,
 }
@@ -179,6 +183,7 @@ impl Shared {
             changed: Condvar::new(),
             changes: Mutex::default(),
             stats: Stats::default(),
+            own: Mutex::default(),
             rounds: Mutex::default(),
         }
     }
@@ -247,11 +252,23 @@ impl Shared {
         true
     }
 
-    /// Puts frames for an edge into the inbox of the worker in whose loop it runs.
-    pub(super) fn put_for_edge(&self, worker: WorkerId, edge: EdgeId, batch: Batch) {
-        if let Some(inbox) = self.workers.read().expect(LOCK_REASON).inboxes.get(&worker) {
-            self.work_begins();
-            inbox.put(Parcel::ForEdge(edge, batch));
+    pub(super) fn has_worker(&self, worker: WorkerId) -> bool {
+        self.workers.read().expect(LOCK_REASON).inboxes.contains_key(&worker)
+    }
+
+    /// Sends what a worker put out for an edge on its way there.
+    pub(super) fn put_for_edge(&self, edge: EdgeId, batch: &Batch) {
+        match self.edge(edge) {
+            Some(Way::Outlet(outlet)) => outlet.put(batch),
+            Some(Way::InLoopOf(worker)) => {
+                // They are handed to the reactor there, and are no input of that worker.
+                if let Some(inbox) = self.workers.read().expect(LOCK_REASON).inboxes.get(&worker) {
+                    self.work_begins();
+                    self.budget.take(batch.bytes_len());
+                    inbox.put(Parcel::ForEdge(edge, batch.clone()));
+                }
+            }
+            None => self.nobody_there(Place::edge(edge), batch),
         }
     }
 
@@ -340,6 +357,8 @@ impl Shared {
     pub(super) fn close(&self) {
         let edges = std::mem::take(&mut *self.edges.write().expect(LOCK_REASON));
         drop(edges);
+        let own = self.own.lock().expect(LOCK_REASON).take();
+        drop(own);
         self.wakes.lock().expect(LOCK_REASON).clear();
         self.ports.lock().expect(LOCK_REASON).clear();
     }
@@ -443,10 +462,37 @@ impl Shared {
         answer.map_err(|text| ExternalFault(format!("external port {port}: {text}")))
     }
 
-    /// What a worker put out for a place that isn't there.
+    /// From now on those who wait for something of a worker or edge that isn't there are told so.
+    pub(super) fn set_own_inlet(&self, own: Inlet) {
+        *self.own.lock().expect(LOCK_REASON) = Some(own);
+    }
+
+    /// What was put out for a worker or edge that isn't there. Who asked it something hears that it is gone, and who
+    /// wants to be told of its end is told.
     pub(super) fn nobody_there(&self, to: Place, batch: &Batch) {
-        let frames = batch.as_ref().count;
-        tracing::warn!(%to, frames, "frames for a worker or edge that isn't there");
+        let batch = batch.as_ref();
+        tracing::warn!(%to, frames = batch.count, from = %batch.source, "frames for a worker or edge that isn't there");
+        let frames = || batch.frames().map_while(Result::ok);
+        let waits = |frame: &Frame<'_>| match frame.header.class {
+            Class::Watch => true,
+            Class::Message | Class::Spawn => frame.header.request.is_some(),
+            _ => false,
+        };
+        // Answers are no questions, so this never comes back here with something to answer.
+        if !frames().any(|frame| waits(&frame)) {
+            return;
+        }
+        let Some(own) = self.own.lock().expect(LOCK_REASON).clone() else { return };
+        own.put(|inputs| {
+            for frame in frames().filter(waits) {
+                let Header { class, slot, generation, sender, .. } = frame.header;
+                let target = RawQueueId { node: self.node, place: to, slot, generation };
+                match class {
+                    Class::Watch => inputs.down(sender, target, &DownReason::Unknown),
+                    _ => inputs.fail_request(&frame, target, NoReply::Gone),
+                }
+            }
+        });
     }
 }
 

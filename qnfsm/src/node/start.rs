@@ -50,6 +50,9 @@ impl NodeBuilder {
             tracing::warn!("this build aborts on a panic: panic policies don't apply, a panic ends the process");
         }
         self.limits.check()?;
+        if self.config.fsms_max == 0 {
+            return Err(StartError::Misuse("`fsms_max` is 0: no room for the node's first FSM; raise it".to_owned()));
+        }
         let catalogue = std::mem::take(&mut self.kinds).seal()?;
         let kind = catalogue.numbers().kind::<F>().ok_or(StartError::UnregisteredRoot(F::NAME))?;
         let root_frame = root_frame(self.node, kind, root)?;
@@ -82,6 +85,7 @@ impl NodeBuilder {
             epoch,
         });
         let own = Inlet::new(shared.clone(), EdgeId::NODE);
+        shared.set_own_inlet(own.clone());
         let starter = Starter::new(shared.clone(), own.clone(), snapshots, started_for);
         let host = Host::new(shared.clone(), Inlet::new(shared.clone(), EdgeId::HOST));
         shared.add_edge(EdgeId::NODE, Way::Outlet(starter.clone()));
@@ -93,9 +97,9 @@ impl NodeBuilder {
         for driver in &mut drivers {
             put_in_again(driver, &mut kept, shared, &own, &policies);
         }
+        drivers.iter_mut().for_each(Driver::resume);
         shared.put(WorkerId(0), Arc::new(root_frame));
-        // Looked at once before anything runs: the limit holds from the moment when the node is within it.
-        let _ = shared.budget.is_past_hard_limit();
+        shared.budget.set_brought_back();
 
         let root = QueueId::from_raw(root_queue(self.node));
         let mut node = Node::new(opening.opened(), starter, host, root, files);
@@ -231,6 +235,9 @@ impl Opening {
 impl Drop for Opening {
     fn drop(&mut self) {
         if !self.is_open {
+            if let Some(journal) = &self.shared.journal {
+                journal.abandon_unused();
+            }
             self.shared.close();
         }
     }
@@ -349,19 +356,21 @@ fn put_in_again(driver: &mut Driver, kept: &mut recovery::Kept, shared: &Shared,
             None => true,
             Some(policy) => policy == Some(&Unanswered::SentAgain),
         };
-        match shared.edge(edge) {
-            Some(Way::Outlet(outlet)) if again => outlet.put(batch),
-            Some(Way::InLoopOf(worker)) if again => shared.put_for_edge(worker, edge, batch.clone()),
-            _ => {
-                let to = ReplyTo::<()>::new(queue, request, Time::ZERO);
-                own.put(|inputs| inputs.fail(&to, edge_queue(shared.node, edge), NoReply::Interrupted));
-            }
+        if again && shared.edge(edge).is_some() {
+            shared.put_for_edge(edge, batch);
+        } else {
+            let to = ReplyTo::<()>::new(queue, request, Time::ZERO);
+            own.put(|inputs| inputs.fail(&to, edge_queue(shared.node, edge), NoReply::Interrupted));
         }
     }
     for (watched, watcher) in driver.worker.watches_elsewhere() {
-        if watched.place.as_edge().is_some() {
-            own.put(|inputs| inputs.down(watcher, watched, &DownReason::Restarted));
-        }
+        let reason = match watched.place.as_worker() {
+            None => DownReason::Restarted,
+            // Whether it was told before the node went down is not known; it is told once.
+            Some(worker) if !shared.has_worker(worker) => DownReason::Unknown,
+            Some(_) => continue,
+        };
+        own.put(|inputs| inputs.down(watcher, watched, &reason));
     }
 }
 

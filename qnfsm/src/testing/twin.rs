@@ -4,8 +4,8 @@
 //! questions, deliveries, digest, outputs, and the snapshots after the round. Nothing here knows FSM types.
 
 use crate::{
-    Catalogue, Deliveries, Delivery, ExternalFault, Externals, ImageError, Place, RoundEnd, Time, Worker, WorkerId,
-    codec::EncodeError, frame::Batch,
+    Catalogue, Deliveries, Delivery, ExternalFault, Externals, ImageError, Place, RoundEnd, SnapshotError, Time,
+    Worker, WorkerId, frame::Batch,
 };
 
 /// What a round gave, the same with the worker and its twin.
@@ -28,7 +28,7 @@ pub enum Apart {
         /// The round that was about to run.
         round: u64,
         /// What is wrong.
-        error: EncodeError,
+        error: SnapshotError,
     },
     /// The snapshot is no worker.
     #[error("before round {round}: the worker's snapshot can't be restored: {error}")]

@@ -4,7 +4,7 @@ use crate::{
     frame::{Class, Header, put_varint},
     fsm::{AnyOutbox, Effect},
     id::{Place, RawQueueId, RequestId, WorkerId},
-    message::{DownReason, NoReply, Undelivered},
+    message::{NoReply, Undelivered},
     worker::{
         FaultKind, Worker,
         cell::{AnyCell, Intake},
@@ -76,14 +76,7 @@ impl Worker {
             }
             Effect::Spawn { queue, kind } => self.apply_spawn(me, queue, kind),
             Effect::SpawnOn { worker, kind, request } => self.apply_spawn_on(me, worker, kind, request),
-            Effect::Stop { queue } if queue.place == Place::worker(self.id()) => {
-                if self.cell(queue).is_some() {
-                    self.remove(queue, DownReason::Stopped);
-                }
-            }
-            Effect::Stop { queue } => {
-                self.outputs.put(queue.place, &Header::to(Class::Stop, 0, queue, me), |_| Ok(()));
-            }
+            Effect::Stop { queue } => self.stop(queue, me),
             // An FSM that an earlier effect stopped is told nothing more.
             Effect::Watch { .. } | Effect::DeadLetters { .. } if self.cell(me).is_none() => {}
             Effect::Watch { queue } => self.watch(me, queue),

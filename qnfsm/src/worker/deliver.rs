@@ -60,7 +60,7 @@ impl Worker {
         let to = RawQueueId { node: self.effects.node, place: Place::worker(self.id()), slot, generation };
         match header.class {
             Class::Message => self.take_message(to, header, payload),
-            Class::Reply => self.take_reply(to, header, payload),
+            Class::Reply | Class::Spawned => self.take_reply(to, header, payload),
             Class::Failed => {
                 let why = Codec::CURRENT.decode(payload, Trust::Node).unwrap_or(NoReply::Failed);
                 if let Some(request) = request {
@@ -68,11 +68,7 @@ impl Worker {
                 }
             }
             Class::Spawn => self.take_spawn(header, payload),
-            Class::Stop => {
-                if self.cell(to).is_some() {
-                    self.remove(to, DownReason::Stopped);
-                }
-            }
+            Class::Stop => self.remove(to, DownReason::Stopped),
             Class::Watch => self.watch(sender, to),
             Class::Unwatch => self.unwatch(sender, to),
             Class::Down => {
@@ -123,17 +119,33 @@ impl Worker {
         let Header { type_number, sender, request, .. } = *header;
         let late =
             Dropped { sent: Sent { sender, request: None }, type_number, why: Undelivered::TooLate, fatal: false };
-        let Some(request) = request else { return self.dead_letter(to, late) };
-        let cell = self.cell_and_intake(to);
-        match cell.map(|(cell, intake)| cell.accept_answer_frame(payload, type_number, request, intake)) {
+        let cell = request.and_then(|request| Some((request, self.cell_and_intake(to)?)));
+        let taken = cell.map(|(request, (cell, intake))| {
+            let taken = cell.accept_answer_frame(payload, type_number, request, intake);
+            taken.map_err(|_| Notice::Failed { to, from: sender, request, why: NoReply::NotUnderstood })
+        });
+        match taken {
             Some(Ok(Some(key))) => {
                 self.timers.cancel(key);
                 self.wake(to.slot);
             }
-            Some(Ok(None)) | None => self.dead_letter(to, late),
-            Some(Err(_)) => {
-                self.notices.push_back(Notice::Failed { to, from: sender, request, why: NoReply::NotUnderstood });
+            Some(Err(notice)) => self.notices.push_back(notice),
+            Some(Ok(None)) | None => {
+                if header.class == Class::Spawned {
+                    // Whoever asked has given up, so nobody knows the FSM or will stop it.
+                    self.stop(sender, to);
+                }
+                self.dead_letter(to, late);
             }
+        }
+    }
+
+    /// Stops the FSM of a queue, here or elsewhere.
+    pub(super) fn stop(&mut self, queue: RawQueueId, me: RawQueueId) {
+        if queue.place == Place::worker(self.id()) {
+            self.remove(queue, DownReason::Stopped);
+        } else {
+            self.outputs.put(queue.place, &Header::to(Class::Stop, 0, queue, me), |_| Ok(()));
         }
     }
 
@@ -164,7 +176,7 @@ impl Worker {
         };
         self.seat(cell);
         if let Some(request) = request {
-            let reply = Header { request: Some(request), ..Header::to(Class::Reply, answer, sender, queue) };
+            let reply = Header { request: Some(request), ..Header::to(Class::Spawned, answer, sender, queue) };
             if sender.place == queue.place {
                 // Nothing that a worker tells itself crosses the perimeter.
                 let mut answer = Vec::new();

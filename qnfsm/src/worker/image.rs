@@ -41,6 +41,18 @@ pub enum ImageError {
     Inconsistent(&'static str),
 }
 
+/// Why a worker can't be written down.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a snapshot can't be made, because {queue} of kind {kind} can't be encoded: {error}")]
+pub struct SnapshotError {
+    /// The queue of the FSM.
+    pub queue: RawQueueId,
+    /// Its kind.
+    pub kind: String,
+    /// What is wrong.
+    pub error: EncodeError,
+}
+
 /// No worker counts so far in centuries; below it counting can't overflow.
 pub(super) const COUNT_MAX: u64 = 1 << 62;
 
@@ -80,14 +92,17 @@ impl Worker {
     ///
     /// # Panics
     /// When the last round's outputs weren't drained, or the worker can't go on: faults of the driver.
-    pub fn snapshot(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    pub fn snapshot(&self, out: &mut Vec<u8>) -> Result<(), SnapshotError> {
         assert!(self.outputs.is_empty(), "outputs are drained before a snapshot");
         assert!(self.fault.is_none(), "a worker with a fault is in the middle of a round");
         let mut cells = Vec::with_capacity(self.fsms as usize);
         for cell in self.seats.iter().filter_map(|seat| seat.cell.as_ref()) {
             let RawQueueId { slot, generation, .. } = cell.queue();
             let mut bytes = Vec::new();
-            cell.encode(&mut bytes)?;
+            cell.encode(&mut bytes).map_err(|error| {
+                let kind = self.catalogue.kind_name(cell.kind()).to_owned();
+                SnapshotError { queue: cell.queue(), kind, error }
+            })?;
             cells.push(CellImage { slot, generation, kind: cell.kind(), bytes });
         }
         let image = Image {
@@ -108,7 +123,9 @@ impl Worker {
             mourners: self.mourners.clone(),
             counters: self.counters.clone(),
         };
-        Codec::CURRENT.encode(&image, out)
+        let encoded = Codec::CURRENT.encode(&image, out);
+        encoded.expect("beside FSMs, which are bytes here, an image is numbers and short texts");
+        Ok(())
     }
 
     /// The worker of an image.

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use config::{Recording, WorkerConfig};
 pub use delivery::{Deliveries, Delivery};
-pub use image::ImageError;
+pub use image::{ImageError, SnapshotError};
 pub use kinds::{Catalogue, Kinds, KindsError, Table, TableKind, TableMessage, TableSchema};
 
 use crate::{

@@ -5,9 +5,11 @@
     reason = "tests may fail, and use clocks and threads to do so"
 )]
 
+mod budget;
 mod cuts;
 mod disks;
 mod files;
+mod gone;
 mod host;
 mod life;
 mod pressure;
