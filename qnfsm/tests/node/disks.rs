@@ -4,7 +4,7 @@
 use std::{io::ErrorKind, path::Path, sync::Arc};
 
 use qnfsm::{
-    HostError, Limits, NodeError, Unanswered,
+    HostError, Limits, NoReply, NodeError, Unanswered,
     journal::{
         JournalError, Record,
         faulty::{FaultyFiles, Operation},
@@ -68,7 +68,8 @@ fn what_could_not_be_written_is_not_acted_upon() {
     let mut builder = probe::builder(Arc::new(files.clone()));
     let (sender, jobs) = std::sync::mpsc::channel();
     let sender = std::sync::Mutex::new(sender);
-    let service = builder.service(1, Unanswered::SentAgain, move |job: Job, replier| {
+    // On the worker's thread, so that it has been asked when the round is over.
+    let service = builder.async_service(Unanswered::SentAgain, move |job: Job, replier| {
         sender.lock().unwrap().send(job.value).unwrap();
         replier.reply(&job.reply, &job.value);
     });
@@ -85,19 +86,22 @@ fn what_could_not_be_written_is_not_acted_upon() {
 }
 
 #[test]
-fn a_failed_sync_stops_the_node_and_is_not_tried_again() {
+fn a_failed_sync_stops_the_node_though_nobody_writes_and_is_not_tried_again() {
     let disk = Memory::default();
     let files = FaultyFiles::new(disk.storage());
     let node = start(probe::builder(Arc::new(files.clone())));
     probe::total(&node);
+    files.hold(Operation::Sync);
     files.fail(Operation::Sync, 1, ErrorKind::Other);
-    let host = node.host();
-    while !matches!(host.send(node.root(), &Tell::Add(1, vec![])), Err(HostError::Stopping)) {
-        std::thread::yield_now();
-    }
-    let writes = files.count(Operation::Write);
+    // One round is all that there is to sync, and nobody writes after it.
+    let never = node.host().ask(node.root(), PATIENCE, Tell::Hold).unwrap();
+    files.release();
+    let outcome = never.wait();
+    assert!(matches!(outcome, Err(HostError::NoReply(NoReply::Gone))), "{outcome:?}");
+    let operations = || [Operation::Write, Operation::Sync, Operation::Create].map(|operation| files.count(operation));
+    let until_then = operations();
     io_text(&node.wait().unwrap_err());
-    assert_eq!(files.count(Operation::Write), writes, "a failed journal is written to");
+    assert_eq!(operations(), until_then, "a failed journal is written to or synced");
     let node = start(probe::builder(disk.storage()));
     probe::total(&node);
     node.stop().unwrap();

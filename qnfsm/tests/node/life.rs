@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use qnfsm::{Limits, WorkerConfig, WorkerId, journal::Record};
+use qnfsm::{Limits, Recording, WorkerConfig, WorkerId, journal::Record};
 
 use crate::{
     files::Memory,
@@ -183,6 +183,38 @@ fn a_number_that_was_addressed_while_no_worker_had_it_is_never_given() {
         probe::until_logged(&node, |line| line.starts_with("spawned") && line.contains("w4"));
         node.stop().unwrap();
     }
+}
+
+#[test]
+fn a_node_that_records_everything_comes_back_from_a_crash_and_replays() {
+    let (disk, root) = (Memory::default(), Root::new(3, 2, 10));
+    let start = |disk: &Memory| {
+        let builder = ring::builder(Path::new(RING), disk.storage(), Limits::default());
+        builder.recording(Recording::Everything).start(&root).unwrap()
+    };
+    let node = start(&disk);
+    ring::settle(&node, root.expected() / 2);
+    let crashed = disk.crash();
+    drop(node);
+    let node = start(&crashed);
+    ring::settle(&node, root.expected());
+    node.stop().unwrap();
+    ring::check(&crashed.storage(), Path::new(RING), &root);
+    let is_deliveries = |record: &Record<'_>| matches!(record, Record::Deliveries { .. });
+    let mut reader = qnfsm::journal::Reader::open(crashed.storage(), Path::new(RING)).unwrap();
+    let mut deliveries = 0;
+    while let Some(entry) = reader.next().unwrap() {
+        deliveries += u32::from(is_deliveries(&entry.record));
+    }
+    assert!(deliveries > 10, "{deliveries}");
+}
+
+#[test]
+fn a_node_without_a_directory_records_nothing_and_works() {
+    let root = Root::new(3, 2, 10);
+    let node = qnfsm::NodeBuilder::new("ring", ring::kinds()).start(&root).unwrap();
+    ring::check_counters(&ring::settle(&node, root.expected()), &root);
+    assert!(node.stop().unwrap().drained);
 }
 
 #[test]

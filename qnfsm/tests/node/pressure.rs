@@ -67,6 +67,17 @@ fn over_its_budget_a_node_refuses_new_work_and_takes_answers() {
 }
 
 #[test]
+fn who_waits_for_room_goes_on_each_time_when_there_is_some() {
+    let node = start(probe::builder(Memory::default().storage()).limits(limits(3_000, 1 << 30)));
+    // Each fills a third of the budget, so most of them wait.
+    for _ in 0..2000 {
+        node.host().send_wait(node.root(), &Tell::Add(1, vec![0; 1000]), PATIENCE).unwrap();
+    }
+    node.host().send_wait(node.root(), &Tell::Add(1, vec![]), PATIENCE).unwrap();
+    assert_eq!(probe::total(&node), 2001);
+}
+
+#[test]
 fn who_waits_for_room_hears_of_a_stop() {
     let node = start(probe::builder(Memory::default().storage()).limits(limits(100_000, 1 << 30)));
     let gate = probe::gate(&node, node.root());

@@ -3,18 +3,19 @@
 use std::{
     io,
     path::Path,
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Duration,
 };
 
 use qnfsm::{
-    EdgeId, EdgeSetup, IdleStrategy, Inputs, Limits, NodeError, QueueId, RawQueueId, Reactor, RunOn, StartError, Wake,
+    EdgeId, EdgeSetup, Host, IdleStrategy, Inputs, Limits, NodeError, QueueId, RawQueueId, Reactor, RunOn, StartError,
+    Wake,
     frame::{Class, Frame},
 };
 
 use crate::{
     files::Memory,
-    probe::{self, Ball, Probe, Tell, start},
+    probe::{self, Ball, PATIENCE, Probe, Tell, start},
     ring::{self, Root},
 };
 
@@ -25,6 +26,12 @@ struct World {
     /// For the next poll to put in, if it admits new work.
     news: Vec<(QueueId<Tell>, Tell)>,
     polls: u64,
+    /// Looks without a wait since the last one with.
+    looks: u64,
+    /// It waits, and nothing has come.
+    waits: bool,
+    /// To be sent while the reactor looks for that time, as another thread might.
+    sends_at: Option<(u64, Host, QueueId<Tell>, Tell)>,
     taken: u64,
     closed: bool,
     fails: bool,
@@ -45,6 +52,14 @@ impl Bell {
 
     fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&self.0.0.lock().unwrap())
+    }
+
+    /// Waits until that is so; the world stays so for as long as the guard is held.
+    fn until(&self, what: impl Fn(&World) -> bool, or_else: &str) -> MutexGuard<'_, World> {
+        let world = self.0.0.lock().unwrap();
+        let (world, timeout) = self.0.1.wait_timeout_while(world, PATIENCE, |world| !what(world)).unwrap();
+        assert!(!timeout.timed_out(), "{or_else}");
+        world
     }
 }
 
@@ -73,13 +88,23 @@ impl Reactor for Belfry {
         assert_eq!(frame.header.class, Class::Message);
         let ball: Ball = qnfsm::Codec::CURRENT.decode(frame.payload, qnfsm::Trust::Node).unwrap();
         self.bell.0.0.lock().unwrap().taken += 1;
+        self.bell.0.1.notify_all();
         inputs.message(QueueId::<Ball>::from_raw(frame.header.sender), self.queue(), &ball).unwrap();
     }
 
     fn poll(&mut self, timeout: Option<Duration>, inputs: &mut Inputs) -> io::Result<()> {
         let from = self.queue();
         let mut world = self.bell.0.0.lock().unwrap();
+        world.looks = if timeout == Some(Duration::ZERO) { world.looks + 1 } else { 0 };
+        if world.sends_at.as_ref().is_some_and(|sends| sends.0 == world.looks) {
+            let (_, host, to, message) = world.sends_at.take().unwrap();
+            drop(world);
+            host.send(to, &message).unwrap();
+            world = self.bell.0.0.lock().unwrap();
+        }
         if !world.woken {
+            world.waits = timeout != Some(Duration::ZERO);
+            self.bell.0.1.notify_all();
             world = match timeout {
                 Some(Duration::ZERO) => world,
                 Some(timeout) => self.bell.0.1.wait_timeout(world, timeout).unwrap().0,
@@ -87,6 +112,7 @@ impl Reactor for Belfry {
             };
         }
         world.woken = false;
+        world.waits = false;
         world.polls += 1;
         if inputs.admits_new_work() {
             for (to, message) in world.news.drain(..) {
@@ -133,6 +159,35 @@ fn a_worker_that_waits_in_a_reactor_is_woken_by_another_each_time() {
 }
 
 #[test]
+fn what_comes_just_before_a_worker_waits_is_seen() {
+    // At one of these looks the worker waits next: what is put in meanwhile wakes nobody, since nobody waits yet.
+    for look in 1..=16 {
+        let bell = Bell::default();
+        let mut builder = probe::builder(Memory::default().storage());
+        let edge = edge_queue(builder.reactor(RunOn::FirstWorker, Belfry::new(&bell)));
+        let node = start(builder);
+        probe::total(&node);
+        let mut world = bell.until(|world| world.waits, "the worker never waits");
+        world.sends_at = Some((look, node.host(), node.root(), Tell::Bounce { edge, left: 0 }));
+        (world.woken, world.waits) = (true, false);
+        bell.0.1.notify_all();
+        drop(world);
+        // Either it was sent and has come back, or the worker waits again before it has looked so often.
+        let lost = format!("what came at look {look} is not seen");
+        let mut world = bell.until(|world| world.taken == 1 || world.waits && world.sends_at.is_some(), &lost);
+        // A stop makes it look again, and nothing is to be sent then.
+        let was_sent = world.sends_at.take().is_none();
+        drop(world);
+        node.stop().unwrap();
+        if !was_sent {
+            assert!(look > 1, "the worker waits without a look");
+            return;
+        }
+    }
+    panic!("the worker never waits")
+}
+
+#[test]
 fn what_goes_to_a_reactor_and_back_arrives_wherever_it_runs() {
     for idle in STRATEGIES {
         for place in PLACES {
@@ -143,7 +198,7 @@ fn what_goes_to_a_reactor_and_back_arrives_wherever_it_runs() {
             node.host().send(node.root(), &Tell::Bounce { edge, left: 299 }).unwrap();
             let begun = std::time::Instant::now();
             while probe::total(&node) < 300 {
-                assert!(begun.elapsed() < probe::PATIENCE, "{place:?}, {idle:?}: {}", probe::total(&node));
+                assert!(begun.elapsed() < PATIENCE, "{place:?}, {idle:?}: {}", probe::total(&node));
             }
             assert!(node.stop().unwrap().drained);
             assert_eq!(bell.look(|world| (world.taken, world.closed)), (300, true));
@@ -164,7 +219,7 @@ fn a_reactor_that_speaks_at_once_is_heard() {
             let node = start(builder);
             let begun = std::time::Instant::now();
             while probe::total(&node) < start_number {
-                assert!(begun.elapsed() < probe::PATIENCE, "{place:?}: what it said first was lost");
+                assert!(begun.elapsed() < PATIENCE, "{place:?}: what it said first was lost");
             }
             node.stop().unwrap();
         }
@@ -182,7 +237,7 @@ fn over_the_budget_a_reactor_reads_nothing_and_then_makes_up_for_it() {
         // An FSM on another worker holds up what fills the budget, so that worker 0 is idle.
         node.host().send(node.root(), &Tell::StartWorker).unwrap();
         probe::until_logged(&node, |line| line == "started w1");
-        node.host().send(node.root(), &Tell::SpawnOn(qnfsm::WorkerId(1), probe::PATIENCE)).unwrap();
+        node.host().send(node.root(), &Tell::SpawnOn(qnfsm::WorkerId(1), PATIENCE)).unwrap();
         probe::until_logged(&node, |line| line.starts_with("spawned"));
         let there = QueueId::from_raw(RawQueueId {
             place: qnfsm::Place::worker(qnfsm::WorkerId(1)),
@@ -206,11 +261,11 @@ fn over_the_budget_a_reactor_reads_nothing_and_then_makes_up_for_it() {
         // Nobody rings: the node looks again by itself.
         let begun = std::time::Instant::now();
         while bell.look(|world| world.news.len()) == 1 {
-            assert!(begun.elapsed() < probe::PATIENCE, "{place:?}: it never looked again");
+            assert!(begun.elapsed() < PATIENCE, "{place:?}: it never looked again");
             std::thread::yield_now();
         }
         while probe::total(&node) < 7 {
-            assert!(begun.elapsed() < probe::PATIENCE);
+            assert!(begun.elapsed() < PATIENCE);
         }
         node.stop().unwrap();
     }
@@ -225,10 +280,12 @@ fn several_reactors_in_one_loop_all_get_their_turn() {
     }
     let _node = start(builder);
     for (at, bell) in bells.iter().enumerate().rev() {
+        // Nobody wakes the others while the first one waits.
+        drop(bells[0].until(|world| world.waits, "the first one never waits"));
         bell.ring(|world| world.news.push((probe::queue(0, 1), Tell::Add(1, vec![]))));
         let begun = std::time::Instant::now();
         while bell.look(|world| world.news.len()) == 1 {
-            assert!(begun.elapsed() < probe::PATIENCE, "reactor {at} is never looked at");
+            assert!(begun.elapsed() < PATIENCE, "reactor {at} is never looked at");
             std::thread::yield_now();
         }
     }
