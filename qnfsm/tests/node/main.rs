@@ -12,6 +12,7 @@ mod files;
 mod gone;
 mod host;
 mod life;
+mod outputs;
 mod pressure;
 mod probe;
 mod reactors;

@@ -3,7 +3,7 @@
 use std::{
     sync::{Mutex, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use qnfsm::{HostError, Limits, NodeError, Unanswered};
@@ -69,9 +69,12 @@ fn over_its_budget_a_node_refuses_new_work_and_takes_answers() {
 #[test]
 fn who_waits_for_room_goes_on_each_time_when_there_is_some() {
     let node = start(probe::builder(Memory::default().storage()).limits(limits(3_000, 1 << 30)));
+    let begun = Instant::now();
     // Each fills a third of the budget, so most of them wait.
-    for _ in 0..2000 {
+    for sent in 0..2000 {
         node.host().send_wait(node.root(), &Tell::Add(1, vec![0; 1000]), PATIENCE).unwrap();
+        // Who isn't told sees the room when its patience ends.
+        assert!(begun.elapsed() < PATIENCE, "nobody told who waits that there is room; {sent} were sent before");
     }
     node.host().send_wait(node.root(), &Tell::Add(1, vec![]), PATIENCE).unwrap();
     assert_eq!(probe::total(&node), 2001);

@@ -72,12 +72,14 @@ pub(crate) enum Tell {
     Spawned(Reply<QueueId<Tell>>),
     Spawn(Kind),
     Forward(QueueId<Tell>, Box<Tell>),
+    /// All of these in one handler.
+    Each(Vec<Tell>),
     Bounce {
         edge: QueueId<Ball>,
         left: u64,
     },
     Bounced(Ball),
-    /// Counts how often a handler is run with it, beside the record.
+    /// Counts how often a handler is run with it, beside the record. No two tests use the same.
     Count(u64),
     Stop,
 }
@@ -174,6 +176,11 @@ impl Probe {
                 self.log.push(format!("{}/{}", queue.raw().slot, queue.raw().generation));
             }
             Tell::Forward(to, message) => cx.send(to, *message),
+            Tell::Each(messages) => {
+                for message in messages {
+                    let _ = self.take(message, cx);
+                }
+            }
             Tell::Bounce { edge, left } => cx.send(edge, Ball { left }),
             Tell::Bounced(Ball { left }) => {
                 self.total += 1;
@@ -332,6 +339,30 @@ fn wait_at(gate: u64) {
 pub(crate) struct Gate(u64);
 
 impl Gate {
+    /// A gate that no other test uses.
+    pub(crate) fn new() -> Gate {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Gate(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Sends who gets it to the gate.
+    pub(crate) fn message(&self) -> Tell {
+        Tell::Gate(self.0)
+    }
+
+    pub(crate) fn until_somebody_waits(&self) {
+        let mut gates = GATES.0.lock().unwrap();
+        while !gates.get_or_insert_default().waiting.contains_key(&self.0) {
+            let (next, timeout) = GATES.1.wait_timeout(gates, PATIENCE).unwrap();
+            gates = next;
+            if timeout.timed_out() {
+                // Not while it is locked: other tests have gates too.
+                drop(gates);
+                panic!("nobody came to gate {}", self.0);
+            }
+        }
+    }
+
     pub(crate) fn open(self) {}
 }
 
@@ -342,20 +373,19 @@ impl Drop for Gate {
     }
 }
 
-/// Sends somebody to a gate that no other test uses, and waits until it waits there.
+/// Sends somebody to a gate, and waits until it waits there.
 pub(crate) fn gate(node: &Node, to: QueueId<Tell>) -> Gate {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let gate = Gate(NEXT.fetch_add(1, Ordering::Relaxed));
-    node.host().send(to, &Tell::Gate(gate.0)).unwrap();
-    until_waiting(gate.0);
+    let gate = Gate::new();
+    node.host().send(to, &gate.message()).unwrap();
+    gate.until_somebody_waits();
     gate
 }
 
-fn until_waiting(gate: u64) {
-    let mut gates = GATES.0.lock().unwrap();
-    while !gates.get_or_insert_default().waiting.contains_key(&gate) {
-        let (next, timeout) = GATES.1.wait_timeout(gates, PATIENCE).unwrap();
-        assert!(!timeout.timed_out(), "nobody came to gate {gate}");
-        gates = next;
-    }
+/// Starts worker 1 with a probe on it; gives the probe's queue.
+pub(crate) fn second_worker(node: &Node) -> QueueId<Tell> {
+    node.host().send(node.root(), &Tell::StartWorker).unwrap();
+    until_logged(node, |line| line == "started w1");
+    node.host().send(node.root(), &Tell::SpawnOn(WorkerId(1), PATIENCE)).unwrap();
+    until_logged(node, |line| line.starts_with("spawned"));
+    QueueId::from_raw(RawQueueId { place: qnfsm::Place::worker(WorkerId(1)), ..queue(0, 1).raw() })
 }
