@@ -383,7 +383,10 @@ impl Shared {
             inbox.put(Parcel::Look);
         }
         for wake in self.wakes.lock().expect(LOCK_REASON).iter() {
-            wake();
+            // An edge's own code. Where it panics the edge sees the phase when its wait ends, and all others hear of it.
+            if catch_unwind(AssertUnwindSafe(|| wake())).is_err() {
+                tracing::error!(?phase, "an edge's waker panicked");
+            }
         }
         self.notify();
     }
