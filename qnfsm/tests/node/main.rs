@@ -13,6 +13,7 @@ mod gone;
 mod host;
 mod life;
 mod outputs;
+mod panics;
 mod pressure;
 mod probe;
 mod reactors;
