@@ -19,3 +19,5 @@ mod probe;
 mod reactors;
 mod ring;
 mod services;
+#[cfg(target_os = "linux")]
+mod threads;

@@ -201,6 +201,7 @@ pub(crate) fn kinds() -> Kinds {
         .message::<Option<Vec<QueueId<Message>>>>()
         .with::<Counter>()
         .message::<Counter>()
+        .message::<u64>()
 }
 
 pub(crate) type Node = qnfsm::Node<RootMessage>;
