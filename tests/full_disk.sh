@@ -46,6 +46,12 @@ until_listening() {
   read -r -t 60 line <&4 && listen=${line##*listening on } && [[ $line == *"listening on"* ]]
 }
 
+# Waits until the server has ended, but not for ever; gives what it ended with.
+until_ended() {
+  timeout 120 tail --pid="$server" -f /dev/null || fail "the server does not stop: $1"
+  wait "$server"
+}
+
 serve first 127.0.0.1:0
 until_listening || fail "the server did not start"
 mkfifo "$work/stdin"
@@ -53,19 +59,19 @@ mkfifo "$work/stdin"
   <"$work/stdin" >"$work/bots.out" 2>"$work/bots.err" 4>&- &
 exec 3>"$work/stdin"
 
-if wait "$server"; then fail "the server ended well on a full disk"; fi
+if until_ended "the disk is full"; then fail "the server ended well on a full disk"; fi
 grep -q "$work/disk/node/journal/.*No space left on device" "$work/first.err" || fail "the server did not say what it lacks"
 echo "full_disk: stopped with: $(tail -n 1 "$work/first.err")"
 
 serve second "$listen"
-if wait "$server"; then fail "the server ended well on a disk that is still full"; fi
+if until_ended "the disk is still full"; then fail "the server ended well on a disk that is still full"; fi
 grep -q "$work/disk/node.*No space left on device" "$work/second.err" || fail "the second start did not say what it lacks"
 
 mount -o remount,size=64m "$work/disk"
 serve third "$listen"
 until_listening || fail "the server did not start when there was room again"
 kill -TERM "$server"
-wait "$server" || fail "the server did not stop in good order"
+until_ended "it was told to" || fail "the server did not stop in good order"
 "$arena" replay --quiet "$work/disk/node" || fail "the journal does not replay"
 exec 3>&-
 echo "full_disk: passed"
