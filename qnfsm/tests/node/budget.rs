@@ -26,7 +26,7 @@ struct Hoarder;
 enum Hoard {
     Keep(String),
     Out(QueueId<Parcel>, String),
-    Hoard { texts: u32 },
+    Flood { texts: u32 },
     LetGo,
     Ask(QueueId<Ask>, String),
     Nothing,
@@ -62,7 +62,7 @@ impl Fsm for Hoarder {
                 cx.send(to, Parcel(text));
                 Next::Stay
             }
-            Hoard::Hoard { texts } => {
+            Hoard::Flood { texts } => {
                 let me = cx.id();
                 (0..texts).for_each(|_| cx.send(me, Hoard::Keep(piece())));
                 Next::Stay
@@ -123,7 +123,7 @@ fn messages_that_an_idle_fsm_has_postponed_count_with_what_they_hold() {
 #[test]
 fn messages_within_a_worker_count_towards_the_hard_limit_with_what_they_hold() {
     let node = builder(&Memory::default()).start(&Hoarder).unwrap();
-    node.host().send(node.root(), &Hoard::Hoard { texts: 50 }).unwrap();
+    node.host().send(node.root(), &Hoard::Flood { texts: 50 }).unwrap();
     // It holds 50 pieces, and goes on.
     let begun = std::time::Instant::now();
     while !matches!(node.host().send(node.root(), &Hoard::Nothing), Err(HostError::Full { .. })) {
@@ -131,7 +131,7 @@ fn messages_within_a_worker_count_towards_the_hard_limit_with_what_they_hold() {
     }
     node.stop().unwrap();
     let node = builder(&Memory::default()).start(&Hoarder).unwrap();
-    node.host().send(node.root(), &Hoard::Hoard { texts: 101 }).unwrap();
+    node.host().send(node.root(), &Hoard::Flood { texts: 101 }).unwrap();
     let error = node.wait().unwrap_err();
     let NodeError::HardLimit { limit_bytes, queues } = &error else { panic!("{error:?}") };
     assert_eq!(*limit_bytes, 100 * PIECE);
