@@ -1,6 +1,6 @@
 //! A turnstile that is recorded, and then replayed: `cargo run -p hello`. Later, on another day: `hello replay <dir>`.
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{error::Error, path::Path, process::ExitCode, time::Duration};
 
 use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder, ReplyTo};
 use serde::{Deserialize, Serialize};
@@ -54,17 +54,17 @@ fn kinds() -> Kinds {
     Kinds::new().with::<Turnstile>().message::<u64>()
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    if std::env::args_os().nth(1).is_some_and(|first| first == "replay") {
-        return Ok(qnfsm_replay::cli::main("hello", kinds()));
-    }
-    let dir = std::env::args_os().nth(1).map_or_else(|| std::env::temp_dir().join("qnfsm-hello"), Into::into);
-    let node = NodeBuilder::new("hello", kinds()).dir(&dir).start(&Turnstile { coins: 0 })?;
+fn main() -> ExitCode {
+    qnfsm_replay::cli::node_main("hello", kinds(), |dir| run(&dir.unwrap_or(std::env::temp_dir().join("qnfsm-hello"))))
+}
+
+fn run(dir: &Path) -> Result<(), Box<dyn Error>> {
+    let node = NodeBuilder::new("hello", kinds()).dir(dir).start(&Turnstile { coins: 0 })?;
     let events = [Event::Push, Event::Coin, Event::Coin, Event::Push, Event::Coin];
     events.iter().try_for_each(|event| node.host().send(node.root(), event))?;
     let coins = node.host().request(node.root(), Duration::from_secs(5), Event::Count)?;
     println!("the turnstile took {coins} coins, recorded in {}", dir.display());
     node.stop()?;
-    println!("{}", qnfsm_replay::replay(&dir, kinds(), &qnfsm_replay::Options::new())?);
-    Ok(ExitCode::SUCCESS)
+    println!("{}", qnfsm_replay::replay(dir, kinds(), &qnfsm_replay::Options::new())?);
+    Ok(())
 }

@@ -1,4 +1,5 @@
-//! `hello replay <dir>` ends with a status and a message of its own for each thing that can be the matter.
+//! `hello replay <dir>` ends with a status and a message of its own for each thing that can be the matter, and `hello`
+//! says in words why it doesn't start.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::{
@@ -52,6 +53,43 @@ fn a_recorded_run_replays_equal() {
     check(dir.path(), 0, "");
     let quiet = hello(&["replay", "--quiet"], dir.path());
     assert!(quiet.status.success() && quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{quiet:?}");
+}
+
+/// Checks that hello doesn't run there, and that it says so in words: no quotes round them, no names of Rust's.
+#[track_caller]
+fn check_refused(dir: &Path, says: &str) {
+    let run = hello(&[], dir);
+    let err = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{err}");
+    assert!(err.starts_with("hello: ") && err.contains(says), "{err:?} does not say {says:?}");
+    assert!(!err.contains(['{', '(']), "{err:?} is for programmers");
+}
+
+#[test]
+fn a_start_that_fails_is_told_in_words() {
+    let dir = recorded();
+    let held = NodeLock::take(&RealFiles, dir.path()).unwrap();
+    check_refused(dir.path(), "in use");
+    drop(held);
+    check_refused(record_other("elevator", &Lift).path(), "belongs to another program, `elevator`");
+    check_refused(record_other("hello", &Lift).path(), "belongs to another program");
+    let mut bytes = fs::read(segment(dir.path())).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(segment(dir.path()), bytes).unwrap();
+    check_refused(dir.path(), "is damaged at byte");
+}
+
+#[test]
+fn an_unknown_argument_is_answered_with_the_usage() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    for arguments in [&["--loud"][..], &["one", "two"], &["--loud", "replay"]] {
+        let run = Command::new(HELLO).args(arguments).current_dir(elsewhere.path()).output().unwrap();
+        let err = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.code(), Some(2), "{err}");
+        assert!(err.contains("Usage: hello [DIR]") && err.contains("hello <COMMAND>"), "{err}");
+    }
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing ran");
 }
 
 #[test]

@@ -9,6 +9,18 @@
 //! }
 //! ```
 //!
+//! One that also runs a node and takes at most its directory leaves its arguments and its errors to [`node_main`]:
+//!
+//! ```no_run
+//! # fn kinds() -> qnfsm::Kinds { qnfsm::Kinds::new() }
+//! # fn serve(dir: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> { Ok(()) }
+//! fn main() -> std::process::ExitCode {
+//!     qnfsm_replay::cli::node_main("my-service", kinds(), |dir| {
+//!         serve(&dir.unwrap_or_else(|| "/var/lib/my-service".into()))
+//!     })
+//! }
+//! ```
+//!
 //! One that has others either looks for `replay` itself and calls [`run`], or, if it uses clap, puts [`ReplayArgs`]
 //! among its own subcommands:
 //!
@@ -35,13 +47,13 @@
 
 mod show;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Args, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use qnfsm::Kinds;
 
 use crate::{Options, replay};
-use show::{LiveLine, show};
+use show::{LiveLine, show, show_failure};
 
 /// The arguments of `replay`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -83,6 +95,39 @@ enum Command {
     Replay(ReplayArgs),
 }
 
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct NodeCli {
+    /// The node's directory: made if there is none, gone on from if there is one.
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The whole `main` of a program that runs one node: without arguments or with a directory it does `run`, which is
+/// given that directory; with `replay <dir>` it replays. Other arguments are answered with the usage and status 2.
+///
+/// What keeps `run` from its end is printed with its causes on standard error, and the status is 1 then. `program` is
+/// the name that the node was built with.
+#[must_use]
+pub fn node_main(
+    program: &str,
+    kinds: Kinds,
+    run: impl FnOnce(Option<PathBuf>) -> Result<(), Box<dyn Error>>,
+) -> ExitCode {
+    match parse::<NodeCli>(std::env::args_os(), program) {
+        Ok(NodeCli { command: Some(Command::Replay(args)), .. }) => args.execute(program, kinds),
+        Ok(NodeCli { dir, command: None }) => match run(dir) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                show_failure(program, &*error);
+                ExitCode::FAILURE
+            }
+        },
+        Err(status) => status,
+    }
+}
+
 /// [`run`] with the program's own arguments.
 #[must_use]
 pub fn main(program: &str, kinds: Kinds) -> ExitCode {
@@ -93,13 +138,18 @@ pub fn main(program: &str, kinds: Kinds) -> ExitCode {
 /// that the node was built with.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, program: &str, kinds: Kinds) -> ExitCode {
-    let command = <Cli as clap::CommandFactory>::command().bin_name(program.to_owned());
-    match command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
+    match parse(args, program) {
         Ok(Cli { command: Command::Replay(args) }) => args.execute(program, kinds),
-        Err(error) => {
-            // Where standard error is closed, there is nobody to tell.
-            let _ = error.print();
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-        }
+        Err(status) => status,
     }
+}
+
+/// What the arguments say; where they say nothing that is known, the usage is printed, and a status is left to end with.
+fn parse<C: Parser>(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, program: &str) -> Result<C, ExitCode> {
+    let command = C::command().bin_name(program.to_owned());
+    command.try_get_matches_from(args).and_then(|matches| C::from_arg_matches(&matches)).map_err(|error| {
+        // Where standard error is closed, there is nobody to tell.
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
 }

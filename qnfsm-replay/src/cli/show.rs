@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    error::Error,
     io::{IsTerminal, Write},
     path::Path,
     time::{Duration, Instant},
@@ -126,4 +127,19 @@ pub(super) fn show(args: &ReplayArgs, outcome: &Result<Report, ReplayError>) {
         let json = serde_json::to_string(&json).expect("a report is strings and numbers");
         let _ = writeln!(out, "{json}");
     }
+}
+
+/// Prints what kept a program from its end, with the causes that its text doesn't tell already.
+pub(super) fn show_failure(program: &str, error: &dyn Error) {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = error.source();
+    }
+    // Where standard error is closed, there is nobody to tell; the status tells all the same.
+    let _ = writeln!(std::io::stderr(), "{program}: {text}");
 }
