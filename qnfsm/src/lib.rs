@@ -125,6 +125,7 @@ mod fsm;
 mod id;
 pub mod journal;
 mod message;
+mod name;
 mod node;
 mod node_request;
 pub mod playback;

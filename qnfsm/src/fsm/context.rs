@@ -1,6 +1,6 @@
 //! The whole world of an FSM: what a handler can see and what it can ask for.
 
-use std::{borrow::Cow, panic, time::Duration};
+use std::{any::type_name, borrow::Cow, panic, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +137,13 @@ impl<'a, F: Fsm> Context<'a, F> {
                 let timer = self.effects.allot_timer();
                 self.effects.list.push(Effect::Await { request, deadline, timer, answer });
             }
-            _ => self.effects.unregistered::<Reply<A>>("what the FSM's message takes,", "it with `replies`"),
+            _ => {
+                let (message, answer) = (type_name::<F::Message>(), type_name::<A>());
+                self.effects.unregistered(
+                    format_args!("message type {message} is not registered to take answers of type {answer}"),
+                    format_args!("replies::<{message}, {answer}>()`"),
+                );
+            }
         }
         (request, ReplyTo::new(self.own.queue, request, deadline))
     }
@@ -220,7 +226,7 @@ impl<'a, F: Fsm> Context<'a, F> {
     /// Creates an FSM in this worker and names its queue. It starts when the handler has returned.
     pub fn spawn<G: Fsm>(&mut self, fsm: G) -> QueueId<G::Message> {
         let Some(kind) = self.effects.numbers.kind::<G>() else {
-            self.effects.unregistered::<G>("kind", "it with `with`");
+            self.effects.unregistered_kind::<G>();
             return QueueId::from_raw(RawQueueId { slot: u32::MAX, generation: 0, ..self.own.queue });
         };
         if let OnPanic::Restart { .. } = G::ON_PANIC {
@@ -244,7 +250,7 @@ impl<'a, F: Fsm> Context<'a, F> {
                 self.effects.nursery::<G>(kind).push_back(fsm);
                 self.effects.list.push(Effect::SpawnOn { worker, kind, request });
             }
-            None => self.effects.unregistered::<G>("kind", "it with `with`"),
+            None => self.effects.unregistered_kind::<G>(),
         }
         request
     }
@@ -285,7 +291,11 @@ impl<'a, F: Fsm> Context<'a, F> {
         let numbers = &self.effects.numbers;
         let takes = numbers.message::<R>().is_some_and(|number| numbers.accepts(self.own.message, number));
         if !takes {
-            self.effects.unregistered::<R>("what the FSM's message takes,", "it with `accepts`");
+            let (message, taken) = (type_name::<F::Message>(), type_name::<R>());
+            self.effects.unregistered(
+                format_args!("message type {message} is not registered to take {taken}"),
+                format_args!("accepts::<{message}, {taken}>()`"),
+            );
         }
         takes
     }

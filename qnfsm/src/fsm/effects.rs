@@ -5,9 +5,10 @@
 //! applied in the order in which they were appended, so the front of an outbox is always the next effect's message.
 
 use std::{
-    any::{Any, TypeId},
+    any::{Any, TypeId, type_name},
     borrow::Cow,
     collections::VecDeque,
+    fmt,
     sync::Arc,
 };
 
@@ -244,21 +245,28 @@ impl Effects {
     #[inline]
     pub(crate) fn stage<M: Message>(&mut self, message: M) -> Option<u32> {
         let Some(number) = self.numbers.message::<M>() else {
-            self.unregistered::<M>("message type", "`accepts` or `replies`, or its kind with `with`,");
+            let message = type_name::<M>();
+            self.unregistered(
+                format_args!("message type {message} is not registered"),
+                format_args!("message::<{message}>()`, or the `with`, `accepts` or `replies` of an FSM that takes it,"),
+            );
             return None;
         };
         self.outbox(number).push_back(message);
         Some(number)
     }
 
+    /// Notes the misuse of what the kinds don't name. `add` is what to add to them, from behind `Kinds::` on.
     #[cold]
-    pub(crate) fn unregistered<T>(&mut self, what: &str, how: &str) {
-        self.misuse.get_or_insert_with(|| {
-            format!(
-                "{what} {} is not registered; add {how} to the function that names the kinds",
-                std::any::type_name::<T>()
-            )
-        });
+    pub(crate) fn unregistered(&mut self, what: fmt::Arguments<'_>, add: fmt::Arguments<'_>) {
+        self.misuse.get_or_insert_with(|| format!("{what}; add `Kinds::{add} to the function that names the kinds"));
+    }
+
+    /// Notes that a kind is not registered.
+    #[cold]
+    pub(crate) fn unregistered_kind<F>(&mut self) {
+        let kind = type_name::<F>();
+        self.unregistered(format_args!("kind {kind} is not registered"), format_args!("with::<{kind}>()`"));
     }
 
     /// What has to be encoded later and read back must pass the codec; anything else is misuse.

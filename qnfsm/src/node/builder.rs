@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Limits,
+    Limits, StartError,
     edge::{Outlet, Reactor, Unanswered},
     inlet::Inlet,
     service::{Replier, Serve, Service},
@@ -20,7 +20,8 @@ use crate::{
     id::{EdgeId, NodeId, QueueId},
     journal::{RealFiles, Storage},
     message::Message,
-    worker::{Kinds, Recording, WorkerConfig},
+    name,
+    worker::{Catalogue, Kinds, Recording, WorkerConfig},
 };
 
 /// Where a reactor runs.
@@ -52,10 +53,33 @@ impl EdgeSpec {
     }
 }
 
+/// The program's kinds, until they are sealed at the start; and the first thing that the builder was misused for.
+#[derive(Default)]
+pub(super) struct Registered {
+    kinds: Kinds,
+    misuse: Option<String>,
+}
+
+impl Registered {
+    /// Keeps a name's refusal for the start to say. `of` is what the name is of.
+    fn name(&mut self, of: &str, name: &str) {
+        if let Some(why) = name::refusal(name) {
+            self.misuse.get_or_insert_with(|| format!("the name {name:?} of {of} {why}"));
+        }
+    }
+
+    pub(super) fn seal(self) -> Result<Arc<Catalogue>, StartError> {
+        match self.misuse {
+            Some(text) => Err(StartError::Misuse(text)),
+            None => Ok(self.kinds.seal()?),
+        }
+    }
+}
+
 /// A node that is being put together. See [`Node`](crate::Node).
 pub struct NodeBuilder {
     pub(super) program: String,
-    pub(super) kinds: Kinds,
+    pub(super) kinds: Registered,
     pub(super) node: NodeId,
     pub(super) dir: Option<PathBuf>,
     pub(super) storage: Arc<dyn Storage>,
@@ -72,8 +96,11 @@ impl NodeBuilder {
     /// refused. Without [`dir`](NodeBuilder::dir) nothing is recorded.
     #[must_use]
     pub fn new(program: impl Into<String>, kinds: Kinds) -> NodeBuilder {
+        let program = program.into();
+        let mut kinds = Registered { kinds, misuse: None };
+        kinds.name("the program", &program);
         NodeBuilder {
-            program: program.into(),
+            program,
             kinds,
             node: NodeId(0),
             dir: None,
@@ -200,7 +227,11 @@ impl NodeBuilder {
             Codec::CURRENT.encode(&answer(question), &mut bytes).map_err(|error| error.to_string())?;
             Ok(bytes)
         };
-        self.ports.insert(P::NAME, Box::new(ask));
+        self.kinds.name("an external port", P::NAME);
+        if self.ports.insert(P::NAME, Box::new(ask)).is_some() {
+            let text = || format!("two external ports are named {:?}; a port's NAME must be its own", P::NAME);
+            self.kinds.misuse.get_or_insert_with(text);
+        }
         self
     }
 }

@@ -60,13 +60,15 @@ impl EdgeSetup {
 #[non_exhaustive]
 pub enum PutError {
     /// The message type is not among the node's.
-    #[error("message type {0} is not registered; add it with `Kinds::accepts` to the function that names the kinds")]
+    #[error(
+        "message type {0} is not registered; add `Kinds::accepts`, where an FSM takes it, or else `Kinds::message` for it to the function that names the kinds"
+    )]
     Unregistered(&'static str),
     /// The value can't be encoded.
     #[error("{0}")]
     Encode(#[from] EncodeError),
     /// The encoded value is longer than a frame may be.
-    #[error("a message of {0} bytes, and {max} is the most there may be", max = FRAME_PAYLOAD_BYTES_MAX)]
+    #[error("a message of {0} bytes, and {max} is the most there may be; send it in parts", max = FRAME_PAYLOAD_BYTES_MAX)]
     TooLong(usize),
 }
 

@@ -18,7 +18,7 @@ pub enum StartError {
     Kinds(#[from] KindsError),
     /// The first FSM's kind is not among them.
     #[error(
-        "kind {0} of the node's first FSM is not registered; add it with `with` to the function that names the kinds"
+        "kind {0} of the node's first FSM is not registered; add it with `Kinds::with` to the function that names the kinds"
     )]
     UnregisteredRoot(&'static str),
     /// The builder was used wrongly.

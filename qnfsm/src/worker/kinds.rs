@@ -16,6 +16,7 @@ use crate::{
     fsm::{AnyOutbox, Fsm, Outbox, TypeNumbers},
     id::{RawQueueId, RequestId, WorkerId},
     message::{DeadLetter, Down, Message, NoReply, Reply},
+    name,
     schema::{Schema, SchemaError},
     worker::cell::{AnyCell, Cell},
 };
@@ -62,6 +63,14 @@ type Samples = BTreeMap<TypeId, Box<dyn Any + Send + Sync>>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KindsError {
+    /// A name that nobody could read.
+    #[error("{of} {why}")]
+    Name {
+        /// Which name, of what.
+        of: String,
+        /// What it is about the name, and what to do.
+        why: &'static str,
+    },
     /// Two kinds of one name.
     #[error("two kinds are named \"{name}\": {first} and {second}; a kind's NAME must be its own")]
     KindTwice {
@@ -73,7 +82,9 @@ pub enum KindsError {
         second: &'static str,
     },
     /// Two message types of one name.
-    #[error("two message types are named \"{name}\": {first} and {second}; name one of them with `Kinds::message`")]
+    #[error(
+        "two message types are named \"{name}\": {first} and {second}; name one of them with `Kinds::message_named`"
+    )]
     MessageTwice {
         /// The name.
         name: String,
@@ -203,6 +214,11 @@ impl Kinds {
     /// Registers a kind and its message type.
     #[must_use]
     pub fn with<F: Fsm>(mut self) -> Kinds {
+        if let Some(why) = name::refusal(F::NAME) {
+            let of = format!("the NAME {:?} of kind {}", F::NAME, type_name::<F>());
+            self.error.get_or_insert(KindsError::Name { of, why });
+            return self;
+        }
         if let Some(first) = self.kinds.iter().find(|kind| kind.name == F::NAME) {
             let (name, first, second) = (F::NAME, first.rust_name, type_name::<F>());
             self.error.get_or_insert(KindsError::KindTwice { name, first, second });
@@ -274,6 +290,10 @@ impl Kinds {
     /// Gives a message type the name that it has in journals, in place of its Rust path: for types that may be moved.
     #[must_use]
     pub fn message_named<M: Message>(mut self, name: &'static str) -> Kinds {
+        if let Some(why) = name::refusal(name) {
+            let of = format!("the name {name:?} of message type {}", type_name::<M>());
+            self.error.get_or_insert(KindsError::Name { of, why });
+        }
         self.add_message::<M>();
         self.named.push((TypeId::of::<M>(), name));
         self
@@ -302,7 +322,7 @@ impl Kinds {
     /// Checks and numbers what was registered.
     ///
     /// # Errors
-    /// When a name stands twice, or a type doesn't survive the codec.
+    /// When a name is empty, can't be printed or stands twice, or a type doesn't survive the codec.
     pub fn seal(mut self) -> Result<Arc<Catalogue>, KindsError> {
         if let Some(error) = self.error.take() {
             return Err(error);

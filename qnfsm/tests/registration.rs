@@ -1,0 +1,194 @@
+//! What a program registers is checked, and where something is missing, the error says what to write where.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that panics has failed")]
+
+use std::time::Duration;
+
+use qnfsm::{
+    Codec, Context, Down, Epoch, External, Fsm, Kinds, Next, NodeBuilder, NodeId, Place, QueueId, RawQueueId, Reply,
+    ReplyTo, RequestId, StartError, Time, Trust, WorkerId, testing::Drive,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Guest;
+
+#[derive(Serialize, Deserialize)]
+enum GuestMessage {
+    Answer(ReplyTo<u64>),
+    Send(QueueId<String>),
+    Spawn,
+    SpawnOn,
+    Watch,
+    Ask(QueueId<GuestMessage>),
+    Came(Reply<QueueId<()>>),
+    Counted(Reply<u64>),
+    Gone(Down),
+}
+
+impl From<Reply<QueueId<()>>> for GuestMessage {
+    fn from(reply: Reply<QueueId<()>>) -> GuestMessage {
+        GuestMessage::Came(reply)
+    }
+}
+impl From<Reply<u64>> for GuestMessage {
+    fn from(reply: Reply<u64>) -> GuestMessage {
+        GuestMessage::Counted(reply)
+    }
+}
+impl From<Down> for GuestMessage {
+    fn from(down: Down) -> GuestMessage {
+        GuestMessage::Gone(down)
+    }
+}
+
+impl Fsm for Guest {
+    const NAME: &'static str = "guest";
+    type State = ();
+    type Message = GuestMessage;
+
+    fn start(&mut self, _: &mut Context<'_, Self>) {}
+
+    fn handle(&mut self, (): (), message: GuestMessage, cx: &mut Context<'_, Self>) -> Next<Self> {
+        let second = Duration::from_secs(1);
+        match message {
+            GuestMessage::Answer(reply) => cx.reply(reply, 1),
+            GuestMessage::Send(to) => cx.send(to, String::new()),
+            GuestMessage::Spawn => {
+                cx.spawn(Named::<0>);
+            }
+            GuestMessage::SpawnOn => {
+                cx.spawn_on(cx.worker(), Named::<0>, second);
+            }
+            GuestMessage::Watch => cx.monitor(cx.id()),
+            GuestMessage::Ask(whom) => {
+                cx.request(whom, second, GuestMessage::Answer);
+            }
+            GuestMessage::Came(_) | GuestMessage::Counted(_) | GuestMessage::Gone(_) => {}
+        }
+        Next::Stay
+    }
+}
+
+const NAMES: [&str; 5] = ["good", "", " \t", "bell\u{7}", "two\nlines"];
+
+/// An FSM with one of the names.
+#[derive(Serialize, Deserialize)]
+struct Named<const AT: usize>;
+
+impl<const AT: usize> Fsm for Named<AT> {
+    const NAME: &'static str = NAMES[AT];
+    type State = ();
+    type Message = ();
+
+    fn start(&mut self, _: &mut Context<'_, Self>) {}
+
+    fn handle(&mut self, (): (), (): (), _: &mut Context<'_, Self>) -> Next<Self> {
+        Next::Stay
+    }
+}
+
+/// A port with one of the names.
+struct Port<const AT: usize>;
+
+impl<const AT: usize> External for Port<AT> {
+    const NAME: &'static str = NAMES[AT];
+    type Question = ();
+    type Answer = ();
+}
+
+fn queue<M>(worker: u32) -> QueueId<M> {
+    let place = Place::worker(WorkerId(worker));
+    QueueId::from_raw(RawQueueId { node: NodeId(0), place, slot: 0, generation: 1 })
+}
+
+#[track_caller]
+fn check_kinds(kinds: Kinds, parts: &[&str]) {
+    let text = kinds.seal().unwrap_err().to_string();
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    assert!(!text.contains(char::is_control), "{text:?}");
+}
+
+#[test]
+fn a_kinds_name_can_be_read() {
+    Kinds::new().with::<Named<0>>().seal().unwrap();
+    let kind = std::any::type_name::<Named<1>>();
+    check_kinds(Kinds::new().with::<Named<1>>(), &["the NAME \"\" of kind ", kind, "is empty", "give it a word"]);
+    check_kinds(Kinds::new().with::<Named<2>>(), &["the NAME \" \\t\"", "is empty"]);
+    check_kinds(Kinds::new().with::<Named<3>>(), &["\"bell\\u{7}\"", "control character", "leave that out"]);
+    check_kinds(Kinds::new().with::<Named<4>>(), &["\"two\\nlines\"", "control character"]);
+}
+
+#[test]
+fn a_message_types_name_can_be_read() {
+    check_kinds(Kinds::new().message_named::<u64>(""), &["the name \"\" of message type u64 is empty"]);
+    check_kinds(Kinds::new().message_named::<u64>("a\0b"), &["\"a\\0b\" of message type u64", "control character"]);
+    let twice = Kinds::new().message_named::<u64>("number").message_named::<u32>("number");
+    check_kinds(twice, &["two message types are named \"number\": u64 and u32", "with `Kinds::message_named`"]);
+}
+
+#[track_caller]
+fn check_start(node: NodeBuilder, says: &str) {
+    match node.start(&Named::<0>).unwrap_err() {
+        StartError::Misuse(text) => assert!(text.contains(says), "{text}"),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_programs_and_a_ports_name_can_be_read() {
+    let node = |program: &str| NodeBuilder::new(program, Kinds::new().with::<Named<0>>());
+    assert_eq!(node("program").start(&Named::<0>).unwrap().stop().unwrap().epoch, Epoch::FIRST);
+    check_start(node(""), "the name \"\" of the program is empty; it stands in the journal");
+    check_start(node("a\u{1b}[2J"), "the name \"a\\u{1b}[2J\" of the program contains a control character");
+    check_start(node("program").external::<Port<1>>(|()| ()), "the name \"\" of an external port is empty");
+    check_start(
+        node("program").external::<Port<0>>(|()| ()).external::<Port<0>>(|()| ()),
+        "two external ports are named \"good\"; a port's NAME must be its own",
+    );
+}
+
+/// What becomes of a guest's worker when the guest is told that, and its program has registered the guest alone.
+#[track_caller]
+fn check_misuse(message: GuestMessage, says: &str, adds: &str) {
+    let mut drive = Drive::new(Kinds::new().with::<Guest>(), Guest);
+    drive.tell(message);
+    let text = drive.panicked().unwrap().to_string();
+    let end = format!("{says}; add `Kinds::{adds} to the function that names the kinds");
+    assert!(text.ends_with(&end), "{text}\n{end}");
+}
+
+#[test]
+fn what_is_not_registered_is_named_with_what_to_add() {
+    let (guest, other) = (std::any::type_name::<GuestMessage>(), std::any::type_name::<Named<0>>());
+    let mut bytes = Vec::new();
+    Codec::CURRENT.encode(&(queue::<()>(0).raw(), RequestId(1), Time::ZERO), &mut bytes).unwrap();
+    let reply = Codec::CURRENT.decode(&bytes, Trust::Node).unwrap();
+    check_misuse(
+        GuestMessage::Answer(reply),
+        "message type u64 is not registered",
+        "message::<u64>()`, or the `with`, `accepts` or `replies` of an FSM that takes it,",
+    );
+    check_misuse(
+        GuestMessage::Send(queue(1)),
+        "message type alloc::string::String is not registered",
+        "message::<alloc::string::String>()`, or the `with`, `accepts` or `replies` of an FSM that takes it,",
+    );
+    let kind = format!("kind {other} is not registered");
+    check_misuse(GuestMessage::Spawn, &kind, &format!("with::<{other}>()`"));
+    check_misuse(
+        GuestMessage::Watch,
+        &format!("message type {guest} is not registered to take qnfsm::message::Down"),
+        &format!("accepts::<{guest}, qnfsm::message::Down>()`"),
+    );
+    check_misuse(
+        GuestMessage::Ask(queue(0)),
+        &format!("message type {guest} is not registered to take answers of type u64"),
+        &format!("replies::<{guest}, u64>()`"),
+    );
+    let id = "qnfsm::id::QueueId<()>";
+    check_misuse(
+        GuestMessage::SpawnOn,
+        &format!("message type {guest} is not registered to take answers of type {id}"),
+        &format!("replies::<{guest}, {id}>()`"),
+    );
+}
