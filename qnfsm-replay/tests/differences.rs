@@ -5,9 +5,10 @@ mod rig;
 
 use std::{fs, path::Path};
 
-use qnfsm::{NodeBuilder, Recording};
+use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder, Recording, playback::Divergence};
 use qnfsm_replay::{CorruptJournal, Diverged, Options, ReplayError, UnusableDirectory, WrongProgram, replay};
 use rig::{Order, PATIENCE, Teller, kinds, node, place_of};
+use serde::{Deserialize, Serialize};
 
 /// A run with two additions, and a total that shows them.
 fn record(dir: &Path, recording: Recording) {
@@ -62,6 +63,54 @@ fn with_everything_recorded_changed_code_is_named_by_fsm_and_message() {
     let place = format!("delivery {} of the round: kind teller (w0/0.1)", at.unwrap());
     assert!(delivery.starts_with(&place) && delivery.contains("Order"), "{delivery}, not {place}");
     assert!(diverged.expected.starts_with("the FSM's data after it"), "{}", diverged.expected);
+}
+
+/// Counts in steps, with messages and states that have names.
+#[derive(Serialize, Deserialize)]
+struct Meter<const STEP: u64>(u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Level {
+    Low { since: u8 },
+    High,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Pulse {
+    Flow { litres: u64, meter: String },
+}
+
+impl<const STEP: u64> Fsm for Meter<STEP> {
+    const NAME: &'static str = "meter";
+    type State = Level;
+    type Message = Pulse;
+
+    fn start(&mut self, _: &mut Context<'_, Self>) -> Level {
+        Level::Low { since: 7 }
+    }
+
+    fn handle(&mut self, level: Level, Pulse::Flow { litres, .. }: Pulse, _: &mut Context<'_, Self>) -> Next<Self> {
+        self.0 += litres;
+        let is_high = level == Level::High || self.0 * STEP >= 10;
+        if is_high { Next::Goto(Level::High) } else { Next::Stay }
+    }
+}
+
+#[test]
+fn a_difference_is_told_with_the_names_of_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeBuilder::new("bank", Kinds::new().with::<Meter<1>>()).dir(dir.path());
+    let node = node.recording(Recording::Everything).start(&Meter::<1>(0)).unwrap();
+    for litres in [1, 6, 30] {
+        node.host().send(node.root(), &Pulse::Flow { litres, meter: "cellar".to_owned() }).unwrap();
+    }
+    node.stop().unwrap();
+    let error = replay(dir.path(), Kinds::new().with::<Meter<2>>(), &Options::new()).unwrap_err();
+    let ReplayError::Diverged(diverged) = error else { panic!("not a divergence: {error}") };
+    let message = r#"the state after it: message Flow { litres: 6, meter: "cellar" }, state "#;
+    let Divergence { expected, found, .. } = &diverged.divergence;
+    assert!(expected.starts_with(&format!("{message}Low {{ since: 7 }}, data ")), "{expected}");
+    assert!(found.starts_with(&format!("{message}High, data ")), "{found}");
 }
 
 #[test]
@@ -121,7 +170,7 @@ fn another_program_is_refused_by_name_and_by_kinds() {
     record(dir.path(), Recording::Inputs);
     let error = replay(dir.path(), kinds::<1>(), &Options::new().program("shop")).unwrap_err();
     assert!(matches!(&error, ReplayError::Program(WrongProgram::Another { wrote, .. }) if wrote == "bank"), "{error}");
-    let error = replay(dir.path(), qnfsm::Kinds::new(), &Options::new()).unwrap_err();
+    let error = replay(dir.path(), Kinds::new(), &Options::new()).unwrap_err();
     assert_eq!(error.exit_status(), 15, "{error}");
 }
 
@@ -129,7 +178,7 @@ fn another_program_is_refused_by_name_and_by_kinds() {
 fn kinds_that_were_added_in_front_are_a_change() {
     let dir = tempfile::tempdir().unwrap();
     record(dir.path(), Recording::Inputs);
-    let kinds = qnfsm::Kinds::new().with::<rig::Till>().with::<Teller<1>>();
+    let kinds = Kinds::new().with::<rig::Till>().with::<Teller<1>>();
     let error = replay(dir.path(), kinds, &Options::new()).unwrap_err();
     let ReplayError::Program(WrongProgram::Changed { differences, .. }) = &error else { panic!("{error}") };
     assert_eq!(differences[0], "kind teller was number 0 and isn't");
@@ -149,7 +198,7 @@ fn a_directory_in_use_is_left_alone() {
 fn a_node_that_was_killed_before_it_recorded_anything_replays() {
     let dir = tempfile::tempdir().unwrap();
     // A root that isn't registered is noticed before the directory is touched; one that can't be encoded likewise.
-    assert!(NodeBuilder::new("bank", qnfsm::Kinds::new()).dir(dir.path()).start(&Teller::<1>::default()).is_err());
+    assert!(NodeBuilder::new("bank", Kinds::new()).dir(dir.path()).start(&Teller::<1>::default()).is_err());
     let error = error_of::<1>(dir.path());
     assert!(matches!(&error, ReplayError::Directory(why) if matches!(**why, UnusableDirectory::Empty(_))), "{error}");
 }

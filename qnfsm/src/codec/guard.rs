@@ -4,11 +4,9 @@
 //! against the bytes that are there, and keeps queue IDs out of what untrusted peers wrote. A fault is noted in
 //! [`Rules`], because serde's visitors carry no error type but the format's. On the good path nothing is allocated.
 
-use std::{cell::Cell, fmt, marker::PhantomData};
+use std::{cell::Cell, fmt};
 
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 use super::{DecodeError, Trust};
 use crate::id::QUEUE_ID_SERDE_NAME;
@@ -68,24 +66,24 @@ impl Rules {
 }
 
 /// The seed for a whole value.
-pub(super) struct Root<'g, T> {
+pub(super) struct Root<'g, S> {
     rules: &'g Rules,
-    of: PhantomData<T>,
+    seed: S,
 }
 
-impl<'g, T> Root<'g, T> {
+impl<'g, S> Root<'g, S> {
     #[inline]
-    pub(super) fn new(rules: &'g Rules) -> Root<'g, T> {
-        Root { rules, of: PhantomData }
+    pub(super) fn new(rules: &'g Rules, seed: S) -> Root<'g, S> {
+        Root { rules, seed }
     }
 }
 
-impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Root<'_, T> {
-    type Value = T;
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Root<'_, S> {
+    type Value = S::Value;
 
     #[inline]
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        T::deserialize(Guarded { inner: deserializer, rules: self.rules, depth: 0 })
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        self.seed.deserialize(Guarded { inner: deserializer, rules: self.rules, depth: 0 })
     }
 }
 

@@ -10,8 +10,13 @@ mod guard;
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
+
 use bincode::{config, enc::write::Writer, error as bincode_error, serde as bincode_serde};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, DeserializeSeed},
+};
 
 /// How deep a value may nest. Each struct, tuple, enum, option, sequence and map within another counts one; a
 /// recursive type is refused past it, long before the stack ends.
@@ -240,21 +245,36 @@ impl Codec {
     /// [`DecodeError`].
     #[inline]
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8], trust: Trust) -> Result<T, DecodeError> {
-        self.decode_within(Bounds::VALUE, bytes, trust)
+        self.decode_within(Bounds::VALUE, PhantomData, bytes, trust)
+    }
+
+    /// As [`decode`](Codec::decode), for who knows a type by its schema alone: what `seed` makes of all the bytes.
+    pub(crate) fn decode_seed<'b, S: DeserializeSeed<'b>>(
+        self,
+        seed: S,
+        bytes: &'b [u8],
+    ) -> Result<S::Value, DecodeError> {
+        self.decode_within(Bounds::VALUE, seed, bytes, Trust::Node)
     }
 
     /// What [`encode_image`](Codec::encode_image) wrote.
     #[inline]
     pub(crate) fn decode_image<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
-        self.decode_within(Bounds::IMAGE, bytes, Trust::Node)
+        self.decode_within(Bounds::IMAGE, PhantomData, bytes, Trust::Node)
     }
 
     #[inline]
-    fn decode_within<T: DeserializeOwned>(self, bounds: Bounds, bytes: &[u8], trust: Trust) -> Result<T, DecodeError> {
+    fn decode_within<'b, S: DeserializeSeed<'b>>(
+        self,
+        bounds: Bounds,
+        seed: S,
+        bytes: &'b [u8],
+        trust: Trust,
+    ) -> Result<S::Value, DecodeError> {
         let rules = guard::Rules::new(trust, bounds.nesting_max, bounds.elements_max(bytes.len()));
         let result = match self {
             Codec::Bincode2Standard => {
-                bincode_serde::seed_decode_from_slice(guard::Root::<T>::new(&rules), bytes, config::standard())
+                bincode_serde::seed_decode_from_slice(guard::Root::new(&rules, seed), bytes, config::standard())
             }
         };
         match result {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     fsm::Handler,
     id::WorkerId,
-    worker::{Delivery, Worker},
+    worker::{Delivery, TableSchema, Worker},
 };
 
 /// A replay that does not do what was recorded: where, what was expected, and what came.
@@ -72,23 +72,79 @@ pub(super) fn describe(
             } else {
                 "the random numbers that it drew or the timers that it set"
             };
-            let text = |delivery: &Delivery| {
+            let (expected_values, found_values) = (values(worker, expected), values(worker, found));
+            let message = side_by_side(&expected_values.message, &found_values.message);
+            let state = side_by_side(&expected_values.state, &found_values.state);
+            let text = |delivery: &Delivery, message: &str, state: &str| {
+                let Delivery { data_digest, effects_digest, .. } = delivery;
                 format!(
-                    "{what}: message {}, state {}, data {:016x}, effects {:016x}",
-                    hex(&delivery.payload),
-                    hex(&delivery.state),
-                    delivery.data_digest,
-                    delivery.effects_digest
+                    "{what}: message {message}, state {state}, data {data_digest:016x}, effects {effects_digest:016x}"
                 )
             };
-            (name(expected), (text(expected), text(found)))
+            (name(expected), (text(expected, &message.0, &state.0), text(found, &message.1, &state.1)))
         }
     }
 }
 
-/// The first bytes, for a person to compare.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const SHOWN: usize = 24;
-    let shown: String = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
-    if bytes.len() > SHOWN { format!("{shown}… ({} bytes)", bytes.len()) } else { format!("[{shown}]") }
+/// The most characters of a value that are looked at, and shown.
+const LOOKED_AT_MAX: usize = 1 << 16;
+const SHOWN_MAX: usize = 400;
+/// How many characters are shown before the first that differs.
+const SHOWN_BEFORE: usize = 100;
+
+/// What a delivery took and left, by the names of fields.
+struct Values {
+    message: String,
+    state: String,
+}
+
+fn values(worker: &Worker, delivery: &Delivery) -> Values {
+    let table = worker.catalogue().table();
+    let shown = |schema: Option<&TableSchema>, bytes: &[u8]| {
+        schema.map_or_else(|| "of no known type".to_owned(), |schema| schema.printer().text(bytes, LOOKED_AT_MAX))
+    };
+    let message = match delivery.handler {
+        Handler::Start | Handler::Enter => "none".to_owned(),
+        Handler::Handle => {
+            shown(table.messages.get(delivery.type_number as usize).map(|of| &of.schema), &delivery.payload)
+        }
+    };
+    // An FSM that stopped has none; nor is there anything to show of the only one that a kind has.
+    let state = match &delivery.state[..] {
+        [] => "none".to_owned(),
+        state => shown(table.kinds.get(delivery.kind as usize).map(|of| &of.state), state),
+    };
+    Values { message, state }
+}
+
+/// Two texts for a person to compare: of long ones the parts where they begin to differ.
+fn side_by_side(one: &str, other: &str) -> (String, String) {
+    let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
+    let is_long = |text: &str| text.chars().nth(SHOWN_MAX).is_some();
+    let from = if is_long(one) || is_long(other) { same.saturating_sub(SHOWN_BEFORE) } else { 0 };
+    let part = |text: &str| {
+        let before = if from > 0 { "…" } else { "" };
+        let behind = if text.chars().nth(from + SHOWN_MAX).is_some() { "…" } else { "" };
+        let shown: String = text.chars().skip(from).take(SHOWN_MAX).collect();
+        format!("{before}{shown}{behind}")
+    };
+    (part(one), part(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_shown_from_where_they_begin_to_differ() {
+        assert_eq!(side_by_side("ab", "ac"), ("ab".to_owned(), "ac".to_owned()));
+        let text = |end: &str| format!("{}é{end}{}", "x".repeat(5000), "y".repeat(5000));
+        let (one, other) = side_by_side(&text("1"), &text("2"));
+        let shown = |end: &str| format!("…{}é{end}{}…", "x".repeat(SHOWN_BEFORE - 1), "y".repeat(SHOWN_MAX - 101));
+        assert_eq!((one, other), (shown("1"), shown("2")));
+        let long = "z".repeat(5000);
+        let (one, other) = side_by_side(&long, &long);
+        assert_eq!(one, other);
+        assert!(one.chars().count() <= SHOWN_MAX + 2);
+    }
 }

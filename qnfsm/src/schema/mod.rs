@@ -1,4 +1,5 @@
-//! What types look like on the wire: names of fields and variants, and a hash that changes when they do.
+//! What types look like on the wire: names of fields and variants, a hash that changes when they do, and values shown
+//! by these names.
 //!
 //! All of it comes from serde's derives. A schema is made when a kind or message type is registered, and that is also
 //! when a type is refused that the codec can't carry: values of it are made, encoded, decoded and encoded again. A type
@@ -8,6 +9,9 @@
 mod bound;
 mod error;
 mod explore;
+mod print;
+#[cfg(test)]
+mod print_tests;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -17,7 +21,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_reflection::{ContainerFormat, Format, FormatHolder, Registry, Samples, Tracer, TracerConfig};
 
 use crate::{
@@ -26,6 +30,7 @@ use crate::{
 };
 pub use error::{Misfit, SchemaError};
 use explore::explore;
+pub use print::Printer;
 use search::{Asked, Inject, Mode};
 
 /// How a type looks on the wire.
@@ -113,7 +118,7 @@ impl Schema {
 }
 
 /// What one tracing of values gives: the root's format and all named types.
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Traced {
     root: Format,
     types: Registry,

@@ -17,7 +17,7 @@ use crate::{
     id::{RawQueueId, RequestId, WorkerId},
     message::{DeadLetter, Down, Message, NoReply, Reply},
     name,
-    schema::{Schema, SchemaError},
+    schema::{Printer, Schema, SchemaError},
     worker::cell::{AnyCell, Cell},
 };
 
@@ -480,7 +480,7 @@ pub struct TableKind {
 pub struct TableSchema {
     /// The schema's hash; two types with the same are read alike.
     pub hash: u64,
-    /// The formats of the type and of all types in it, as JSON; empty if opaque.
+    /// The formats of the type and of all types in it, as JSON; its name alone if opaque.
     pub json: String,
     /// Why the type could not be traced.
     pub opaque: Option<String>,
@@ -489,6 +489,12 @@ pub struct TableSchema {
 impl TableSchema {
     fn new(schema: &Schema) -> TableSchema {
         TableSchema { hash: schema.hash(), json: schema.json().to_owned(), opaque: schema.opaque().map(str::to_owned) }
+    }
+
+    /// Shows values of the type by the names of its fields.
+    #[must_use]
+    pub fn printer(&self) -> Printer {
+        Printer::new(&self.json)
     }
 }
 
