@@ -5,6 +5,7 @@
 //! `bots` put them into FSMs and nodes; `demo` runs the nodes as processes, and kills and replays them.
 #![forbid(unsafe_code)]
 
+mod ask;
 pub mod bot;
 pub mod bots;
 pub mod demo;

@@ -21,7 +21,10 @@ use qnfsm_net::{Notice, Tcp};
 
 pub use herd::Summary;
 
-use crate::wire::{ClientMessage, ServerMessage};
+use crate::{
+    ask::ask_while_running,
+    wire::{ClientMessage, ServerMessage},
+};
 use herd::{Herd, HerdMessage};
 use player::{Player, PlayerMessage};
 
@@ -91,12 +94,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let host = node.host();
     loop {
         let last = ended.load(Ordering::Relaxed);
-        let summary = match host.request(node.root(), Duration::from_secs(30), HerdMessage::Summary) {
-            Ok(summary) => summary,
-            // A signal came.
-            Err(qnfsm::HostError::Stopping) => break,
-            Err(error) => return Err(error.into()),
-        };
+        let Some(summary) = ask_while_running(&host, node.root(), HerdMessage::Summary)? else { break };
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
         out.flush()?;

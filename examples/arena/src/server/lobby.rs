@@ -51,6 +51,8 @@ pub(super) enum LobbyMessage {
     ListenAgain,
     /// The address that clients connect to, once they can; or why they can't.
     Address(ReplyTo<Result<String, String>>),
+    /// The program around the node has the node stop.
+    Stop,
 }
 
 impl From<Reply<WorkerId>> for LobbyMessage {
@@ -167,6 +169,10 @@ impl Fsm for Lobby {
             }
             (LobbyState::Open, LobbyMessage::Address(reply)) => {
                 cx.reply(reply, Ok(self.address.clone()));
+                Next::Stay
+            }
+            (_, LobbyMessage::Stop) => {
+                cx.send(NodeRequest::queue(Lobby::node(cx)), NodeRequest::Stop);
                 Next::Stay
             }
             (_, LobbyMessage::Address(reply)) => {

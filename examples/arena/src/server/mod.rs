@@ -12,14 +12,17 @@ mod lobby;
 mod plant;
 mod world;
 
-use std::{io::Read, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use qnfsm::{Down, Kinds, NodeBuilder, QueueId, Recording, Reply, RunOn, WorkerId};
+use qnfsm::{Down, Host, HostError, Kinds, NodeBuilder, QueueId, Recording, Reply, RunOn, WorkerId};
 use qnfsm_net::{Notice, Tcp};
 
 pub use plant::Plant;
 
-use crate::wire::{ClientMessage, ServerMessage};
+use crate::{
+    ask::ask_while_running,
+    wire::{ClientMessage, ServerMessage},
+};
 use connection::{Connection, ConnectionMessage};
 use lobby::{Lobby, LobbyMessage};
 use world::{WorldFsm, WorldMessage};
@@ -75,6 +78,7 @@ pub struct Options {
 ///
 /// # Errors
 /// What keeps the node from starting, or ended it.
+#[expect(clippy::disallowed_methods, reason = "this is the program around the node, with a thread of its own")]
 pub fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut node = NodeBuilder::new(PROGRAM, kinds()).dir(&options.dir).stop_on_signals();
     if let Some(seed) = options.seed {
@@ -89,16 +93,29 @@ pub fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let tcp = Tcp::new().listen::<ClientMessage>(GAME, options.listen.as_str()).frame_bytes_max(4096);
     let tcp = node.reactor(RunOn::FirstWorker, tcp);
     let node = node.start(&Lobby::new(tcp, options.plant))?;
-    let address = node.host().request(node.root(), Duration::from_secs(30), LobbyMessage::Address)??;
-    println!("arena server: epoch {}, listening on {address}", node.epoch());
     if options.until_stdin_ends {
-        // What comes is of no interest, only that it ends.
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        node.stop()?;
-    } else {
-        node.wait()?;
+        let (host, lobby) = (node.host(), node.root());
+        std::thread::spawn(move || stop_with_stdin(&host, lobby));
     }
+    match ask_while_running(&node.host(), node.root(), LobbyMessage::Address) {
+        Ok(Some(Ok(address))) => println!("arena server: epoch {}, listening on {address}", node.epoch()),
+        Ok(Some(Err(why))) => {
+            let listen = &options.listen;
+            return Err(format!("cannot listen on {listen}: {why}; give a free address of this machine").into());
+        }
+        Ok(None) => eprintln!("arena server: told to stop before it listened"),
+        Err(error) => return Err(format!("the lobby does not say where it listens: {error}; start it again").into()),
+    }
+    node.wait()?;
     Ok(())
+}
+
+/// Has the node stop when standard input ends.
+fn stop_with_stdin(host: &Host, lobby: QueueId<LobbyMessage>) {
+    // What comes is of no interest, only that it ends.
+    let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    // A node that is over its budget takes it later; one that stops already needs no telling.
+    while let Err(HostError::Full { .. }) = host.send_wait(lobby, &LobbyMessage::Stop, Duration::from_secs(1)) {}
 }
 
 /// Adapts an FSM's random numbers to what the game's rules take.
