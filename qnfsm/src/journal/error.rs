@@ -169,8 +169,8 @@ pub enum OpenError {
     /// The operating system doesn't let us.
     #[error("{0}; run it as the user who owns the files, which only their owner may read")]
     Denied(IoError),
-    /// A node is running there.
-    #[error("{} is in use by a running node; stop it first, or read a copy of the directory", .0.display())]
+    /// A node is running there, or the journal is being read.
+    #[error("{} is in use by a running node, or by a replay that reads it; stop that first, or take a copy of the directory to read", .0.display())]
     InUse(PathBuf),
     /// The caller asked for what can't be.
     #[error("the journal was opened wrongly: {0}")]

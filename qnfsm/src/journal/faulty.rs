@@ -142,6 +142,10 @@ impl Storage for FaultyFiles {
         self.inner.lock(path)
     }
 
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        self.inner.lock_shared(path)
+    }
+
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
         self.inner.is_locked(path)
     }

@@ -1,4 +1,4 @@
-//! The lock of a node's directory: who writes there holds it, and who only reads looks whether anybody does.
+//! The lock of a node's directory: who writes there holds it alone, and those who only read share it.
 
 use std::path::Path;
 
@@ -27,18 +27,27 @@ impl NodeLock {
             None => Err(OpenError::InUse(node_dir.into())),
         }
     }
+}
 
-    /// Says whether a running node holds the directory. Changes nothing.
+/// A reader's share of a node's directory: while it is held, no node starts there, which would cut off and move what is
+/// being read. Others may read as well. A copy of a directory without its lock's file is nobody's to hold.
+#[derive(Debug)]
+pub(super) struct ReadLock {
+    _held: Box<dyn Held>,
+}
+
+impl ReadLock {
+    /// Takes a share of the directory. Changes nothing there. Nothing if what stands there is no directory: what it is
+    /// instead is the manifest's to say.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] if one does; otherwise what the operating system says.
-    pub fn check(storage: &dyn Storage, node_dir: &Path) -> Result<(), OpenError> {
+    /// [`OpenError::InUse`] if a running node holds it; otherwise what the operating system says.
+    pub(super) fn take(storage: &dyn Storage, node_dir: &Path) -> Result<Option<ReadLock>, OpenError> {
         let path = node_dir.join(LOCK_FILE);
-        match storage.is_locked(&path) {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(OpenError::InUse(node_dir.into())),
-            // A path through a file is no lock; what it is instead is the manifest's to say.
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(()),
+        match storage.lock_shared(&path) {
+            Ok(Some(held)) => Ok(Some(ReadLock { _held: held })),
+            Ok(None) => Err(OpenError::InUse(node_dir.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(None),
             Err(error) => Err(IoError::new("look at the lock", path, error).into()),
         }
     }

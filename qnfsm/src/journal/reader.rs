@@ -11,7 +11,7 @@ use super::{
     bytes::BlockFault,
     envelope::{Position, RecordFault, Seed, take_chained},
     error::{Corruption, IoError, OpenError, ReadError, Unsupported, Why},
-    lock::NodeLock,
+    lock::{NodeLock, ReadLock},
     manifest::Manifest,
     record::{Record, guess_place, is_known},
     segment::{self, Link, SEGMENT_FILE_BYTES_MAX, SegmentHeader},
@@ -71,17 +71,20 @@ pub struct Reader {
     tail: Option<Tail>,
     /// What the last step said, if it failed; it is said again.
     failed: Option<ReadError>,
+    /// Keeps nodes from starting in the directory, where this process doesn't hold all of it.
+    _lock: Option<ReadLock>,
 }
 
 impl Reader {
-    /// Opens the journal of a node that isn't running.
+    /// Opens the journal of a node that isn't running. None starts there as long as the reader lives.
     ///
     /// # Errors
     /// When that is no node's directory, a node is running there, or what must be there can't be read.
     pub fn open(storage: Arc<dyn Storage>, node_dir: &Path) -> Result<Reader, OpenError> {
+        // Before the manifest, so that it is of what is read then.
+        let lock = ReadLock::take(&*storage, node_dir)?;
         let manifest = Manifest::load(&*storage, node_dir)?;
-        NodeLock::check(&*storage, node_dir)?;
-        Reader::with_manifest(storage, node_dir, manifest)
+        Ok(Reader { _lock: lock, ..Reader::with_manifest(storage, node_dir, manifest)? })
     }
 
     /// Opens the journal of a node's directory that this process holds.
@@ -130,6 +133,7 @@ impl Reader {
             near: (None, None),
             tail: None,
             failed: None,
+            _lock: None,
         })
     }
 

@@ -74,6 +74,15 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// What the operating system says.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>>;
 
+    /// Takes a shared lock of a file, which keeps others from the exclusive one; `None` if another holds that. Changes
+    /// nothing: of a file that isn't there nothing is held. A storage that nobody else sees may only look, as this does.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        Ok(if self.is_locked(path)? { None } else { Some(Box::new(NothingHeld)) })
+    }
+
     /// True if another holds the exclusive lock of a file. Changes nothing; a file that isn't there isn't locked.
     ///
     /// # Errors
@@ -104,6 +113,12 @@ pub trait File: fmt::Debug + Send + Sync {
 
 /// A lock that is held until this is dropped.
 pub trait Held: fmt::Debug + Send + Sync {}
+
+/// The lock of a file that isn't there.
+#[derive(Debug)]
+struct NothingHeld;
+
+impl Held for NothingHeld {}
 
 /// The files of the machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -191,17 +206,21 @@ impl Storage for RealFiles {
         }
     }
 
-    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
         let file = match fs::File::open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Box::new(NothingHeld))),
             Err(error) => return Err(error),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Ok(()) => Ok(Some(Box::new(HeldFile(file)))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.lock_shared(path)?.is_none())
     }
 }
 

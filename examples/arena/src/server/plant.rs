@@ -110,6 +110,9 @@ impl Storage for Forgetful {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
         self.files.lock(path)
     }
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        self.files.lock_shared(path)
+    }
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
         self.files.is_locked(path)
     }

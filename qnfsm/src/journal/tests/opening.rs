@@ -44,6 +44,18 @@ fn a_directory_that_is_held_is_in_use_and_free_afterwards() {
 }
 
 #[test]
+fn no_node_starts_in_a_directory_that_is_being_read() {
+    let node = Node::new();
+    drop(NodeLock::take(&RealFiles, &node.dir).unwrap());
+    let (one, other) = (open(&node.dir).unwrap(), open(&node.dir).unwrap());
+    for reader in [one, other] {
+        assert!(matches!(NodeLock::take(&RealFiles, &node.dir), Err(OpenError::InUse(_))));
+        drop(reader);
+    }
+    NodeLock::take(&RealFiles, &node.dir).unwrap();
+}
+
+#[test]
 fn reading_changes_nothing() {
     fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         let mut all = Vec::new();
