@@ -141,10 +141,6 @@ fn a_programs_and_a_ports_name_can_be_read() {
     check_start(node(""), "the name \"\" of the program is empty; it stands in the journal");
     check_start(node("a\u{1b}[2J"), "the name \"a\\u{1b}[2J\" of the program contains a control character");
     check_start(node("program").external::<Port<1>>(|()| ()), "the name \"\" of an external port is empty");
-    check_start(
-        node("program").external::<Port<0>>(|()| ()).external::<Port<0>>(|()| ()),
-        "two external ports are named \"good\"; a port's NAME must be its own",
-    );
 }
 
 /// What becomes of a guest's worker when the guest is told that, and its program has registered the guest alone.
