@@ -40,9 +40,9 @@ pub(crate) enum Closed {
     TooSlow { waiting: usize, length: usize },
     #[error("a message of {length} bytes was to go to the peer, and {max} is the most; raise `frame_bytes_max`")]
     MessageTooLong { length: usize, max: u32 },
-    #[error("no hello came in time")]
+    #[error("no hello came in time; the peer speaks another protocol, or hangs")]
     NoHello,
-    #[error("no FSM attached itself in time")]
+    #[error("no FSM attached itself in time; the one that got `Accepted` has to see to it that one sends `Attach`")]
     NotAttached,
     #[error("it was told to")]
     Told,

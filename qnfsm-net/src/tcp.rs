@@ -114,7 +114,9 @@ impl Tcp {
         }
         let listens = u32::try_from(self.listens.len()).unwrap_or(u32::MAX);
         if connections_max.checked_add(listens).is_none_or(|slots| slots > limits::SLOTS_MAX) {
-            return Err(invalid(format!("connections_max is {connections_max}, more than there are slots for")));
+            return Err(invalid(format!(
+                "connections_max is {connections_max}, more than there are slots for; give fewer"
+            )));
         }
         for (what, addresses) in [("listen", &self.listens), ("connect", &self.connects)] {
             for (at, address) in addresses.iter().enumerate() {

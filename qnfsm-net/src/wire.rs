@@ -38,7 +38,9 @@ pub enum WireError {
     #[error("the peer's hello has {0:#06x} in its reserved number, which this version needs to be 0")]
     Reserved(u16),
     /// A frame is announced that is longer than allowed.
-    #[error("the peer announced a frame of {length} bytes, and {max} is the most there may be")]
+    #[error(
+        "the peer announced a frame of {length} bytes, and {max} is the most there may be; it should send less, or raise `frame_bytes_max`"
+    )]
     TooLong {
         /// The announced length.
         length: u32,

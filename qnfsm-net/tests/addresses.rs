@@ -168,7 +168,10 @@ fn a_peer_that_accepts_and_is_silent_uses_up_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut rig = Rig::new(Tcp::new().connect::<Line>("game", listener.local_addr().unwrap().to_string()));
     rig.send(fsm(2), control(), &connect("game", Duration::from_millis(50)));
-    assert_eq!(until_connect_failed(&mut rig), ("no hello came in time".into(), 1));
+    assert_eq!(
+        until_connect_failed(&mut rig),
+        ("no hello came in time; the peer speaks another protocol, or hangs".into(), 1)
+    );
 }
 
 #[test]

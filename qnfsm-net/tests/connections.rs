@@ -69,7 +69,11 @@ fn a_frame_that_is_too_long_closes_the_connection_after_what_came_before_it() {
     peer.write(&[framed("fits"), framed(&"x".repeat(100))].concat());
     assert_eq!(rig.until_line(fsm(2)), "fits");
     let reason = rig.until_down(fsm(2), connection);
-    assert_eq!(reason, "closed: the peer announced a frame of 101 bytes, and 100 is the most there may be");
+    assert_eq!(
+        reason,
+        "closed: the peer announced a frame of 101 bytes, and 100 is the most there may be; it should \
+         send less, or raise `frame_bytes_max`"
+    );
     rig.until_ended(&mut peer);
 }
 
@@ -107,7 +111,10 @@ fn a_connection_that_nobody_attaches_is_closed_in_time() {
     );
     let (mut peer, connection) = rig.greeted(address);
     rig.ask(Class::Watch, fsm(1), connection);
-    assert_eq!(rig.until_down(fsm(1), connection), "closed: no FSM attached itself in time");
+    assert_eq!(
+        rig.until_down(fsm(1), connection),
+        "closed: no FSM attached itself in time; the one that got `Accepted` has to see to it that one sends `Attach`"
+    );
     rig.until_ended(&mut peer);
     // Who comes too late is told so.
     rig.command(fsm(2), connection, Command::Attach);

@@ -52,8 +52,11 @@ fn a_server_that_cannot_listen_says_where_and_why() {
     let output = arena(&["serve", "--listen", &address, "--dir", &dir.0]).output().expect("it can be started");
     let (out, err) = texts(&output);
     assert_eq!((output.status.code(), out.as_str()), (Some(1), ""), "{err}");
-    let begins = format!("arena: cannot listen on {address}: ");
-    assert!(err.starts_with(&begins) && err.trim_end().ends_with("; give a free address of this machine"), "{err}");
+    let begins = format!("arena: can't listen at {address}: ");
+    assert!(
+        err.starts_with(&begins) && err.trim_end().ends_with("; give `--listen` a free address of this machine"),
+        "{err}"
+    );
 }
 
 /// A process that is killed when a test fails.

@@ -132,6 +132,19 @@ impl IoError {
     pub(crate) fn new(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> IoError {
         IoError { what, path: path.into(), source: Arc::new(source) }
     }
+
+    /// What whoever keeps the directory can do about it.
+    fn remedy(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+            io::ErrorKind::ReadOnlyFilesystem => "give a directory that can be written",
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                "give a path where a directory is or can be made"
+            }
+            io::ErrorKind::Unsupported => "give a directory on a file system that can lock files, such as a local one",
+            _ => "mend the disk, or give another directory",
+        }
+    }
 }
 
 /// Why something could not be written. After a failed write or sync every later call to the same journal fails with
@@ -161,7 +174,7 @@ pub enum OpenError {
     #[error("{} does not exist; give the directory of a node", .0.display())]
     Missing(PathBuf),
     /// There is a directory, and nothing is in it.
-    #[error("{} is empty: no node has run here yet", .0.display())]
+    #[error("{} is empty: no node has run here yet; give the directory of one that has", .0.display())]
     Empty(PathBuf),
     /// There is something, but it isn't the directory of a node.
     #[error("{} is not the directory of a node: it has no file `manifest`; give the directory that holds `manifest` and `journal`", .0.display())]
@@ -176,7 +189,7 @@ pub enum OpenError {
     #[error("the journal was opened wrongly: {0}")]
     Misuse(String),
     /// Anything else that the operating system said.
-    #[error(transparent)]
+    #[error("{error}; {remedy}", error = .0, remedy = .0.remedy())]
     Io(IoError),
     /// What is on disk is damaged.
     #[error(transparent)]
@@ -204,7 +217,7 @@ pub enum ReadError {
     #[error("the journal was read wrongly: {0}")]
     Misuse(String),
     /// The operating system failed to give the bytes.
-    #[error(transparent)]
+    #[error("{0}; mend the disk, or read a copy of the directory")]
     Io(#[from] IoError),
     /// The bytes are damaged.
     #[error(transparent)]
@@ -212,4 +225,55 @@ pub enum ReadError {
     /// The bytes were written by a newer version.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_of_a_directory_is_told_with_what_to_do() {
+        let tried = [
+            (
+                "lock",
+                io::ErrorKind::Unsupported,
+                "give a directory on a file system that can lock files, such as a local one",
+            ),
+            ("create", io::ErrorKind::ReadOnlyFilesystem, "give a directory that can be written"),
+            ("create", io::ErrorKind::AlreadyExists, "give a path where a directory is or can be made"),
+            ("create", io::ErrorKind::NotADirectory, "give a path where a directory is or can be made"),
+            ("write", io::ErrorKind::StorageFull, "make room there"),
+            ("read", io::ErrorKind::InvalidData, "mend the disk, or give another directory"),
+            (
+                "lock",
+                io::ErrorKind::PermissionDenied,
+                "run it as the user who owns the files, which only their owner may read",
+            ),
+        ];
+        for (what, kind, remedy) in tried {
+            let error = OpenError::from(IoError::new(what, "/srv/node", kind.into()));
+            assert_eq!(error.to_string(), format!("cannot {what} /srv/node: {}; {remedy}", io::Error::from(kind)));
+        }
+    }
+
+    #[test]
+    fn every_error_says_what_to_do() {
+        let dir = || PathBuf::from("/srv/node");
+        let io = || IoError::new("read", dir(), io::ErrorKind::InvalidData.into());
+        let corruption = Corruption { file: dir(), offset: 7, worker: None, round: None, why: Why::CutShort };
+        let unsupported = Unsupported { file: dir(), offset: 7, what: "format version 9".to_owned() };
+        let texts = [
+            (OpenError::Missing(dir()).to_string(), "give the directory of a node"),
+            (OpenError::Empty(dir()).to_string(), "give the directory of one that has"),
+            (OpenError::NotANode(dir()).to_string(), "give the directory that holds"),
+            (OpenError::InUse(dir()).to_string(), "stop that first, or take a copy"),
+            (OpenError::from(corruption).to_string(), "put the file back from a copy"),
+            (OpenError::from(unsupported).to_string(), "read it with the version that wrote it"),
+            (ReadError::from(io()).to_string(), "mend the disk, or read a copy of the directory"),
+            (JournalError::from(io()).to_string(), "make room or mend the disk, and start it again"),
+        ];
+        for (text, remedy) in texts {
+            assert!(text.contains("/srv/node") && text.contains(remedy), "{text}");
+        }
+    }
 }

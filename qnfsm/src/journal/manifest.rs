@@ -85,7 +85,7 @@ impl Manifest {
     pub fn store(&self, storage: &dyn Storage, node_dir: &Path) -> Result<(), JournalError> {
         if self.program.len() > PROGRAM_NAME_BYTES_MAX {
             return Err(JournalError::Misuse(format!(
-                "the program's name has {} bytes, and {PROGRAM_NAME_BYTES_MAX} is the most there may be",
+                "the program's name has {} bytes, and {PROGRAM_NAME_BYTES_MAX} is the most there may be; give a shorter one",
                 self.program.len()
             )));
         }

@@ -198,7 +198,10 @@ impl Reader {
             return Ok(());
         }
         if !self.segments.contains(&position.segment) {
-            return Err(ReadError::Misuse(format!("there is no segment {}", position.segment)));
+            return Err(ReadError::Misuse(format!(
+                "there is no segment {}; give a position that was read from this journal",
+                position.segment
+            )));
         }
         self.load(position.segment)?;
         while self.position() < position && self.step_before(position)?.is_some() {}
@@ -206,7 +209,9 @@ impl Reader {
             self.tail = None;
             Ok(())
         } else {
-            Err(ReadError::Misuse(format!("no record begins at {position}")))
+            Err(ReadError::Misuse(format!(
+                "no record begins at {position}; give a position that was read from this journal"
+            )))
         }
     }
 

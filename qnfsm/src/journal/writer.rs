@@ -138,10 +138,14 @@ impl Journal {
     ) -> Result<Journal, JournalError> {
         if options.segment_bytes > SEGMENT_BYTES_MAX {
             let segment_bytes = options.segment_bytes;
-            return misuse(format!("segments of {segment_bytes} bytes, and {SEGMENT_BYTES_MAX} is the most"));
+            return misuse(format!(
+                "segments of {segment_bytes} bytes, and {SEGMENT_BYTES_MAX} is the most; give fewer"
+            ));
         }
         if let Some(over) = info.bytes_over() {
-            return misuse(format!("catalogue and configuration are {over} bytes too long for a segment's header"));
+            return misuse(format!(
+                "catalogue and configuration are {over} bytes too long for a segment's header; register fewer types"
+            ));
         }
         let journal_dir = node_dir.join(JOURNAL_DIR);
         storage.create_dir_all(&journal_dir).map_err(|error| IoError::new("create", &journal_dir, error))?;
@@ -149,7 +153,10 @@ impl Journal {
         let link = match after {
             Some(tail) => {
                 if tail.epoch.is_some_and(|epoch| epoch >= info.epoch) {
-                    return misuse(format!("epoch {} begins, and it or a later one was there before", info.epoch));
+                    return misuse(format!(
+                        "epoch {} begins, and it or a later one was there before; begin the one after the manifest's",
+                        info.epoch
+                    ));
                 }
                 settle(&*storage, node_dir, tail)?;
                 tail.last.map(|last| Link { synced: true, ..last })

@@ -34,7 +34,7 @@ pub enum StartError {
     #[error("{0}")]
     Journal(#[from] JournalError),
     /// The directory belongs to another program.
-    #[error("{} belongs to another program, `{wrote}`: none of the kinds in it is known here", .dir.display())]
+    #[error("{} belongs to another program, `{wrote}`; start that one there, or give this one another directory", .dir.display())]
     ForeignProgram {
         /// The directory.
         dir: PathBuf,
@@ -43,7 +43,8 @@ pub enum StartError {
     },
     /// The program's types are other ones than those of the program that wrote the journal.
     #[error(
-        "{} was written by another build of the program, and a journal's tail belongs to the build that wrote it: {}",
+        "{} was written by another build of the program, and a journal's tail belongs to the build that wrote it: {}; \
+         start that build, or give another directory",
         .dir.display(), .differences.join("; ")
     )]
     Changed {
@@ -53,10 +54,12 @@ pub enum StartError {
         differences: Vec<String>,
     },
     /// A segment's table of kinds can't be read.
-    #[error("the table of kinds in the journal: {0}")]
+    #[error(
+        "the table of kinds in the journal: {0}; start the build that wrote it, or put the journal back from a copy"
+    )]
     Catalogue(String),
     /// The recorded rounds can't be run again.
-    #[error("at {position} of the journal: {source}")]
+    #[error("at {position} of the journal: {source}\n{}", .source.remedy())]
     Playback {
         /// Where in the journal.
         position: Position,
@@ -64,10 +67,12 @@ pub enum StartError {
         source: PlaybackError,
     },
     /// The last recorded round ends in a fault, as it did when it was recorded.
-    #[error("the round that ended the node's last run ends it again: {0}")]
+    #[error(
+        "the round that ended the node's last run ends it again: {0}; mend that and start the new build, with the same types: it runs the round anew"
+    )]
     Fault(Box<Fault>),
     /// An edge can't be opened.
-    #[error("edge {edge}: {source}")]
+    #[error("edge {edge} can't be opened: {source}; give it what it needs, and start the node again")]
     Edge {
         /// The edge.
         edge: EdgeId,
@@ -78,7 +83,7 @@ pub enum StartError {
     #[error("{0}")]
     Node(#[from] NodeError),
     /// The system refuses something else that a node needs.
-    #[error("{what}: {source}")]
+    #[error("the system refuses {what}: {source}; raise its limits, and start the node again")]
     System {
         /// What is needed.
         what: &'static str,
@@ -92,13 +97,13 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum NodeError {
     /// An FSM brought its worker to a stop.
-    #[error("{0}")]
+    #[error("{0}. The node has stopped; mend the FSM, and start it again")]
     Fault(Box<Fault>),
     /// The journal can't be written.
     #[error("{0}")]
     Journal(#[from] JournalError),
     /// An edge became unusable.
-    #[error("edge {edge} failed: {source}")]
+    #[error("edge {edge} failed: {source}. The node has stopped; give the edge what it needs, and start it again")]
     Edge {
         /// The edge.
         edge: EdgeId,
@@ -106,7 +111,7 @@ pub enum NodeError {
         source: Arc<io::Error>,
     },
     /// Inboxes and queues hold more than the node may.
-    #[error("inboxes and queues hold more than the hard limit of {limit_bytes} bytes; the largest are {}", .queues.join(", "))]
+    #[error("inboxes and queues hold more than the hard limit of {limit_bytes} bytes; the largest are {}; find out why these are not emptied, or raise `hard_limit_bytes`", .queues.join(", "))]
     HardLimit {
         /// The limit.
         limit_bytes: u64,
@@ -114,12 +119,67 @@ pub enum NodeError {
         queues: Vec<String>,
     },
     /// The system gives no further thread.
-    #[error("no thread for another worker: {0}")]
+    #[error("no thread for another worker: {0}; raise the system's limit, or start fewer workers")]
     Thread(Arc<io::Error>),
     /// A source's numbers don't fit: a fault of the library's or of an edge's.
-    #[error("{0}")]
+    #[error("{0}: a fault of an edge or of the library; report it with a copy of the directory")]
     Inconsistent(String),
     /// A thread of the node's panicked outside of any FSM.
-    #[error("the thread of {0} panicked")]
+    #[error(
+        "the thread of {0} panicked outside of any FSM: a fault of an edge or of the library; report it with what it said"
+    )]
     Panicked(Place),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{id::WorkerId, playback::Divergence, worker::FaultKind};
+
+    fn fault() -> Box<Fault> {
+        Box::new(Fault { worker: WorkerId(1), round: 2, fsm: None, what: FaultKind::QueueFull })
+    }
+
+    #[test]
+    fn every_start_error_says_what_to_do() {
+        let dir = || PathBuf::from("/srv/node");
+        let (worker, round) = (WorkerId(1), 2);
+        let text = || "it is so".to_owned();
+        let refused = || io::Error::from(io::ErrorKind::OutOfMemory);
+        let playback = |source| StartError::Playback { position: Position::default(), source };
+        let divergence = Divergence { worker, round, delivery: None, expected: text(), found: text() };
+        let texts = [
+            (StartError::UnregisteredRoot("lobby"), "add it with `Kinds::with`"),
+            (StartError::ForeignProgram { dir: dir(), wrote: text() }, "or give this one another directory"),
+            (StartError::Changed { dir: dir(), differences: vec![text()] }, "start that build"),
+            (StartError::Catalogue(text()), "start the build that wrote it"),
+            (playback(PlaybackError::Diverged(Box::new(divergence))), "Start the build that wrote it and stop that"),
+            (
+                playback(PlaybackError::Contradiction { worker, round, what: text() }),
+                "put the journal back from a copy",
+            ),
+            (StartError::Fault(fault()), "mend that and start the new build"),
+            (StartError::Edge { edge: EdgeId(9), source: refused() }, "give it what it needs"),
+            (StartError::System { what: "a thread", source: refused() }, "raise its limits"),
+        ];
+        for (error, remedy) in texts {
+            assert!(error.to_string().contains(remedy), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_end_of_a_node_says_what_to_do() {
+        let refused = || Arc::new(io::Error::from(io::ErrorKind::OutOfMemory));
+        let texts = [
+            (NodeError::Fault(fault()), "mend the FSM, and start it again"),
+            (NodeError::Edge { edge: EdgeId(9), source: refused() }, "and start it again"),
+            (NodeError::HardLimit { limit_bytes: 1, queues: vec!["a queue".to_owned()] }, "raise `hard_limit_bytes`"),
+            (NodeError::Thread(refused()), "raise the system's limit"),
+            (NodeError::Inconsistent("it is so".to_owned()), "report it"),
+            (NodeError::Panicked(Place::worker(WorkerId(1))), "report it"),
+        ];
+        for (error, remedy) in texts {
+            assert!(error.to_string().contains(remedy), "{error}");
+        }
+    }
 }

@@ -43,6 +43,19 @@ pub enum PlaybackError {
     },
 }
 
+impl PlaybackError {
+    /// What whoever starts the node can do about it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            PlaybackError::Diverged(_) => {
+                "Start the build that wrote it and stop that cleanly, then this one; if it is the one that wrote it, replay \
+                 the directory to find the FSM that depends on something outside its data"
+            }
+            PlaybackError::Contradiction { .. } => "Nothing was skipped or changed; put the journal back from a copy",
+        }
+    }
+}
+
 /// Who hears what workers put out while they are played back.
 pub trait Audience {
     /// A worker put out these frames.

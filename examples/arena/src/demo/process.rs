@@ -99,7 +99,9 @@ impl Server {
             arguments.extend(["--plant", plant.as_str()]);
         }
         let mut process = Process::start("server", &arguments)?;
-        let line = process.line(START_TIME_MAX)?.ok_or("the server does not start")?;
+        let line = process
+            .line(START_TIME_MAX)?
+            .ok_or("the server does not say where it listens; start it by itself with `arena serve` to see why")?;
         let (head, address) = line.rsplit_once(' ').ok_or_else(|| format!("the server says {line}"))?;
         let epoch =
             head.split_whitespace().find_map(|word| word.trim_end_matches(',').parse().ok()).unwrap_or_default();

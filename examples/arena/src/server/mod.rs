@@ -99,10 +99,7 @@ pub fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     match ask_while_running(&node.host(), node.root(), LobbyMessage::Address) {
         Ok(Some(Ok(address))) => println!("arena server: epoch {}, listening on {address}", node.epoch()),
-        Ok(Some(Err(why))) => {
-            let listen = &options.listen;
-            return Err(format!("cannot listen on {listen}: {why}; give a free address of this machine").into());
-        }
+        Ok(Some(Err(why))) => return Err(format!("{why}; give `--listen` a free address of this machine").into()),
         Ok(None) => eprintln!("arena server: told to stop before it listened"),
         Err(error) => return Err(format!("the lobby does not say where it listens: {error}; start it again").into()),
     }
