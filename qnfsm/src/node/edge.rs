@@ -255,7 +255,8 @@ pub trait Reactor: Send + 'static {
         0
     }
 
-    /// What ends a `poll` from another thread. Called after `open`.
+    /// What ends a `poll` from another thread. Called after `open`. It must not panic: a worker that waits in `poll` is
+    /// not woken then.
     fn waker(&self) -> Wake;
 
     /// The node stops: flush what can be flushed at once, close everything.

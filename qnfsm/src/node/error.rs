@@ -9,7 +9,8 @@ use crate::{
     worker::{Fault, KindsError},
 };
 
-/// Why a node doesn't start. Nothing has left it, and nothing of what its journal holds is changed.
+/// Why a node doesn't start. Nothing of what its journal holds is changed. Nothing has left the node, unless it was a
+/// thread that the system refused: workers that had theirs may have run by then, as before any other stop.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -160,7 +161,7 @@ mod tests {
             ),
             (StartError::Fault(fault()), "mend that and start the new build"),
             (StartError::Edge { edge: EdgeId(9), source: refused() }, "give it what it needs"),
-            (StartError::System { what: "a thread", source: refused() }, "raise its limits"),
+            (StartError::System { what: "a thread for an edge", source: refused() }, "raise its limits"),
         ];
         for (error, remedy) in texts {
             assert!(error.to_string().contains(remedy), "{error}");

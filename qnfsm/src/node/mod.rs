@@ -193,7 +193,8 @@ impl<M> Node<M> {
         }
         let caretaker = Caretaker { shared: self.shared.clone(), waiting: self.host.waiting(), asked_to_stop };
         let thread = thread::Builder::new().name("qnfsm-caretaker".to_owned()).spawn(move || caretaker.run());
-        self.caretaker = Some(thread.map_err(|source| StartError::System { what: "a thread", source })?);
+        self.caretaker =
+            Some(thread.map_err(|source| StartError::System { what: "a thread for the node itself", source })?);
         Ok(())
     }
 

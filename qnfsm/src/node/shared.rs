@@ -59,7 +59,7 @@ impl Inbox {
         if let Some(wake) = &self.wake
             && self.parked.swap(false, Ordering::SeqCst)
         {
-            wake();
+            call_waker(wake);
         }
     }
 }
@@ -383,10 +383,7 @@ impl Shared {
             inbox.put(Parcel::Look);
         }
         for wake in self.wakes.lock().expect(LOCK_REASON).iter() {
-            // An edge's own code. Where it panics the edge sees the phase when its wait ends, and all others hear of it.
-            if catch_unwind(AssertUnwindSafe(|| wake())).is_err() {
-                tracing::error!(?phase, "an edge's waker panicked");
-            }
+            call_waker(wake);
         }
         self.notify();
     }
@@ -496,6 +493,14 @@ impl Shared {
                 }
             }
         });
+    }
+}
+
+/// Ends a wait through an edge's own code. Where that panics the wait ends at its timeout, and all others hear what they
+/// are to hear.
+pub(super) fn call_waker(wake: &Wake) {
+    if catch_unwind(AssertUnwindSafe(|| wake())).is_err() {
+        tracing::error!("an edge's waker panicked");
     }
 }
 

@@ -107,7 +107,8 @@ impl NodeBuilder {
         // Now that all inboxes are there, the world may speak.
         for edge in apart {
             let spawned = edge.spawn(&node.shared);
-            node.edge_threads.push(spawned.map_err(|source| StartError::System { what: "a thread", source })?);
+            node.edge_threads
+                .push(spawned.map_err(|source| StartError::System { what: "a thread for an edge", source })?);
         }
         node.take_care(self.signals)?;
         Ok(node)
@@ -166,7 +167,10 @@ impl NodeBuilder {
         }
         if manifest.node != self.node {
             let (is, asked) = (manifest.node.0, self.node.0);
-            let text = format!("{} is the directory of node {is}, and this is node {asked}", dir.display());
+            let text = format!(
+                "{} is the directory of node {is}, and this is node {asked}; give that number with `node_id`, or another directory",
+                dir.display()
+            );
             return Err(StartError::Misuse(text));
         }
         let recovered = recovery::recover(&self.storage, dir, lock, &manifest, catalogue)?;

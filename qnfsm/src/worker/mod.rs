@@ -8,7 +8,7 @@
 //!   feed(now, batches) ──▶ timers due, then frames ──▶ round(bound) ──▶ turns ──▶ drain_outputs
 //! ```
 //!
-//! The files: `cell` is one FSM, `waiting` what waits for it; `timers` their order; `outputs` the frames that leave; `apply`
+//! The files: `cell` is one FSM, `waiting` what waits for it, `envelope` one message of that; `timers` their order; `outputs` the frames that leave; `apply`
 //! does what handlers asked for; `deliver` is the way of a message, a notice, a dead letter; `image` is the snapshot.
 
 mod apply;

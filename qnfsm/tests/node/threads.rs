@@ -62,7 +62,10 @@ fn child() {
                 println!("\nit runs");
             }
             Err(StartError::Node(NodeError::Thread(_))) => println!("\nrefused: a worker's"),
-            Err(StartError::System { what: "a thread", .. }) => println!("\nrefused: an edge's or the caretaker's"),
+            Err(StartError::System { what: "a thread for an edge", .. }) => println!("\nrefused: an edge's"),
+            Err(StartError::System { what: "a thread for the node itself", .. }) => {
+                println!("\nrefused: the node's own")
+            }
             Err(StartError::Edge { .. }) => println!("\nrefused: a service's"),
             Err(error) => panic!("{error:?}"),
         }
@@ -109,7 +112,7 @@ fn where_the_system_gives_no_further_thread_the_node_says_so_and_loses_nothing()
     // How many threads the test's own harness takes is its business.
     let service = said.iter().take_while(|said| *said == "refused: a service's").count();
     assert!(service > 0, "{said:?}");
-    let (worker, other) = ("refused: a worker's", "refused: an edge's or the caretaker's");
-    assert_eq!(said[service..], [worker, worker, worker, other, other, "it runs"]);
+    let (worker, edge, own) = ("refused: a worker's", "refused: an edge's", "refused: the node's own");
+    assert_eq!(said[service..], [worker, worker, worker, edge, own, "it runs"]);
     std::fs::remove_dir_all(dir).unwrap();
 }
