@@ -7,7 +7,10 @@ use std::{
     sync::Mutex,
 };
 
-use qnfsm_tests::fuzzing::{TARGETS, Target, seeds::seeds};
+use qnfsm_tests::fuzzing::{
+    TARGETS, Target,
+    seeds::{corpus_file, seeds},
+};
 
 /// Runs a target on an input. `Err` with the text of the first panic in it, even of one that a worker caught: in a
 /// fuzzer each of them is a finding.
@@ -79,5 +82,19 @@ fn a_target_that_panics_is_a_finding_even_if_the_panic_is_caught() {
     for target in planted {
         assert_eq!(run(target, &[1, 2]), Ok(()));
         assert!(run(target, &[1, 7]).is_err_and(|text| text.contains("planted")));
+    }
+}
+
+#[test]
+fn the_corpus_begins_with_the_seeds_of_today() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for (target, name, bytes) in seeds() {
+        let file = corpus.join(corpus_file(target, &name));
+        let there = fs::read(&file).ok();
+        assert!(
+            there.as_ref() == Some(&bytes),
+            "{} is not the seed of today: cargo run -p qnfsm-tests --example seed_corpus",
+            file.display()
+        );
     }
 }

@@ -1,6 +1,11 @@
 //! Inputs for the fuzzers to begin with: real batches, values, journals and snapshots, small ones.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use qnfsm::{
     Codec, EdgeId, Epoch, ExternalFault, Externals, GENERATOR, NodeId, Place, QueueId, RawQueueId, RequestId, Time,
@@ -17,6 +22,12 @@ use super::{
     stage::{self, Ports, WORKER},
     zoo::{self, Actor, Event, Op, Order, Plain, Then, To, Tree},
 };
+
+/// Where a seed stands in the corpus.
+#[must_use]
+pub fn corpus_file(target: &str, name: &str) -> PathBuf {
+    Path::new(target).join(format!("seed-{name}"))
+}
 
 /// All seeds: target, name and bytes.
 #[must_use]
@@ -113,6 +124,7 @@ fn batch_of_all_classes() -> Batch {
         (Class::Unwatch, vec![]),
         (Class::Down, encoded(&qnfsm::DownReason::Stopped)),
         (Class::Refused, encoded("why")),
+        (Class::Spawned, encoded(&queue(1).raw())),
     ];
     let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
     for (at, (class, payload)) in classes.into_iter().enumerate() {
