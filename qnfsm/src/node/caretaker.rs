@@ -36,7 +36,7 @@ impl Caretaker {
             if self.asked_to_stop.swap(false, Ordering::Relaxed) {
                 self.shared.advance(Phase::Draining);
             }
-            self.shared.watch_rounds();
+            self.shared.watchdog.look(self.shared.node, self.shared.clock.now(), self.shared.limits.watchdog);
             if self.shared.phase() == Phase::Stopping {
                 continue;
             }

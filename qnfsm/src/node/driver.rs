@@ -15,7 +15,8 @@ use super::{
     in_loop::{InLoop, LOOK_AGAIN_AFTER},
     recovery::Snapshots,
     retained::{DriverImage, Held, Unacknowledged},
-    shared::{Inbox, Parcel, Phase, RoundWatch, Shared},
+    shared::{Inbox, Parcel, Phase, Shared},
+    watchdog::RoundWatch,
 };
 use crate::{
     digest::Digest,
@@ -114,7 +115,7 @@ impl Driver {
     ) -> Driver {
         let idle = Idle::new(shared.limits.idle);
         let snapshot_at = shared.journal.as_ref().map_or(0, |journal| journal.bytes_written());
-        let watch = shared.watch_worker(worker.id());
+        let watch = shared.watchdog.watch(worker.id());
         worker.show_turns(watch.turn.clone());
         // Until its first look round the worker may have work of its own.
         shared.work_begins();
@@ -276,11 +277,11 @@ impl Driver {
         // Letting go of the batches acknowledges them: they are recorded.
         self.gathered.clear();
         let begun = Instant::now();
-        self.watch.begun_ns.store(now.as_nanos(), Ordering::Relaxed);
+        self.watch.round_begins(self.shared.clock.now());
         let mut ports = Ports::new(&self.shared, round);
         let end = self.worker.round(self.bound, &mut ports);
         let failed = ports.failed;
-        self.watch.begun_ns.store(0, Ordering::Relaxed);
+        self.watch.round_ends();
         self.adapt_bound(end.handled, begun.elapsed());
         if let Some(error) = failed {
             return Err(NodeError::Journal(error));

@@ -32,6 +32,7 @@ mod service;
 mod shared;
 mod start;
 mod starter;
+mod watchdog;
 
 use std::{
     sync::{

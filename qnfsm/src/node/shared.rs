@@ -19,6 +19,7 @@ use super::{
     clock::Clock,
     edge::{EdgeSetup, Outlet, Wake},
     inlet::Inlet,
+    watchdog::Watchdog,
 };
 use crate::{
     frame::{Batch, Class, Frame, Header},
@@ -26,8 +27,7 @@ use crate::{
     id::{EdgeId, Epoch, NodeId, Place, RawQueueId, WorkerId},
     journal::Journal,
     message::{DownReason, NoReply},
-    time::Time,
-    worker::{Catalogue, Turn, WorkerConfig},
+    worker::{Catalogue, WorkerConfig},
 };
 
 /// What goes into a worker's inbox.
@@ -121,8 +121,7 @@ pub(super) struct Shared {
     pub(super) stats: Stats,
     /// The inlet of the node's own edge.
     own: Mutex<Option<Inlet>>,
-    /// By worker, the round that runs.
-    rounds: Mutex<BTreeMap<WorkerId, Arc<RoundWatch>>>,
+    pub(super) watchdog: Watchdog,
 }
 
 /// Counts that may be looked at while the node runs.
@@ -130,16 +129,6 @@ pub(super) struct Shared {
 pub(super) struct Stats {
     pub(super) rounds: AtomicU64,
     pub(super) messages: AtomicU64,
-}
-
-/// What the watchdog sees of a worker.
-#[derive(Debug, Default)]
-pub(super) struct RoundWatch {
-    /// When the round that runs began, in nanoseconds of the node's clock; 0 between rounds.
-    pub(super) begun_ns: AtomicU64,
-    /// The FSM whose turn it is.
-    pub(super) turn: Turn,
-    reported_ns: AtomicU64,
 }
 
 /// Some work that must end before the node counts as drained.
@@ -184,7 +173,7 @@ impl Shared {
             changes: Mutex::default(),
             stats: Stats::default(),
             own: Mutex::default(),
-            rounds: Mutex::default(),
+            watchdog: Watchdog::default(),
         }
     }
 
@@ -423,29 +412,6 @@ impl Shared {
                 Some(left) => self.changed.wait_timeout(changes, left).expect(LOCK_REASON).0,
                 None => self.changed.wait(changes).expect(LOCK_REASON),
             };
-        }
-    }
-
-    /// A watch for a worker's rounds.
-    pub(super) fn watch_worker(&self, worker: WorkerId) -> Arc<RoundWatch> {
-        self.rounds.lock().expect(LOCK_REASON).entry(worker).or_default().clone()
-    }
-
-    /// Reports each round that has been running for longer than the watchdog allows, once.
-    pub(super) fn watch_rounds(&self) {
-        let now = self.clock.now();
-        for (worker, watch) in self.rounds.lock().expect(LOCK_REASON).iter() {
-            let begun_ns = watch.begun_ns.load(Ordering::Relaxed);
-            let runs = now.since(Time::from_nanos(begun_ns));
-            if begun_ns != 0
-                && runs > self.limits.watchdog
-                && watch.reported_ns.swap(begun_ns, Ordering::Relaxed) != begun_ns
-            {
-                let (slot, generation) = watch.turn.queue();
-                let place = Place::worker(*worker);
-                let queue = RawQueueId { node: self.node, place, slot, generation };
-                tracing::error!(%worker, %queue, ?runs, "a handler doesn't return");
-            }
         }
     }
 

@@ -9,16 +9,18 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
     fsm::{AnyOutbox, Fsm, Outbox, TypeNumbers},
     id::{RawQueueId, RequestId, WorkerId},
     message::{DeadLetter, Down, Message, NoReply, Reply},
     name,
-    schema::{Printer, Schema, SchemaError},
-    worker::cell::{AnyCell, Cell},
+    schema::{Schema, SchemaError},
+    worker::{
+        cell::AnyCell,
+        table::{Table, TableKind, TableMessage, TableSchema},
+        typed_cell::Cell,
+    },
 };
 
 /// The kinds of FSM that a program has, and what their messages accept.
@@ -441,117 +443,5 @@ impl Catalogue {
 
     pub(crate) fn answer<M: Message>(&self, message: u32, answer: u32) -> Option<&Answer<M>> {
         self.answers.get(&(message, answer))?.downcast_ref()
-    }
-}
-
-/// A catalogue's names and schemas without its types: what a journal's header says of the program that wrote it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Table {
-    /// Message types by number.
-    pub messages: Vec<TableMessage>,
-    /// Kinds by number.
-    pub kinds: Vec<TableKind>,
-}
-
-/// A message type in a journal's header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableMessage {
-    /// Its name.
-    pub name: String,
-    /// Its fields.
-    pub schema: TableSchema,
-}
-
-/// A kind in a journal's header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableKind {
-    /// Its [`Fsm::NAME`].
-    pub name: String,
-    /// The number of its message type.
-    pub message: u32,
-    /// The fields of its data.
-    pub value: TableSchema,
-    /// Its states.
-    pub state: TableSchema,
-}
-
-/// A schema in a journal's header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableSchema {
-    /// The schema's hash; two types with the same are read alike.
-    pub hash: u64,
-    /// The formats of the type and of all types in it, as JSON; its name alone if opaque.
-    pub json: String,
-    /// Why the type could not be traced.
-    pub opaque: Option<String>,
-}
-
-impl TableSchema {
-    fn new(schema: &Schema) -> TableSchema {
-        TableSchema { hash: schema.hash(), json: schema.json().to_owned(), opaque: schema.opaque().map(str::to_owned) }
-    }
-
-    /// Shows values of the type by the names of its fields.
-    #[must_use]
-    pub fn printer(&self) -> Printer {
-        Printer::new(&self.json)
-    }
-}
-
-impl Table {
-    /// The table in the codec's bytes, for a segment's header.
-    ///
-    /// # Panics
-    /// Never: a table is strings and numbers.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        Codec::CURRENT.encode(self, &mut bytes).expect("a table is strings and numbers");
-        bytes
-    }
-
-    /// Reads a segment header's table.
-    ///
-    /// # Errors
-    /// When the bytes are no table.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Table, DecodeError> {
-        Codec::CURRENT.decode(bytes, Trust::Node)
-    }
-
-    /// What keeps `program` from reading what the program of this table wrote: kinds and message types that it lacks,
-    /// that have other numbers or other fields. Empty if nothing does.
-    #[must_use]
-    pub fn differences(&self, program: &Table) -> Vec<String> {
-        let mut found = Vec::new();
-        for (number, kind) in self.kinds.iter().enumerate() {
-            match program.kinds.get(number) {
-                Some(own) if own.name == kind.name => {
-                    if own.value.hash != kind.value.hash {
-                        found.push(format!("the data of kind {} has other fields", kind.name));
-                    }
-                    if own.state.hash != kind.state.hash {
-                        found.push(format!("kind {} has other states", kind.name));
-                    }
-                }
-                _ => found.push(format!("kind {} was number {number} and isn't", kind.name)),
-            }
-        }
-        for (number, message) in self.messages.iter().enumerate() {
-            match program.messages.get(number) {
-                Some(own) if own.name == message.name => {
-                    if own.schema.hash != message.schema.hash {
-                        found.push(format!("message type {} has other fields", message.name));
-                    }
-                }
-                _ => found.push(format!("message type {} was number {number} and isn't", message.name)),
-            }
-        }
-        found
-    }
-
-    /// True if the programs have no kind in common: the directory is another program's.
-    #[must_use]
-    pub fn is_foreign_to(&self, program: &Table) -> bool {
-        !self.kinds.iter().any(|kind| program.kinds.iter().any(|own| own.name == kind.name))
     }
 }

@@ -8,8 +8,10 @@
 //!   feed(now, batches) ──▶ timers due, then frames ──▶ round(bound) ──▶ turns ──▶ drain_outputs
 //! ```
 //!
-//! The files: `cell` is one FSM, `waiting` what waits for it, `envelope` one message of that; `timers` their order; `outputs` the frames that leave; `apply`
-//! does what handlers asked for; `deliver` is the way of a message, a notice, a dead letter; `image` is the snapshot.
+//! The files: `turn` runs handlers, `apply` does what they asked for, `deliver` is the way of a message, a notice, a dead
+//! letter. `cell` is one FSM and `typed_cell` the same with its type, `waiting` what waits for it, `envelope` one message
+//! of that; `timers` is the order of timers, `outputs` the frames that leave. `kinds` is what a program registers, `table`
+//! what a journal says of it; `image` is the snapshot.
 
 mod apply;
 mod cell;
@@ -17,43 +19,46 @@ mod config;
 mod deliver;
 mod delivery;
 mod envelope;
+mod fault;
 mod image;
 mod kinds;
 mod outputs;
+mod table;
 mod timers;
+mod turn;
+mod typed_cell;
 mod waiting;
 
 use std::{
-    any::Any,
     collections::{BTreeMap, VecDeque},
-    panic::{self, AssertUnwindSafe},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
 pub use config::{Recording, WorkerConfig};
 pub use delivery::{Deliveries, Delivery};
+pub use fault::{Fault, FaultKind};
 pub use image::{ImageError, SnapshotError};
-pub use kinds::{Catalogue, Kinds, KindsError, Table, TableKind, TableMessage, TableSchema};
+pub use kinds::{Catalogue, Kinds, KindsError};
+pub use table::{Table, TableKind, TableMessage, TableSchema};
+pub use turn::Turn;
 
 use crate::{
     digest::Digest,
-    frame::{Batch, BatchRef, FrameError},
-    fsm::{Effects, ExternalFault, Externals, Fsm, Halt, Handler, OnPanic},
+    frame::{Batch, BatchRef},
+    fsm::{Effects, Externals, Fsm, Handler},
     id::{Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId},
-    message::{DownReason, NoReply, Undelivered},
+    message::Undelivered,
     slots::Slots,
     time::Time,
     worker::{
-        cell::{AnyCell, Cell, Intake, Outcome},
+        cell::{AnyCell, Intake},
         deliver::Notice,
         envelope::Load,
         outputs::Outputs,
         timers::Timers,
+        typed_cell::Cell,
     },
 };
 
@@ -94,24 +99,6 @@ pub struct Worker {
     deliveries: Vec<u8>,
     fault: Option<Fault>,
     turn: Turn,
-}
-
-/// Whose turn it is in a worker, for a watchdog on another thread to look at. It is written and never read by the worker.
-#[derive(Debug, Clone, Default)]
-pub struct Turn(Arc<AtomicU64>);
-
-impl Turn {
-    /// Slot and generation of the FSM that was given the last message.
-    #[must_use]
-    pub fn queue(&self) -> (u32, u32) {
-        let bits = self.0.load(Ordering::Relaxed);
-        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).expect("half of a u64 has 32 bits");
-        (half(bits), half(bits >> 32))
-    }
-
-    fn show(&self, slot: u32, generation: u32) {
-        self.0.store(u64::from(slot) | u64::from(generation) << 32, Ordering::Relaxed);
-    }
 }
 
 /// What a worker has counted since it started. Part of its state.
@@ -158,46 +145,6 @@ pub struct RoundEnd {
     pub digest: u64,
     /// Why the worker can't go on.
     pub fault: Option<Fault>,
-}
-
-/// Why a worker can't go on. A node that meets one stops; what the round put out never leaves.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{worker} round {round}{}: {what}", .fsm.as_ref().map(|fsm| format!(", {fsm}")).unwrap_or_default())]
-pub struct Fault {
-    /// The worker.
-    pub worker: WorkerId,
-    /// The round.
-    pub round: u64,
-    /// The FSM: its kind, queue, state and the type of the message that it was handling.
-    pub fsm: Option<String>,
-    /// What happened.
-    pub what: FaultKind,
-}
-
-/// What can keep a worker from going on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FaultKind {
-    /// A handler panicked, and its kind's policy is to stop the node.
-    #[error("its handler panicked: {0}")]
-    Panic(String),
-    /// A handler asked for what no handler may ask for, and its kind's policy is to stop the node.
-    #[error("its handler asked for what can't be done: {0}")]
-    Misuse(String),
-    /// A queue overflowed, and its policy is to stop the node.
-    #[error("its queue is full, and its policy is to stop the node")]
-    QueueFull,
-    /// An external value could not be had.
-    #[error("{}", .0.0)]
-    External(ExternalFault),
-    /// What one of the node's own sources put in are not frames.
-    #[error("batch from {source_place}: {error}")]
-    BadBatch {
-        /// The source.
-        source_place: Place,
-        /// What is wrong.
-        error: FrameError,
-    },
 }
 
 impl Worker {
@@ -403,126 +350,6 @@ impl Worker {
         RoundEnd { round: self.round, handled, idle, digest: digest.value(), fault: self.fault.clone() }
     }
 
-    /// Hands a ready FSM up to `messages` messages; says how many it took.
-    fn turn(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
-        self.turn.show(slot, self.seats[slot as usize].generation);
-        let span =
-            tracing::trace_span!("turn", round = self.round, fsm = tracing::field::Empty, kind = tracing::field::Empty);
-        if let (false, Some(cell)) = (span.is_disabled(), &self.seats[slot as usize].cell) {
-            span.record("fsm", tracing::field::display(cell.queue()));
-            span.record("kind", self.catalogue.kind_name(cell.kind()));
-        }
-        let _entered = span.enter();
-        for taken in 0..messages {
-            let seat = &self.seats[slot as usize];
-            if self.fault.is_some() || !seat.cell.as_ref().is_some_and(|cell| cell.has_work()) {
-                return taken;
-            }
-            self.handle(slot, externals);
-        }
-        messages
-    }
-
-    /// Runs one handler and does what it asked for.
-    fn handle(&mut self, slot: u32, externals: &mut dyn Externals) {
-        let everything = self.config.recording == Recording::Everything;
-        let Worker { seats, effects, load, .. } = self;
-        let cell = seats[slot as usize].cell.as_mut().expect("turns are given to FSMs that are there");
-        let queue = cell.queue();
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| cell.handle_next(effects, externals, load, everything)));
-        if let Ok(Outcome::Changed { state_timer: Some(key) }) = outcome {
-            // The cell has ended it with its state, whatever becomes of the handler's effects.
-            self.timers.cancel(key);
-        }
-        let outcome = match outcome {
-            // A handler that catches unwinding can't go on without its external value all the same.
-            Ok(_) if self.effects.halted.is_some() => return self.panicked(queue, Some(Box::new(Halt))),
-            Ok(outcome) if self.effects.misuse.is_none() => outcome,
-            other => return self.panicked(queue, other.err()),
-        };
-        if everything {
-            self.record_delivery(queue, outcome);
-        }
-        self.apply(queue);
-        match outcome {
-            Outcome::Stayed => {}
-            Outcome::Changed { .. } => self.enter_state(queue, externals),
-            Outcome::Unhandled(sent) => self.undelivered(queue, sent, Undelivered::Unhandled),
-            Outcome::PostponedTooMany(sent) => self.undelivered(queue, sent, Undelivered::PostponedTooMany),
-            Outcome::Stop => self.remove(queue, DownReason::Stopped),
-        }
-        self.settle();
-    }
-
-    /// Runs the enter action of the FSM's new state and brings back what it had postponed.
-    fn enter_state(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
-        let Worker { seats, effects, .. } = self;
-        // An effect of its own may have stopped the FSM.
-        let Some(cell) = seats[queue.slot as usize].cell.as_mut().filter(|cell| cell.queue() == queue) else { return };
-        // Its handler has returned: what becomes of the message's request is its business.
-        effects.asked = None;
-        let entered = panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, externals)));
-        match entered {
-            Ok(()) if self.effects.misuse.is_none() => {}
-            other => return self.panicked(queue, other.err()),
-        }
-        if self.config.recording == Recording::Everything {
-            self.record_delivery(queue, Outcome::Stayed);
-        }
-        self.apply(queue);
-        if let Some(cell) = self.cell_mut(queue) {
-            cell.unpostpone();
-        }
-    }
-
-    /// A handler panicked or misused its context: what it had appended is cut off, and the kind's policy applies.
-    fn panicked(&mut self, queue: RawQueueId, payload: Option<Box<dyn Any + Send>>) {
-        let misuse = self.effects.misuse.take();
-        let asked = self.effects.asked.take();
-        self.effects.cut_off();
-        if payload.as_ref().is_some_and(|payload| payload.is::<Halt>()) {
-            let fault = self.effects.halted.take().unwrap_or_else(|| ExternalFault("no external value".to_owned()));
-            return self.fail(Some(queue), FaultKind::External(fault));
-        }
-        let what = match (payload, misuse) {
-            (Some(payload), _) => FaultKind::Panic(panic_text(payload.as_ref())),
-            (None, misuse) => FaultKind::Misuse(misuse.unwrap_or_default()),
-        };
-        if let Some((asker, request)) = asked {
-            // What the handler had in its hands is gone with it.
-            self.notices.push_back(Notice::Failed { to: asker, from: queue, request, why: NoReply::Failed });
-        }
-        self.counters.panics += 1;
-        self.effects.digest.mix(u64::from_le_bytes(*b"panicked"));
-        let policy = self.cell_mut(queue).map_or(OnPanic::StopNode, |cell| cell.on_panic());
-        tracing::error!(queue = %queue, kind = self.kind_name(queue), %what, "a handler ends without effect");
-        match policy {
-            OnPanic::StopNode => self.fail(Some(queue), what),
-            OnPanic::Restart { budget } if self.cell_mut(queue).is_some_and(|cell| cell.restarts() < budget) => {
-                let restarted = self.cell_and_load(queue).map(|(cell, load)| cell.restart(load));
-                let (dropped, keys) = restarted.unwrap_or_default();
-                for key in keys {
-                    self.timers.cancel(key);
-                }
-                for dropped in dropped {
-                    self.dead_letter(queue, dropped);
-                }
-            }
-            OnPanic::StopFsm | OnPanic::Restart { .. } => self.remove(queue, DownReason::Panicked),
-        }
-        self.settle();
-    }
-
-    /// The worker can't go on. The first fault counts.
-    fn fail(&mut self, queue: Option<RawQueueId>, what: FaultKind) {
-        let fsm = queue.map(|queue| {
-            let state = self.cell(queue).map_or_else(|| "gone".to_owned(), |cell| cell.state_text());
-            format!("kind {} ({queue}) in state {state}", self.kind_name(queue))
-        });
-        let fault = Fault { worker: self.id(), round: self.round, fsm, what };
-        self.fault.get_or_insert(fault);
-    }
-
     /// Hands over what the round put out, destination by destination. The receiver may swap a batch for another, whose
     /// buffer is then used again.
     pub fn drain_outputs(&mut self, put: impl FnMut(Place, &mut Batch)) {
@@ -609,9 +436,4 @@ impl Worker {
     fn cell_and_load(&mut self, queue: RawQueueId) -> Option<(&mut dyn AnyCell, &mut Load)> {
         self.cell_and_intake(queue).map(|(cell, intake)| (cell, intake.load))
     }
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
 }

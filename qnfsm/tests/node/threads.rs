@@ -64,7 +64,7 @@ fn child() {
             Err(StartError::Node(NodeError::Thread(_))) => println!("\nrefused: a worker's"),
             Err(StartError::System { what: "a thread for an edge", .. }) => println!("\nrefused: an edge's"),
             Err(StartError::System { what: "a thread for the node itself", .. }) => {
-                println!("\nrefused: the node's own")
+                println!("\nrefused: the node's own");
             }
             Err(StartError::Edge { .. }) => println!("\nrefused: a service's"),
             Err(error) => panic!("{error:?}"),

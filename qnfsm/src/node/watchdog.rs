@@ -1,0 +1,60 @@
+//! Sees from another thread which worker runs which round since when, and says so of a round that doesn't end.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::shared::LOCK_REASON;
+use crate::{
+    id::{NodeId, Place, RawQueueId, WorkerId},
+    time::Time,
+    worker::Turn,
+};
+
+/// What is seen of a worker.
+#[derive(Debug, Default)]
+pub(super) struct RoundWatch {
+    /// When the round that runs began, in nanoseconds of the node's clock; 0 between rounds.
+    begun_ns: AtomicU64,
+    /// The FSM whose turn it is.
+    pub(super) turn: Turn,
+    reported_ns: AtomicU64,
+}
+
+impl RoundWatch {
+    pub(super) fn round_begins(&self, now: Time) {
+        self.begun_ns.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    pub(super) fn round_ends(&self) {
+        self.begun_ns.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The watches of all workers.
+#[derive(Debug, Default)]
+pub(super) struct Watchdog(Mutex<BTreeMap<WorkerId, Arc<RoundWatch>>>);
+
+impl Watchdog {
+    pub(super) fn watch(&self, worker: WorkerId) -> Arc<RoundWatch> {
+        self.0.lock().expect(LOCK_REASON).entry(worker).or_default().clone()
+    }
+
+    /// Reports each round that has been running for longer than `allowed`, once.
+    pub(super) fn look(&self, node: NodeId, now: Time, allowed: Duration) {
+        for (worker, watch) in self.0.lock().expect(LOCK_REASON).iter() {
+            let begun_ns = watch.begun_ns.load(Ordering::Relaxed);
+            let runs = now.since(Time::from_nanos(begun_ns));
+            if begun_ns != 0 && runs > allowed && watch.reported_ns.swap(begun_ns, Ordering::Relaxed) != begun_ns {
+                let (slot, generation) = watch.turn.queue();
+                let queue = RawQueueId { node, place: Place::worker(*worker), slot, generation };
+                tracing::error!(%worker, %queue, ?runs, "a handler doesn't return");
+            }
+        }
+    }
+}
