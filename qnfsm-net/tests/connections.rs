@@ -143,6 +143,25 @@ fn a_peer_that_reads_too_slowly_is_closed_and_its_neighbour_is_not() {
 }
 
 #[test]
+fn what_waits_for_peers_is_told_and_ends_with_their_connections() {
+    let (mut rig, address) = Rig::listening(Tcp::new().frame_bytes_max(60_000).outgoing_bytes_max(1 << 20));
+    let (slow, connection) = rig.attached(address, fsm(2));
+    let line = "x".repeat(50_000);
+    // The socket takes some megabytes before anything waits.
+    for _ in 0..1280 {
+        rig.line(fsm(2), connection, &line);
+        rig.poll();
+        if rig.edge.held_bytes() >= 500_000 {
+            break;
+        }
+    }
+    assert!((500_000..1 << 20).contains(&rig.edge.held_bytes()), "{} bytes wait", rig.edge.held_bytes());
+    drop(slow);
+    rig.until_down(fsm(2), connection);
+    assert_eq!(rig.edge.held_bytes(), 0);
+}
+
+#[test]
 fn much_data_is_written_in_parts_and_arrives_whole_while_flow_opens_the_window() {
     const FRAMES: u64 = 300;
     let line = |number: u64| format!("{number:03}").repeat(15_000);
