@@ -9,6 +9,8 @@ use qnfsm::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::puppet::{Act, Note, Op, To, Which, told};
+
 /// Postpones and sends as it is told.
 #[derive(Serialize, Deserialize)]
 struct Keeper;
@@ -199,6 +201,25 @@ fn what_a_message_points_to_is_counted_wherever_it_waits() {
     let end = bench.round(100);
     assert!(end.idle);
     assert_eq!(bench.waiting(), 0);
+}
+
+#[test]
+fn what_is_taken_back_waits_no_more() {
+    // An answer that waits when its request is cancelled, and a timer's message when its timer is.
+    let mut stage = crate::stage::Stage::with(&[Which::Plain, Which::Plain]);
+    let (asks, asked) = (crate::stage::queue(0, 1), crate::stage::queue(1, 1));
+    stage.tell(asks, told(0, vec![Op::Request(To::Queue(asked), 1000, Act::Keep)]));
+    let idle = stage.restored().worker.waiting_bytes();
+    stage.put(asked, told(1, vec![Op::AnswerKept(7)])).put(asks, told(2, vec![Op::CancelRequest]));
+    stage.bound = 1;
+    for _ in 0..4 {
+        let _ = stage.round();
+        let _ = stage.restored();
+    }
+    stage.bound = 100;
+    stage.run();
+    assert_eq!((stage.worker.waiting_bytes(), stage.restored().worker.waiting_bytes()), (idle, idle));
+    assert!(stage.notes(0).iter().all(|note| !matches!(note, Note::Answer(_))), "{:?}", stage.notes(0));
 }
 
 #[test]

@@ -168,6 +168,10 @@ fn live(config: WorkerConfig, steps: &[Step]) -> Result<Vec<Record>, TestCaseErr
         let mut image = vec![];
         if round.end.fault.is_none() {
             worker.snapshot(&mut image).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            // The sum that is kept is the one that is there when all is counted anew.
+            let restored = Worker::restore(catalogue.clone(), &image);
+            let restored = restored.map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(worker.waiting_bytes(), restored.waiting_bytes(), "what waits after round {}", count + 1);
         }
         let ended = round.end.fault.is_some();
         records.push(Record { now: time, batches, bound, digest: round.end.digest, image });
