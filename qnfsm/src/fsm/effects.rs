@@ -191,6 +191,8 @@ pub(crate) struct Effects {
     pub(crate) sender: RawQueueId,
     /// Who asked for what is being handled, and the request.
     pub(crate) asked: Option<(RawQueueId, RequestId)>,
+    /// The own request whose outcome is being handled.
+    pub(crate) answered: Option<RequestId>,
     /// The values of the external ports cannot be had any more: the driver wants the round to end here.
     pub(crate) halted: Option<ExternalFault>,
 }

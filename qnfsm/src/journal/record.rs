@@ -337,6 +337,9 @@ pub(super) fn guess_place(kind: u8, body: &[u8]) -> (Option<WorkerId>, Option<u6
     }
 }
 
+/// The most batches of a round. Nodes take far fewer into one.
+const ROUND_BATCHES_MAX: u64 = 4096;
+
 /// The batches of a round, where they lie in its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batches<'a> {
@@ -348,6 +351,9 @@ impl<'a> Batches<'a> {
     /// Takes the batches up to the end of a body, and checks that each can be taken again.
     fn take(taker: &mut Taker<'a>) -> Result<Batches<'a>, Why> {
         let left = taker.varint()?;
+        if left > ROUND_BATCHES_MAX {
+            return Err(Why::Malformed("a round of more batches than any node takes"));
+        }
         let bytes = taker.0;
         for _ in 0..left {
             take_batch(taker)?;

@@ -61,8 +61,9 @@ pub(super) struct Driver {
     pub(super) snapshots: Option<Snapshots>,
     /// The journal's size at the last snapshot.
     snapshot_at: u64,
-    /// How many parcels of the inbox were put in before the node's start.
+    /// How many parcels of the inbox were put in before the node's start, and the time at which the node went down.
     resumed: usize,
+    went_down: Time,
     /// Batches of the inbox that the next round takes.
     gathered: Vec<Arc<Batch>>,
     bound: u32,
@@ -132,6 +133,7 @@ impl Driver {
             snapshots,
             snapshot_at,
             resumed: 0,
+            went_down: Time::ZERO,
             gathered: Vec::new(),
             bound: 4096,
             busy: true,
@@ -165,20 +167,19 @@ impl Driver {
         self
     }
 
-    /// The worker was there before: what is in the inbox now was under way when the node went down, and what waits in
-    /// its queues counts from now on.
-    pub(super) fn resume(&mut self) {
+    /// The worker was there before: what is in the inbox now was under way when the node went down at that time, and what
+    /// waits in its queues counts from now on.
+    pub(super) fn resume(&mut self, went_down: Time) {
         self.resumed = self.receiver.len();
+        self.went_down = went_down;
         self.recount();
     }
 
     fn drive(&mut self) -> Result<(), NodeError> {
-        // What was under way comes at the time at which the node went down: an answer that was there must not lose
-        // against a deadline that passed while nobody could take it.
         while self.resumed > 0 && self.shared.phase() != Phase::Stopping {
             self.resumed -= self.gather(self.resumed);
             if !self.gathered.is_empty() {
-                self.run_round(self.worker.now())?;
+                self.run_round(self.time_of_resumed())?;
             }
         }
         loop {
@@ -210,6 +211,14 @@ impl Driver {
                 return Ok(());
             }
         }
+    }
+
+    /// What was under way comes at the time at which the node went down, and before the worker's next timer: an answer
+    /// that was there must not lose against a deadline that passed while nobody could take it.
+    fn time_of_resumed(&self) -> Time {
+        let before_timers = self.worker.next_timer().map(|next| Time::from_nanos(next.as_nanos().saturating_sub(1)));
+        let now = before_timers.map_or(self.went_down, |before| self.went_down.min(before));
+        now.max(self.worker.now())
     }
 
     fn has_round(&self) -> bool {

@@ -41,6 +41,12 @@ pub enum HostError {
     /// The value can't be put in.
     #[error("{0}")]
     Put(#[from] PutError),
+    /// The queue is an edge's. Nothing was sent.
+    #[error("{queue} is a queue of an edge's: the host speaks to FSMs and to the node; let an FSM ask the edge")]
+    NotAnFsm {
+        /// The queue.
+        queue: RawQueueId,
+    },
     /// The request was taken and not answered.
     #[error("{0}")]
     NoReply(#[from] NoReply),
@@ -166,7 +172,10 @@ impl Host {
 
     /// Lets new work in. The node does not count as drained before what comes back is dropped, so a message that is put
     /// in meanwhile is taken.
-    fn admit(&self) -> Result<Work<'_>, HostError> {
+    fn admit(&self, to: RawQueueId) -> Result<Work<'_>, HostError> {
+        if to.place.as_edge().is_some_and(|edge| edge != EdgeId::NODE) {
+            return Err(HostError::NotAnFsm { queue: to });
+        }
         let work = self.shared.work();
         if self.shared.phase() != Phase::Running {
             return Err(HostError::Stopping);
@@ -182,7 +191,7 @@ impl Host {
     /// # Errors
     /// When the node is over its budget or stopping, or the value can't be put in.
     pub fn send<M: Message>(&self, to: QueueId<M>, message: &M) -> Result<(), HostError> {
-        let _work = self.admit()?;
+        let _work = self.admit(to.raw())?;
         let from = self.queue();
         Ok(self.inlet.put(|inputs| inputs.message(to, from, message))?)
     }
@@ -212,7 +221,7 @@ impl Host {
         deadline: Duration,
         message: impl FnOnce(ReplyTo<A>) -> M,
     ) -> Result<Answer<A>, HostError> {
-        let _work = self.admit()?;
+        let _work = self.admit(to.raw())?;
         let request = RequestId(self.waiting.next.fetch_add(1, Ordering::Relaxed) + 1);
         let from = self.queue();
         let reply_to = ReplyTo::new(from, request, self.shared.clock.now().after(deadline));

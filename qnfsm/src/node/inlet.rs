@@ -48,8 +48,13 @@ impl Numbers {
         batch.set_first(*next);
         *next = batch.as_ref().next_number();
         let numbered = lent.lend(batch);
-        batch.reset(self.source, self.epoch, 1);
+        self.clear(batch);
         numbered
+    }
+
+    /// Leaves an empty buffer.
+    fn clear(&self, batch: &mut Batch) {
+        batch.reset(self.source, self.epoch, 1);
     }
 }
 
@@ -71,21 +76,38 @@ impl Inlet {
         let Numbered { inputs, numbers } = &mut *numbered;
         inputs.set_admits_new_work(self.shared.admits_new_work());
         let result = put(inputs);
-        inputs.drain(|to, batch| hand_over(&self.shared, numbers, to, batch));
+        let mut for_edges = Vec::new();
+        inputs.drain(|to, batch| match to.as_worker() {
+            Some(_) => hand_over(&self.shared, numbers, to, batch),
+            None => {
+                for_edges.push((to, batch.clone()));
+                numbers.clear(batch);
+            }
+        });
+        drop(numbered);
+        // An answer to the host wakes code of the program's, which may come back to this inlet.
+        for (to, batch) in for_edges {
+            put_to_edge(&self.shared, to, &batch);
+        }
         result
     }
 }
 
-/// Numbers frames and puts them into their worker's inbox. Edges speak to FSMs, and beside them only to the host, which
-/// waits for answers, and to the node itself.
+/// Numbers frames and puts them into their worker's inbox, or hands them to an edge.
 pub(super) fn hand_over(shared: &Shared, numbers: &mut Numbers, to: Place, batch: &mut Batch) {
-    match (to.as_worker(), to.as_edge()) {
-        (Some(worker), _) => return shared.put(worker, numbers.number(to, batch)),
-        // Neither runs code of the program's, which could come back to the inlet that is in use here.
-        (_, Some(edge @ (EdgeId::HOST | EdgeId::NODE))) => shared.put_for_edge(edge, batch),
+    if let Some(worker) = to.as_worker() {
+        return shared.put(worker, numbers.number(to, batch));
+    }
+    put_to_edge(shared, to, batch);
+    numbers.clear(batch);
+}
+
+/// Edges speak to FSMs, and beside them only to the host, which waits for answers, and to the node itself.
+fn put_to_edge(shared: &Shared, to: Place, batch: &Batch) {
+    match to.as_edge() {
+        Some(edge @ (EdgeId::HOST | EdgeId::NODE)) => shared.put_for_edge(edge, batch),
         _ => shared.nobody_there(to, batch),
     }
-    batch.reset(numbers.source, numbers.epoch, 1);
 }
 
 #[cfg(test)]

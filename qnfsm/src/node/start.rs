@@ -97,7 +97,7 @@ impl NodeBuilder {
         for driver in &mut drivers {
             put_in_again(driver, &mut kept, shared, &own, &policies);
         }
-        drivers.iter_mut().for_each(Driver::resume);
+        drivers.iter_mut().for_each(|driver| driver.resume(latest));
         shared.put(WorkerId(0), Arc::new(root_frame));
         shared.budget.set_brought_back();
 

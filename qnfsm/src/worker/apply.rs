@@ -52,8 +52,13 @@ impl Worker {
                 }
             }
             Effect::CancelRequest { request } => {
-                if let Some(key) = self.cell_and_load(me).and_then(|(cell, load)| cell.cancel_request(request, load)) {
+                let cancelled = self.cell_and_load(me).map(|(cell, load)| cell.cancel_request(request, load));
+                let (key, born) = cancelled.unwrap_or_default();
+                if let Some(key) = key {
                     self.timers.cancel(key);
+                }
+                if let Some(born) = born {
+                    self.stop(born, me);
                 }
             }
             Effect::SetTimer { timer, name, deadline, period_ns, type_number } => {

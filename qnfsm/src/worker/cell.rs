@@ -15,6 +15,7 @@ use crate::{
         envelope::{Dropped, Load, Sent},
         kinds::Catalogue,
         timers::{Due, TimerKey},
+        waiting::Remains,
     },
 };
 
@@ -116,8 +117,13 @@ pub(crate) trait AnyCell: Send {
     fn fire(&mut self, timer: TimerId, now: Time, load: &mut Load) -> Option<TimerKey>;
     /// A request is under way from now on.
     fn await_answer(&mut self, request: RequestId, key: TimerKey, answer: u32);
-    /// Stops waiting for an answer, and drops it if it has come already; gives the key of the request's deadline.
-    fn cancel_request(&mut self, request: RequestId, load: &mut Load) -> Option<TimerKey>;
+    /// Stops waiting for an answer, and drops it if it has come already; gives the key of the request's deadline, and
+    /// the FSM that the answer names if it is of a spawn.
+    fn cancel_request(&mut self, request: RequestId, load: &mut Load) -> (Option<TimerKey>, Option<RawQueueId>);
+    /// The answer to a spawn waits, which alone knows the FSM of that queue.
+    fn note_born(&mut self, request: RequestId, queue: RawQueueId);
+    /// The answer to a spawn waits no longer; gives the FSM that it names.
+    fn take_born(&mut self, request: RequestId) -> Option<RawQueueId>;
     /// True if the request is under way.
     fn awaits(&self, request: RequestId) -> bool {
         self.awaited_answer(request).is_some()
@@ -129,12 +135,12 @@ pub(crate) trait AnyCell: Send {
 
     /// What a panic asks for.
     fn on_panic(&self) -> OnPanic;
-    /// Starts over from the start value. Gives the postponed messages and the keys of the timers that ended with it.
-    fn restart(&mut self, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>);
+    /// Starts over from the start value; gives what ended with it.
+    fn restart(&mut self, load: &mut Load) -> Remains;
     fn restarts(&self) -> u32;
 
-    /// Takes the cell apart: what waited, and the keys of its timers.
-    fn dissolve(&mut self, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>);
+    /// Takes the cell apart.
+    fn dissolve(&mut self, load: &mut Load) -> Remains;
 
     /// Everything that the cell is.
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError>;

@@ -11,6 +11,7 @@ use crate::{
         cell::{AnyCell, Intake},
         envelope::{Dropped, Sent},
         timers::Due,
+        waiting::Remains,
     },
 };
 
@@ -75,13 +76,7 @@ impl Worker {
                 // Who is gone watches nobody any more.
                 self.unwatch(sender, to);
                 let reason = Codec::CURRENT.decode(payload, Trust::Node).unwrap_or(DownReason::Stopped);
-                if let Some(watchers) = self.watches.get_mut(&sender) {
-                    watchers.retain(|watcher| *watcher != to);
-                    if watchers.is_empty() {
-                        self.watches.remove(&sender);
-                    }
-                    self.notices.push_back(Notice::Down { watcher: to, gone: sender, reason });
-                }
+                self.notices.push_back(Notice::Down { watcher: to, gone: sender, reason });
             }
             Class::Refused => {
                 let sent = Sent { sender, request: None };
@@ -128,6 +123,9 @@ impl Worker {
             Some(Ok(Some(key))) => {
                 self.timers.cancel(key);
                 self.wake(to.slot);
+                if let (Class::Spawned, Some(request), Some(cell)) = (header.class, request, self.cell_mut(to)) {
+                    cell.note_born(request, sender);
+                }
             }
             Some(Err(notice)) => self.notices.push_back(notice),
             Some(Ok(None)) | None => {
@@ -223,30 +221,36 @@ impl Worker {
         let Some(mut cell) = self.seats[queue.slot as usize].cell.take() else { return };
         self.fsms -= 1;
         let watched = std::mem::take(cell.watched());
-        let (dropped, keys) = cell.dissolve(&mut self.load);
+        let remains = cell.dissolve(&mut self.load);
+        self.dispose(queue, remains);
+        for target in watched {
+            self.unwatch(queue, target);
+        }
+        self.mourners.retain(|mourner| *mourner != queue);
+        for watcher in self.watches.get(&queue).into_iter().flatten() {
+            let (watcher, reason) = (*watcher, reason.clone());
+            self.notices.push_back(Notice::Down { watcher, gone: queue, reason });
+        }
+        self.effects.slots.free(queue.slot);
+    }
+
+    /// Sees to what an FSM left behind.
+    pub(super) fn dispose(&mut self, queue: RawQueueId, remains: Remains) {
+        let Remains { dropped, keys, born } = remains;
         for key in keys {
             self.timers.cancel(key);
         }
         for dropped in dropped {
             self.dead_letter(queue, dropped);
         }
-        for target in watched {
-            self.unwatch(queue, target);
+        for born in born {
+            self.stop(born, queue);
         }
-        self.mourners.retain(|mourner| *mourner != queue);
-        for watcher in self.watches.remove(&queue).unwrap_or_default() {
-            self.notices.push_back(Notice::Down { watcher, gone: queue, reason: reason.clone() });
-        }
-        self.effects.slots.free(queue.slot);
     }
 
-    /// Begins a watch; a target here that is gone is told of at once.
+    /// Begins a watch, which ends with the first news; a target here that is gone is told of at once.
     pub(super) fn watch(&mut self, watcher: RawQueueId, target: RawQueueId) {
         let here = Place::worker(self.id());
-        if target.place == here && self.cell(target).is_none() {
-            self.notices.push_back(Notice::Down { watcher, gone: target, reason: DownReason::Unknown });
-            return;
-        }
         let watchers = self.watches.entry(target).or_default();
         if watchers.contains(&watcher) {
             return;
@@ -258,23 +262,32 @@ impl Worker {
         if target.place != here {
             let header = Header::to(Class::Watch, 0, target, watcher);
             self.outputs.put(target.place, &header, |_| Ok(()));
+        } else if self.cell(target).is_none() {
+            self.notices.push_back(Notice::Down { watcher, gone: target, reason: DownReason::Unknown });
         }
     }
 
-    /// Ends a watch.
+    /// Ends a watch, and tells the target's place if it is elsewhere.
     pub(super) fn unwatch(&mut self, watcher: RawQueueId, target: RawQueueId) {
-        if let Some(cell) = self.cell_mut(watcher) {
-            cell.watched().retain(|watched| *watched != target);
-        }
-        let Some(watchers) = self.watches.get_mut(&target) else { return };
-        watchers.retain(|other| *other != watcher);
-        if watchers.is_empty() {
-            self.watches.remove(&target);
-        }
-        if target.place != Place::worker(self.id()) {
+        if self.forget_watch(watcher, target) && target.place != Place::worker(self.id()) {
             let header = Header::to(Class::Unwatch, 0, target, watcher);
             self.outputs.put(target.place, &header, |_| Ok(()));
         }
+    }
+
+    /// Ends a watch here; says whether there was one.
+    fn forget_watch(&mut self, watcher: RawQueueId, target: RawQueueId) -> bool {
+        if let Some(cell) = self.cell_mut(watcher) {
+            cell.watched().retain(|watched| *watched != target);
+        }
+        let Some(watchers) = self.watches.get_mut(&target) else { return false };
+        let before = watchers.len();
+        watchers.retain(|other| *other != watcher);
+        let watched = watchers.len() != before;
+        if watchers.is_empty() {
+            self.watches.remove(&target);
+        }
+        watched
     }
 
     /// Counts and traces what was not delivered, and tells whom it concerns.
@@ -332,9 +345,10 @@ impl Worker {
                 let header = Header { request: Some(request), ..Header::to(Class::Failed, 0, to, from) };
                 self.outputs.put(to.place, &header, |out| Codec::CURRENT.encode(&why, out));
             }
+            // Whoever unwatched since, or was told by an earlier notice, hears nothing more.
+            Notice::Down { watcher, gone, .. } if !self.forget_watch(watcher, gone) => {}
             Notice::Down { watcher, gone, reason } if watcher.place == here => {
-                if let Some(cell) = self.cell_mut(watcher) {
-                    cell.watched().retain(|watched| *watched != gone);
+                if self.cell(watcher).is_some() {
                     self.deliver_own(watcher, gone, Down { queue: gone, reason }, true);
                 }
             }

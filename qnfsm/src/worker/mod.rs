@@ -169,6 +169,7 @@ impl Worker {
             handler: Handler::Start,
             sender: RawQueueId { node, place: Place::worker(id), slot: 0, generation: 0 },
             asked: None,
+            answered: None,
             halted: None,
         };
         Worker {

@@ -112,6 +112,7 @@ impl Worker {
     fn panicked(&mut self, queue: RawQueueId, payload: Option<Box<dyn Any + Send>>) {
         let misuse = self.effects.misuse.take();
         let asked = self.effects.asked.take();
+        let answered = self.effects.answered.take();
         self.effects.cut_off();
         if payload.as_ref().is_some_and(|payload| payload.is::<Halt>()) {
             let fault = self.effects.halted.take().unwrap_or_else(|| ExternalFault("no external value".to_owned()));
@@ -125,6 +126,9 @@ impl Worker {
             // What the handler had in its hands is gone with it.
             self.notices.push_back(Notice::Failed { to: asker, from: queue, request, why: NoReply::Failed });
         }
+        if let Some(born) = answered.and_then(|request| self.cell_mut(queue)?.take_born(request)) {
+            self.stop(born, queue);
+        }
         self.counters.panics += 1;
         self.effects.digest.mix(u64::from_le_bytes(*b"panicked"));
         let policy = self.cell_mut(queue).map_or(OnPanic::StopNode, |cell| cell.on_panic());
@@ -133,13 +137,7 @@ impl Worker {
             OnPanic::StopNode => self.fail(Some(queue), what),
             OnPanic::Restart { budget } if self.cell_mut(queue).is_some_and(|cell| cell.restarts() < budget) => {
                 let restarted = self.cell_and_load(queue).map(|(cell, load)| cell.restart(load));
-                let (dropped, keys) = restarted.unwrap_or_default();
-                for key in keys {
-                    self.timers.cancel(key);
-                }
-                for dropped in dropped {
-                    self.dead_letter(queue, dropped);
-                }
+                self.dispose(queue, restarted.unwrap_or_default());
             }
             OnPanic::StopFsm | OnPanic::Restart { .. } => self.remove(queue, DownReason::Panicked),
         }

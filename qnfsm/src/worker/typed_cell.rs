@@ -21,7 +21,7 @@ use crate::{
         image::COUNT_MAX,
         kinds::{Catalogue, CellSetup},
         timers::{Due, TimerKey},
-        waiting::{Beat, Incoming, Origin, Overflowed, Pending, Waiting},
+        waiting::{Beat, Incoming, Origin, Overflowed, Pending, Remains, Waiting},
     },
 };
 
@@ -181,7 +181,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
         load: &mut Load,
         everything: bool,
     ) -> Outcome {
-        effects.asked = None;
+        (effects.asked, effects.answered) = (None, None);
         let Some(state) = self.state else {
             let queue = self.own.queue;
             (effects.handler, effects.sender) = (Handler::Start, queue);
@@ -197,7 +197,12 @@ impl<F: Fsm> AnyCell for Cell<F> {
         let Incoming { origin, message, .. } =
             self.waiting.take_next(load).expect("the worker asks only cells that have work");
         let (sent, beats) = match origin {
-            Origin::Queue { sender, claim } => (Sent { sender, request: claim.request() }, 0),
+            Origin::Queue { sender, claim } => {
+                if let Claim::Outcome(request) = claim {
+                    effects.answered = Some(request);
+                }
+                (Sent { sender, request: claim.request() }, 0)
+            }
             Origin::Timer { beats, .. } => (Sent { sender: self.own.queue, request: None }, beats),
         };
         effects.asked = sent.request.map(|request| (sent.sender, request));
@@ -211,6 +216,10 @@ impl<F: Fsm> AnyCell for Cell<F> {
         }
         let mut cx = Context::new(effects, &mut self.own, externals, sent.sender, beats);
         let next = self.fsm.handle(state, message, &mut cx);
+        if let (Some(request), false) = (effects.answered.take(), matches!(next, Next::Postpone(_))) {
+            // The handler has seen the answer: whom it names is the FSM's business now.
+            self.waiting.take_born(request);
+        }
         let outcome = match next {
             Next::Stay => Outcome::Stayed,
             Next::Goto(to) if to == state => Outcome::Stayed,
@@ -392,9 +401,17 @@ impl<F: Fsm> AnyCell for Cell<F> {
         self.waiting.await_answer(Pending { request, key, answer });
     }
 
-    fn cancel_request(&mut self, request: RequestId, load: &mut Load) -> Option<TimerKey> {
+    fn cancel_request(&mut self, request: RequestId, load: &mut Load) -> (Option<TimerKey>, Option<RawQueueId>) {
         self.waiting.drop_outcome(request, load);
-        self.waiting.take_pending(request).map(|pending| pending.key)
+        (self.waiting.take_pending(request).map(|pending| pending.key), self.waiting.take_born(request))
+    }
+
+    fn note_born(&mut self, request: RequestId, queue: RawQueueId) {
+        self.waiting.note_born(request, queue);
+    }
+
+    fn take_born(&mut self, request: RequestId) -> Option<RawQueueId> {
+        self.waiting.take_born(request)
     }
 
     fn awaited_answer(&self, request: RequestId) -> Option<u32> {
@@ -409,7 +426,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
         F::ON_PANIC
     }
 
-    fn restart(&mut self, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>) {
+    fn restart(&mut self, load: &mut Load) -> Remains {
         let bytes = self.start_value.as_ref().expect("kinds that restart keep their start value");
         self.fsm = Codec::CURRENT.decode(bytes, Trust::Node).expect("the start value passed the codec at the spawn");
         self.state = None;
@@ -422,7 +439,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
         self.restarts
     }
 
-    fn dissolve(&mut self, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>) {
+    fn dissolve(&mut self, load: &mut Load) -> Remains {
         self.waiting.dissolve(self.own.message, load)
     }
 
@@ -468,6 +485,14 @@ impl<F: Fsm> AnyCell for Cell<F> {
         };
         if !self.waiting.pending().all(known) {
             return Some("an FSM waits for an answer that its kind doesn't take");
+        }
+        let mut requests: Vec<_> = self.waiting.pending().map(|pending| pending.request).collect();
+        requests.sort_unstable();
+        if requests.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Some("an FSM waits for one request twice");
+        }
+        if !self.waiting.knows_its_born() {
+            return Some("an FSM knows of another one from an answer that isn't there");
         }
         let beats = |(period_ns, message): (u64, &[u8])| {
             period_ns > 0 && Codec::CURRENT.decode::<F::Message>(message, Trust::Node).is_ok()

@@ -90,8 +90,21 @@ struct Extras<M> {
     /// Messages of timers that were postponed; cancelling reaches them too.
     postponed_fired: VecDeque<Fired<M>>,
     pending: Vec<Pending>,
+    /// FSMs that were spawned elsewhere for a request whose answer waits: nobody knows them but that answer.
+    born: Vec<(RequestId, RawQueueId)>,
     /// Queues that this FSM monitors.
     watched: Vec<RawQueueId>,
+}
+
+/// What an FSM leaves behind.
+#[derive(Default)]
+pub(crate) struct Remains {
+    /// Messages that waited.
+    pub(crate) dropped: Vec<Dropped>,
+    /// The keys of its timers and deadlines.
+    pub(crate) keys: Vec<TimerKey>,
+    /// FSMs elsewhere that it had asked for and never came to know.
+    pub(crate) born: Vec<RawQueueId>,
 }
 
 impl<M> Default for Extras<M> {
@@ -103,6 +116,7 @@ impl<M> Default for Extras<M> {
             fired: VecDeque::new(),
             postponed_fired: VecDeque::new(),
             pending: Vec::new(),
+            born: Vec::new(),
             watched: Vec::new(),
         }
     }
@@ -348,32 +362,48 @@ impl<M> Waiting<M> {
         }
     }
 
+    /// The answer that waits for a request names an FSM that nobody else knows.
+    pub(super) fn note_born(&mut self, request: RequestId, queue: RawQueueId) {
+        self.extras().born.push((request, queue));
+    }
+
+    /// The answer of a request that was a spawn no longer waits. Gives the FSM that it names.
+    pub(super) fn take_born(&mut self, request: RequestId) -> Option<RawQueueId> {
+        let born = &mut self.extras.as_mut()?.born;
+        let at = born.iter().position(|(of, _)| *of == request)?;
+        Some(born.remove(at).1)
+    }
+
     /// The queues that the FSM monitors.
     pub(super) fn watched(&mut self) -> &mut Vec<RawQueueId> {
         &mut self.extras().watched
     }
 
-    /// Forgets all but the queue and what is monitored: the FSM starts over. Gives the postponed messages and the keys of
-    /// timers and deadlines that ended with it.
-    pub(super) fn start_over(&mut self, type_number: u32, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>) {
-        let Some(mut extras) = self.extras.take() else { return Default::default() };
+    /// Forgets all but the queue and what is monitored: the FSM starts over.
+    pub(super) fn start_over(&mut self, type_number: u32, load: &mut Load) -> Remains {
+        let Some(mut extras) = self.extras.take() else { return Remains::default() };
         extras.unload(load);
         let keys = extras.keys();
-        let Extras { postponed, watched, .. } = *extras;
-        if !watched.is_empty() {
-            self.extras().watched = watched;
+        let Extras { postponed, watched, born, .. } = *extras;
+        let outcome = |request| self.queue.iter().any(|waiting| waiting.claim == Claim::Outcome(request));
+        let (kept, lost): (Vec<_>, Vec<_>) = born.into_iter().partition(|(request, _)| outcome(*request));
+        if !watched.is_empty() || !kept.is_empty() {
+            (self.extras().watched, self.extras().born) = (watched, kept);
         }
-        (postponed.iter().map(|envelope| envelope.stopped(type_number)).collect(), keys)
+        let dropped = postponed.iter().map(|envelope| envelope.stopped(type_number)).collect();
+        Remains { dropped, keys, born: lost.into_iter().map(|(_, queue)| queue).collect() }
     }
 
-    /// Takes all apart: the messages that waited, and the keys of timers and deadlines.
-    pub(super) fn dissolve(&mut self, type_number: u32, load: &mut Load) -> (Vec<Dropped>, Vec<TimerKey>) {
-        let (mut dropped, keys) = self.start_over(type_number, load);
+    /// Takes all apart.
+    pub(super) fn dissolve(&mut self, type_number: u32, load: &mut Load) -> Remains {
+        let mut remains = self.start_over(type_number, load);
         for envelope in self.queue.drain(..) {
             load.less::<M>(envelope.beyond);
-            dropped.push(envelope.stopped(type_number));
+            remains.dropped.push(envelope.stopped(type_number));
         }
-        (dropped, keys)
+        let born = self.extras.take().map(|extras| extras.born).unwrap_or_default();
+        remains.born.extend(born.into_iter().map(|(_, queue)| queue));
+        remains
     }
 
     /// What all that waits weighs.
@@ -408,6 +438,12 @@ impl<M> Waiting<M> {
         let timers = extras.timers.iter().map(|set| (set.key(), Due::Timer));
         let requests = extras.pending.iter().map(|pending| (pending.key, Due::Request(pending.request)));
         timers.chain(requests).collect()
+    }
+
+    /// True if each answer that names a new FSM is one that waits.
+    pub(super) fn knows_its_born(&self) -> bool {
+        let outcome = |request| self.envelopes().any(|waiting| waiting.claim == Claim::Outcome(request));
+        self.extras.iter().flat_map(|extras| &extras.born).all(|(request, _)| outcome(*request))
     }
 
     /// The requests under way.

@@ -26,9 +26,11 @@ fn who_asks_a_worker_or_an_edge_that_is_not_there_hears_so_at_once() {
     let disk = Memory::default();
     let node = start(probe::builder(disk.storage()));
     let missing = EdgeId(EdgeId::FIRST_OF_USER.0 + 3);
-    for place in [Place::worker(NOBODY), Place::edge(missing)] {
-        let asked: Result<u64, _> = node.host().request(at(place), PATIENCE, Tell::Total);
-        assert!(matches!(asked, Err(HostError::NoReply(NoReply::Gone))), "{asked:?}");
+    let asked: Result<u64, _> = node.host().request(at(Place::worker(NOBODY)), PATIENCE, Tell::Total);
+    assert!(matches!(asked, Err(HostError::NoReply(NoReply::Gone))), "{asked:?}");
+    for edge in [missing, EdgeId::HOST] {
+        let asked: Result<u64, _> = node.host().request(at(Place::edge(edge)), PATIENCE, Tell::Total);
+        assert!(matches!(asked, Err(HostError::NotAnFsm { .. })), "{asked:?}");
     }
     node.host().send(node.root(), &Tell::SpawnOn(NOBODY, PATIENCE)).unwrap();
     until_logged(&node, |line| line == "not spawned: Gone");
@@ -44,8 +46,15 @@ fn who_asks_a_worker_or_an_edge_that_is_not_there_hears_so_at_once() {
 
 #[test]
 fn who_watches_a_worker_that_is_not_there_hears_so_after_a_crash_too() {
+    // With a snapshot after each round nothing is put in again that had been let go of.
+    watch_and_crash(u64::MAX);
+    watch_and_crash(1);
+}
+
+fn watch_and_crash(snapshot_every_bytes: u64) {
     let disk = Memory::default();
-    let node = start(probe::builder(disk.storage()));
+    let limits = Limits { snapshot_every_bytes, ..probe::limits() };
+    let node = start(probe::builder(disk.storage()).limits(limits));
     node.host().send(node.root(), &Tell::Watch(QueueId::from_raw(at(Place::worker(NOBODY)).raw()))).unwrap();
     until_logged(&node, |line| line == "down: Unknown");
     let crashed = disk.crash();
@@ -201,4 +210,70 @@ fn a_node_without_room_for_its_first_fsm_does_not_start() {
         probe::builder(Memory::default().storage()).limits(Limits::default()).worker_config(config);
     let error = builder.start(&Probe::default()).err().unwrap();
     assert!(matches!(&error, StartError::Misuse(text) if text.contains("fsms_max")), "{error}");
+}
+
+#[test]
+fn what_was_under_way_comes_at_the_time_at_which_the_node_went_down() {
+    let disk = Memory::default();
+    let node = start(probe::builder(disk.storage()));
+    node.host().send(node.root(), &Tell::StartWorker).unwrap();
+    until_logged(&node, |line| line == "started w1");
+    node.host().send(node.root(), &Tell::SpawnOn(WorkerId(1), PATIENCE)).unwrap();
+    until_logged(&node, |line| line.starts_with("spawned "));
+    let crashed = disk.crash();
+    drop(node);
+    let times = |disk: &Memory, of: WorkerId| {
+        probe::records(disk.crash().storage(), |record, at| match record {
+            Record::Round { worker, now, .. } if *worker == of => Some((at, *now)),
+            _ => None,
+        })
+    };
+    // The new worker had not run yet.
+    crashed.cut(Path::new(DIR), times(&crashed, WorkerId(1))[0].0);
+    let went_down = times(&crashed, WorkerId(0)).last().unwrap().1;
+    let node = start(probe::builder(crashed.storage()));
+    until_logged(&node, |line| line.starts_with("spawned "));
+    assert_eq!(times(&crashed, WorkerId(1))[0].1, went_down);
+    node.stop().unwrap();
+}
+
+#[test]
+fn whoever_is_woken_by_an_answer_may_use_what_answered() {
+    use std::{
+        future::Future,
+        sync::{Arc, Mutex, mpsc},
+        task::{Context, Poll, Wake, Waker},
+    };
+
+    /// Answers another request when it is woken.
+    struct Again(Mutex<Option<Box<dyn FnOnce() + Send>>>, mpsc::Sender<()>);
+    impl Wake for Again {
+        fn wake(self: Arc<Self>) {
+            let again = self.0.lock().unwrap().take();
+            if let Some(again) = again {
+                again();
+                self.1.send(()).unwrap();
+            }
+        }
+    }
+
+    let mut builder = probe::builder(Memory::default().storage());
+    let (sender, jobs) = mpsc::channel();
+    let service = builder.service(0, qnfsm::Unanswered::Interrupted, move |job: probe::Job, replier| {
+        sender.send((job, replier.clone())).unwrap();
+    });
+    let node = start(builder);
+    // The FSM hands the host's address on, so the service answers the host.
+    let mut answer = Box::pin(node.host().ask(node.root(), PATIENCE, |reply| Tell::HandOn(service, reply)).unwrap());
+    let (job, replier) = jobs.recv_timeout(PATIENCE).unwrap();
+    let (woken, was_woken) = mpsc::channel();
+    let (again, to) = (replier.clone(), job.reply.clone());
+    let again: Box<dyn FnOnce() + Send> = Box::new(move || again.reply(&to, &2));
+    let waker = Waker::from(Arc::new(Again(Mutex::new(Some(again)), woken)));
+    assert!(matches!(answer.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending));
+    std::thread::spawn(move || replier.reply(&job.reply, &1));
+    was_woken.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(answer.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(1))));
+    drop(answer);
+    node.stop().unwrap();
 }

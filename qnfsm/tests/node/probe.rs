@@ -58,6 +58,8 @@ pub(crate) enum Tell {
         within: Duration,
     },
     Answered(Reply<u64>),
+    /// Lets a service answer whoever asks.
+    HandOn(QueueId<Job>, ReplyTo<u64>),
     Read(u32),
     Watch(QueueId<Job>),
     Down(Down),
@@ -141,6 +143,7 @@ impl Probe {
                 let request = cx.request(service, within, |reply| Job { value, reply });
                 self.log.push(format!("asked {}", request.0));
             }
+            Tell::HandOn(service, reply) => cx.send(service, Job { value: 0, reply }),
             Tell::Answered(Reply { request, outcome }) => self.log.push(format!("{}: {outcome:?}", request.0)),
             Tell::Read(count) => {
                 for question in 0..count {

@@ -458,3 +458,94 @@ fn a_request_that_is_in_the_hands_of_a_handler_which_panics_fails_at_once() {
         assert!(answered, "{which:?}: {:?}", stage.notes(1));
     }
 }
+
+#[test]
+fn every_down_is_told_once_whatever_was_watched_how_often() {
+    let watch = |to: To| [Op::Monitor(to), Op::Unmonitor(to), Op::Monitor(to), Op::Monitor(to)].to_vec();
+    let gone = To::Queue(queue(7, 7));
+    let downs = |stage: &Stage, slot| {
+        stage
+            .notes(slot)
+            .iter()
+            .filter(|note| matches!(note, Note::Down(down) if down.reason == DownReason::Unknown))
+            .count()
+    };
+    let mut stage = Stage::with(&[Which::Plain, Which::Plain]);
+    stage.put(queue(1, 1), told(0, vec![Op::Monitor(gone)])).put(queue(0, 1), told(0, watch(gone))).run();
+    assert_eq!((downs(&stage, 0), downs(&stage, 1)), (1, 1));
+    stage.tell(queue(0, 1), told(1, vec![Op::Monitor(gone), Op::Unmonitor(gone)]));
+    assert_eq!(downs(&stage, 0), 1, "who no longer watches is not told");
+
+    // Elsewhere: each watch is answered there, and told here once.
+    let mut stage = Stage::with(&[Which::Plain, Which::Plain]);
+    stage.put(queue(1, 1), told(0, vec![Op::Monitor(To::Queue(outside()))]));
+    stage.put(queue(0, 1), told(0, watch(To::Queue(outside())))).run();
+    let mut why = Vec::new();
+    qnfsm::Codec::CURRENT.encode(&DownReason::Unknown, &mut why).unwrap();
+    for watcher in [queue(0, 1), queue(0, 1), queue(1, 1)] {
+        stage.put_frame(&Header::to(Class::Down, 0, watcher.raw(), outside().raw()), &why);
+    }
+    stage.run();
+    assert_eq!((downs(&stage, 0), downs(&stage, 1)), (1, 1));
+}
+
+/// Asks for a spawn elsewhere, and lets the answer come with that order behind it; gives the queues that were stopped.
+fn stopped_after(which: Which, order: crate::puppet::Order) -> Vec<qnfsm::RawQueueId> {
+    let mut stage = beside(which);
+    let elsewhere = qnfsm::Place::worker(qnfsm::WorkerId(9));
+    stage.tell(queue(0, 1), told(0, vec![Op::SpawnOn(qnfsm::WorkerId(9), 1_000_000)]));
+    let asked = stage.out.iter().flat_map(|(_, batch)| {
+        batch.as_ref().frames().map(Result::unwrap).map(|frame| frame.header).collect::<Vec<_>>()
+    });
+    let asked = asked.filter(|header| header.class == Class::Spawn).last().unwrap();
+    let child = qnfsm::RawQueueId { place: elsewhere, slot: 4, generation: 2, ..outside().raw() };
+    let answer = stage.worker.catalogue().type_number::<crate::puppet::Q>().unwrap();
+    let mut payload = Vec::new();
+    qnfsm::Codec::CURRENT.encode(&child, &mut payload).unwrap();
+    // The order comes first, so that the answer waits when its handler runs.
+    stage.put(queue(0, 1), order);
+    let reply = Header { request: asked.request, ..Header::to(Class::Spawned, answer, queue(0, 1).raw(), child) };
+    stage.put_frame(&reply, &payload);
+    stage.bound = 1;
+    let _ = stage.round();
+    let mut stage = {
+        let out = std::mem::take(&mut stage.out);
+        let mut restored = stage.restored();
+        restored.out = out;
+        restored
+    };
+    stage.bound = 100;
+    stage.run();
+    stage
+        .out
+        .iter()
+        .filter(|(place, _)| *place == elsewhere)
+        .flat_map(|(place, batch)| {
+            let frames: Vec<_> = batch.as_ref().frames().map(Result::unwrap).map(|frame| frame.header).collect();
+            let stops = frames.into_iter().filter(|header| header.class == Class::Stop);
+            stops
+                .map(|header| qnfsm::RawQueueId {
+                    place: *place,
+                    slot: header.slot,
+                    generation: header.generation,
+                    ..child
+                })
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn an_fsm_whose_birth_its_spawner_never_hears_of_is_stopped() {
+    let child = vec![qnfsm::RawQueueId {
+        place: qnfsm::Place::worker(qnfsm::WorkerId(9)),
+        slot: 4,
+        generation: 2,
+        ..outside().raw()
+    }];
+    assert_eq!(stopped_after(Which::Stopping, note(1)), [], "it hears of it");
+    assert_eq!(stopped_after(Which::Stopping, told(1, vec![Op::CancelRequest])), child);
+    assert_eq!(stopped_after(Which::Stopping, then(1, vec![], Then::Stop)), child);
+    assert_eq!(stopped_after(Which::Stopping, told(1, vec![Op::Panic])), child);
+    assert_eq!(stopped_after(Which::Restarting, told(1, vec![Op::Panic])), [], "its queue stays, and the answer in it");
+}
