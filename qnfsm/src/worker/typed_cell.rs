@@ -509,3 +509,66 @@ impl<F: Fsm> AnyCell for Cell<F> {
 fn beyond<M: Message>(measures: bool, message: &M) -> u32 {
     if measures { u32::try_from(Codec::CURRENT.encoded_bytes(message)).unwrap_or(u32::MAX) } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Kinds, Reply,
+        id::{NodeId, Place, WorkerId},
+    };
+
+    #[derive(Serialize, Deserialize)]
+    struct Asker;
+
+    #[derive(Serialize, Deserialize)]
+    struct Answered(Reply<u64>);
+
+    impl From<Reply<u64>> for Answered {
+        fn from(reply: Reply<u64>) -> Answered {
+            Answered(reply)
+        }
+    }
+
+    impl Fsm for Asker {
+        const NAME: &'static str = "asker";
+        type State = ();
+        type Message = Answered;
+        fn start(&mut self, _: &mut Context<'_, Self>) {}
+        fn handle(&mut self, (): (), _: Answered, _: &mut Context<'_, Self>) -> Next<Self> {
+            Next::Stay
+        }
+    }
+
+    /// What is wrong with a cell that something was done to.
+    fn contradiction(change: impl FnOnce(&mut dyn AnyCell, u32)) -> Option<&'static str> {
+        let catalogue = Kinds::new().with::<Asker>().replies::<Answered, u64>().seal().expect("the kind is plain");
+        let queue = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(0)), slot: 0, generation: 1 };
+        let kind = catalogue.kind(0).expect("it was just registered");
+        let mut cell = Cell::boxed(Asker, kind.setup(0, queue, 1)).expect("it is plain");
+        change(&mut *cell, catalogue.type_number::<u64>().expect("it is what answers are"));
+        cell.contradiction(&catalogue)
+    }
+
+    fn key(timer: u64) -> TimerKey {
+        TimerKey { deadline: Time::ZERO, timer: TimerId(timer) }
+    }
+
+    #[test]
+    fn a_cell_that_waits_for_one_request_twice_is_refused() {
+        let wait = |cell: &mut dyn AnyCell, answer| cell.await_answer(RequestId(0), key(1), answer);
+        assert_eq!(contradiction(wait), None);
+        let twice = contradiction(|cell, answer| {
+            wait(cell, answer);
+            cell.await_answer(RequestId(0), key(2), answer);
+        });
+        assert_eq!(twice, Some("an FSM waits for one request twice"));
+    }
+
+    #[test]
+    fn a_cell_that_knows_of_a_birth_that_no_answer_tells_is_refused() {
+        let born = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(1)), slot: 0, generation: 1 };
+        let alone = contradiction(|cell, _| cell.note_born(RequestId(0), born));
+        assert_eq!(alone, Some("an FSM knows of another one from an answer that isn't there"));
+    }
+}
