@@ -10,7 +10,10 @@ mod guard;
 #[cfg(test)]
 mod tests;
 
-use std::marker::PhantomData;
+use std::{
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bincode::{config, enc::write::Writer, error as bincode_error, serde as bincode_serde};
 use serde::{
@@ -227,14 +230,15 @@ impl Codec {
         Err(result)
     }
 
-    /// How many bytes [`encode`](Codec::encode) would append; of a value that it refuses, those up to where it does.
+    /// How many bytes [`encode`](Codec::encode) would append. Of a value that it refuses, or whose own `Serialize` panics,
+    /// those up to where that happens: whoever encodes the value is told of it, and to weigh it is no reason to end.
     #[must_use]
     pub fn encoded_bytes<T: Serialize + ?Sized>(self, value: &T) -> u64 {
         let mut counter = Counter(0);
-        // What is refused is told when it is encoded; here it only weighs less.
-        let _ = match self {
+        // A count is whole after each write, so a panic leaves nothing half done.
+        let _ = catch_unwind(AssertUnwindSafe(|| match self {
             Codec::Bincode2Standard => bincode_serde::encode_into_writer(value, &mut counter, config::standard()),
-        };
+        }));
         counter.0
     }
 

@@ -260,3 +260,44 @@ fn a_periodic_timer_whose_message_cannot_be_carried_is_misuse_under_the_kinds_po
     assert!(matches!(&fault.what, FaultKind::Misuse(text) if text.contains("periodic")), "{fault}");
     assert!(fault.to_string().contains("fatal nester"), "{fault}");
 }
+
+#[test]
+fn a_message_that_cannot_be_weighed_is_delivered_all_the_same() {
+    /// Panics when it is encoded, if it is told to.
+    #[derive(Deserialize)]
+    struct Touchy(bool, String);
+    impl Serialize for Touchy {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            if self.0 {
+                // Without the hook, which would print it.
+                std::panic::resume_unwind(Box::new("touched"));
+            }
+            (self.0, &self.1).serialize(serializer)
+        }
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Teller(u64);
+    impl Fsm for Teller {
+        const NAME: &'static str = "teller";
+        type State = ();
+        type Message = Touchy;
+        fn start(&mut self, cx: &mut Context<'_, Self>) {
+            let me = cx.id();
+            cx.send(me, Touchy(true, "x".to_owned()));
+            cx.send(me, Touchy(false, "y".to_owned()));
+        }
+        fn handle(&mut self, (): (), _: Touchy, _: &mut Context<'_, Self>) -> Next<Self> {
+            self.0 += 1;
+            Next::Stay
+        }
+    }
+    let catalogue = Kinds::new().with::<Teller>().sample(Touchy(false, String::new())).seal().unwrap();
+    let mut worker = Worker::new(catalogue, NodeId(0), WorkerId(0), Epoch::FIRST, WorkerConfig::default());
+    let edge = edge_queue(NodeId(0), EdgeId(8));
+    let mut batch = Batch::new(edge.place, Epoch::FIRST, 1);
+    batch.push(&Header::to(Class::Spawn, 0, queue(0), edge), &[0, 0]);
+    worker.feed(Time::ZERO, [batch.as_ref()]);
+    let end = worker.round(100, &mut NoPorts);
+    assert_eq!((end.fault, worker.waiting_bytes()), (None, 0));
+    assert_eq!(worker.fsm::<Teller>(QueueId::from_raw(queue(0))).unwrap().0.0, 2);
+}
