@@ -7,6 +7,7 @@
 use std::{
     io::{self, ErrorKind, Read},
     net::Shutdown,
+    time::{Duration, Instant},
 };
 
 use mio::net::TcpStream;
@@ -14,7 +15,7 @@ use qnfsm::{Inputs, RawQueueId};
 
 use crate::{
     connector::Dial,
-    limits::READ_BYTES_PER_TURN,
+    limits::{READ_BYTES_PER_TURN, STALLED_TIME_MAX},
     protocol::{self, Notice},
     send_buffer::{HeldBytes, SendBuffer},
     wire::{FrameReader, HelloReader, WireError},
@@ -38,6 +39,12 @@ pub(crate) enum Closed {
          less (see `Outgoing`) or raise `outgoing_bytes_max`"
     )]
     TooSlow { waiting: usize, length: usize },
+    #[error(
+        "the peer took nothing for {seconds} s while the node admitted no new work, and {waiting} bytes waited for it; see to it \
+         that it reads, send it less (see `Outgoing`), or raise the node's `budget_bytes`",
+        seconds = STALLED_TIME_MAX.as_secs()
+    )]
+    Stalled { waiting: usize },
     #[error("a message of {length} bytes was to go to the peer, and {max} is the most; raise `frame_bytes_max`")]
     MessageTooLong { length: usize, max: u32 },
     #[error("no hello came in time; the peer speaks another protocol, or hangs")]
@@ -112,6 +119,8 @@ pub(crate) struct Connection {
     outgoing: SendBuffer,
     readable: bool,
     writable: bool,
+    /// When the socket last took some of what waits, or refused it first. `None` while nothing waits that it refused.
+    waits_since: Option<Instant>,
 }
 
 /// What a connection is made of beside its socket.
@@ -144,6 +153,7 @@ impl Connection {
             outgoing: SendBuffer::new(shape.outgoing_bytes_max, shape.held),
             readable: false,
             writable: false,
+            waits_since: None,
         }
     }
 
@@ -252,9 +262,28 @@ impl Connection {
 
     fn write(&mut self) -> Result<(), Closed> {
         if self.writable && !self.outgoing.is_empty() {
+            let waited = self.outgoing.waiting_bytes();
             self.writable = self.outgoing.write_to(&mut self.socket)?;
+            let took_some = self.outgoing.waiting_bytes() < waited;
+            if self.outgoing.is_empty() {
+                self.waits_since = None;
+            } else if took_some || self.waits_since.is_none() {
+                self.waits_since = Some(Instant::now());
+            }
         }
         Ok(())
+    }
+
+    /// Whether something has waited for the peer for so long, and the socket has taken none of it.
+    pub(crate) fn has_waited(&self, time: Duration, now: Instant) -> bool {
+        self.is_named() && self.waits_since.is_some_and(|since| now.saturating_duration_since(since) >= time)
+    }
+
+    /// Offers the socket what waits, whatever it last said: the operating system says that a socket takes more only
+    /// when it takes much more, and a peer that reads slowly has made room for a little long before.
+    pub(crate) fn offer(&mut self) -> Result<(), Closed> {
+        self.writable = true;
+        self.write()
     }
 
     /// Reads the hello and nothing behind it; says whether it is whole.

@@ -12,6 +12,8 @@
 //!   and bytes that make no message close the connection with a reason.
 //! - The edge drops nothing. Past [`Tcp::outgoing_bytes_max`] the connection is closed; [`Notice::Flow`] and
 //!   [`Outgoing`] let the FSM decide what to leave out long before.
+//! - What waits for peers counts towards the node's budget. While the node admits no new work, connections whose peers
+//!   have taken nothing for [`limits::STALLED_TIME_MAX`] are closed, the fullest first, until there is room.
 //! - A peer that closes its sending half has closed the connection.
 //!
 //! The wire format is in [`wire`]; the bounds are in [`limits`].

@@ -9,8 +9,9 @@ use qnfsm::frame::FRAME_PAYLOAD_BYTES_MAX;
 pub const FRAME_BYTES_MAX_DEFAULT: u32 = 64 << 10;
 
 /// How many bytes may wait for one peer to read, unless
-/// [`Tcp::outgoing_bytes_max`](crate::Tcp::outgoing_bytes_max) says otherwise.
-pub const OUTGOING_BYTES_MAX_DEFAULT: u32 = 256 << 10;
+/// [`Tcp::outgoing_bytes_max`](crate::Tcp::outgoing_bytes_max) says otherwise. Full buffers of as many connections as
+/// there may be by default hold less than the node's default `hard_limit_bytes`: peers that don't read can't stop it.
+pub const OUTGOING_BYTES_MAX_DEFAULT: u32 = 128 << 10;
 
 /// How many connections there may be, unless [`Tcp::connections_max`](crate::Tcp::connections_max) says otherwise.
 pub const CONNECTIONS_MAX_DEFAULT: u32 = 10_000;
@@ -26,6 +27,14 @@ pub const ATTACH_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long a connection that is closed on request may take to hand over what it still has for the peer.
 pub const CLOSING_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// While the node admits no new work, a connection whose socket has taken nothing for so long, though something waits
+/// for the peer, may be closed. A path that loses packets is silent for a second before it is tried anew; a peer that
+/// reads takes something well within this; and the node's other peers can bear to wait so long.
+pub const STALLED_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How often connections are looked through for such ones. Each look goes over all of them.
+pub(crate) const STALLED_LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long nothing is accepted after the operating system refused a socket.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -55,5 +64,17 @@ const _: () = {
     assert!(FRAME_BYTES_MAX_DEFAULT as usize <= FRAME_PAYLOAD_BYTES_MAX, "a peer's frame must fit into an input");
     assert!(FRAME_BYTES_MAX_DEFAULT + 4 <= OUTGOING_BYTES_MAX_DEFAULT, "the longest frame must fit into the buffer");
     assert!(CONNECTIONS_MAX_DEFAULT < SLOTS_MAX, "each connection needs a slot");
+    assert!(STALLED_LOOK_EVERY.as_millis() < STALLED_TIME_MAX.as_millis(), "who stalls must be found soon");
     assert!(READ_BYTES_PER_TURN <= READ_BYTES_PER_POLL, "one turn must fit into a poll");
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_buffers_of_all_connections_are_below_the_nodes_hard_limit() {
+        let full = u64::from(CONNECTIONS_MAX_DEFAULT) * u64::from(OUTGOING_BYTES_MAX_DEFAULT);
+        assert!(full < qnfsm::Limits::default().hard_limit_bytes, "{full} bytes");
+    }
+}

@@ -69,8 +69,13 @@ impl Tcp {
         self
     }
 
-    /// How many bytes may wait for one peer to read, beside what the operating system holds; 256 KiB unless said
+    /// How many bytes may wait for one peer to read, beside what the operating system holds; 128 KiB unless said
     /// otherwise. One more, and the connection is closed.
+    ///
+    /// What waits counts towards the node's budget. So many bytes times [`Tcp::connections_max`] is what peers that
+    /// don't read can make the node hold: where that is more than its `Limits::budget_bytes`, the node refuses new work
+    /// until such peers are closed, after [`limits::STALLED_TIME_MAX`]; keep it below its `Limits::hard_limit_bytes`
+    /// by as much as the node needs for the rest, or they can stop the node.
     #[must_use]
     pub fn outgoing_bytes_max(mut self, bytes: u32) -> Tcp {
         self.config.outgoing_bytes_max = bytes;
@@ -78,7 +83,8 @@ impl Tcp {
     }
 
     /// How many connections there may be; 10,000 unless said otherwise. While there are so many, those who connect
-    /// wait in the operating system's queue, and [`Control::Connect`] fails.
+    /// wait in the operating system's queue, and [`Control::Connect`] fails. [`Tcp::outgoing_bytes_max`] says what
+    /// the two together mean for the node.
     #[must_use]
     pub fn connections_max(mut self, connections: u32) -> Tcp {
         self.config.connections_max = connections;

@@ -239,7 +239,7 @@ fn an_edge_that_can_not_work_does_not_open() {
         (no_types, Tcp::new(), "qnfsm_net::protocol::Notice is not registered"),
         (no_peers_type, listens(), "rig::Line is not registered"),
         (rig::kinds(), listens().listen::<Line>("game", "127.0.0.1:0"), "two addresses to listen are named \"game\""),
-        (rig::kinds(), listens().frame_bytes_max(1 << 20), "outgoing_bytes_max is 262144, too little"),
+        (rig::kinds(), listens().frame_bytes_max(1 << 20), "outgoing_bytes_max is 131072, too little"),
         (rig::kinds(), listens().frame_bytes_max(u32::MAX), "frame_bytes_max is 4294967295"),
         (rig::kinds(), listens().connections_max(u32::MAX), "connections_max is 4294967295"),
     ] {

@@ -3,10 +3,11 @@
 //! One poll does a bounded amount of work: as many turns as entries were ready, each of bounded length, and a bound on
 //! the bytes that all of them read. What is left keeps its place in the list, and the next poll doesn't wait. The
 //! files beside this one say what happens in a turn: `accept` to listeners, `dial` to connections that are to be made,
-//! `take` to what FSMs send.
+//! `take` to what FSMs send. `stalled` closes who reads nothing while the node has no room.
 
 mod accept;
 mod dial;
+mod stalled;
 mod take;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
     send_buffer::HeldBytes,
     table::{Name, Table, WAKER},
 };
+use stalled::Stalled;
 
 /// What can stand under a name.
 enum Entry {
@@ -79,6 +81,8 @@ pub(crate) struct Running {
     accepts_wait: bool,
     /// Whether the node admitted new work in the last poll.
     admits: bool,
+    /// Who is closed if it goes on admitting none.
+    stalled: Stalled,
 }
 
 impl Running {
@@ -118,6 +122,7 @@ impl Running {
             connections: 0,
             accepts_wait: false,
             admits: true,
+            stalled: Stalled::default(),
         })
     }
 
@@ -170,6 +175,7 @@ impl Running {
             let Some(name) = self.table.next_listed() else { break };
             self.serve(name, &mut budget_bytes, inputs);
         }
+        self.make_room(now, inputs);
         Ok(())
     }
 
@@ -205,9 +211,9 @@ impl Running {
         if self.table.listed() > 0 {
             return Some(Duration::ZERO);
         }
-        let until_deadline =
-            self.table.first_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        [timeout, until_deadline].into_iter().flatten().min()
+        let next = [self.table.first_deadline(), self.looks_for_stalled_at()].into_iter().flatten().min();
+        let until_next = next.map(|next| next.saturating_duration_since(Instant::now()));
+        [timeout, until_next].into_iter().flatten().min()
     }
 
     fn serve(&mut self, name: Name, budget_bytes: &mut usize, inputs: &mut Inputs) {
