@@ -45,6 +45,23 @@ fn unknown_arguments_are_answered_with_the_usage() {
 }
 
 #[test]
+fn numbers_with_which_nothing_can_be_played_are_refused() {
+    for (arguments, why) in [
+        (&["demo", "--bots", "0"][..], "0 is not in 1..=4096"),
+        (&["demo", "--bots", "4097"], "4097 is not in 1..=4096"),
+        (&["demo", "--seconds", "0"], "0 is not in 1..=604800"),
+        (&["demo", "--seconds", "18446744073709551615"], "18446744073709551615 is not in 1..=604800"),
+        (&["demo", "--seconds", "2", "--kills", "21"], "21 kills do not fit into 2 s, at most 20 do"),
+        (&["bots", "--dir", "/nowhere", "--bots", "0"], "0 is not in 1..=4096"),
+    ] {
+        let output = arena(arguments).output().expect("it can be started");
+        let (out, err) = texts(&output);
+        assert_eq!((output.status.code(), out.as_str()), (Some(2), ""), "{arguments:?}: {err}");
+        assert!(err.contains(why) && err.contains("--help"), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
 fn a_server_that_cannot_listen_says_where_and_why() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();

@@ -32,6 +32,8 @@ use player::{Player, PlayerMessage};
 pub const PROGRAM: &str = "arena-bots";
 /// The name of the server's address.
 const GAME: &str = "game";
+/// The most bots of one node.
+pub(crate) const BOTS_MAX: u32 = 4096;
 /// How often the bots say how they are.
 const SUMMARY_EVERY: Duration = Duration::from_millis(100);
 
@@ -58,7 +60,7 @@ pub struct Options {
     #[arg(long, default_value = "127.0.0.1:7070")]
     pub connect: String,
     /// How many bots there are.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = count())]
     pub bots: u32,
     /// The seed of all random numbers.
     #[arg(long)]
@@ -66,6 +68,11 @@ pub struct Options {
     /// Stop when standard input ends.
     #[arg(long)]
     pub until_stdin_ends: bool,
+}
+
+/// How many bots there may be: at least one, or there is nothing to see.
+pub(crate) fn count() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(BOTS_MAX))
 }
 
 /// Runs bots until they are told to stop; prints how they are as lines of JSON.

@@ -15,27 +15,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Args;
 use qnfsm::journal::{Manifest, RealFiles};
 use qnfsm_replay::cli::ReplayArgs;
 use serde::Serialize;
 
 use crate::{
     bots::{self, Summary},
+    game::PLAYERS_MAX,
     server::{self, Plant},
 };
 use process::{Bots, Server, Trouble};
 use screen::Screen;
 
 /// What `arena demo` is told.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Options {
     /// How long the bots play.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     seconds: u64,
     /// How many bots play.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = bots::count())]
     bots: u32,
-    /// How often the server is killed, at even or random moments.
+    /// How often the server is killed, at even or random moments; at most ten times a second.
     #[arg(long, default_value_t = 1)]
     kills: u32,
     /// The seed of the game's random numbers and, with more than one kill, of the moments of the kills.
@@ -58,8 +60,32 @@ pub struct Options {
     json: bool,
 }
 
+/// A week.
+const SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
+
+/// A killed server takes about a tenth of a second to come back.
+const KILLS_PER_SECOND_MAX: u64 = 10;
+
+const _: () = assert!(bots::BOTS_MAX as usize <= PLAYERS_MAX, "each bot must find a place in the world");
+
 /// How long bots may take to play, after the start or a kill.
 const PLAYING_TIME_MAX: Duration = Duration::from_secs(30);
+
+impl Options {
+    /// What no range of one argument says.
+    fn check(&self) -> Result<(), clap::Error> {
+        let kills_max = self.seconds * KILLS_PER_SECOND_MAX;
+        if u64::from(self.kills) <= kills_max {
+            return Ok(());
+        }
+        let text = format!(
+            "{} kills do not fit into {} s, at most {kills_max} do; give fewer `--kills` or more `--seconds`",
+            self.kills, self.seconds
+        );
+        let command = Options::augment_args(clap::Command::new("arena demo"));
+        Err(command.bin_name("arena demo").error(clap::error::ErrorKind::ValueValidation, text))
+    }
+}
 
 /// What the demo found.
 #[derive(Debug, Default, Serialize)]
@@ -106,6 +132,11 @@ pub fn replay(args: &ReplayArgs) -> ExitCode {
 /// Runs the demo.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
+    if let Err(error) = options.check() {
+        // Where standard error is closed, there is nobody to tell.
+        let _ = error.print();
+        return ExitCode::from(2);
+    }
     let seed = options.seed.unwrap_or_else(|| u64::from(std::process::id()));
     let dir = options.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("arena-{}", std::process::id())));
     let mut screen = Screen::new(options.json);
@@ -153,7 +184,7 @@ fn kill_moments(options: &Options, seed: u64) -> Vec<Duration> {
             let mut mixed = state;
             mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            Duration::from_millis((mixed ^ (mixed >> 31)) % whole_ms.max(1))
+            Duration::from_millis((mixed ^ (mixed >> 31)) % whole_ms)
         })
         .collect();
     moments.sort_unstable();
