@@ -83,10 +83,13 @@ fn a_start_that_fails_is_told_in_words() {
 #[test]
 fn an_unknown_argument_is_answered_with_the_usage() {
     let elsewhere = tempfile::tempdir().unwrap();
-    for arguments in [&["--loud"][..], &["one", "two"], &["--loud", "replay"]] {
+    for (arguments, unexpected) in
+        [(&["--loud"][..], "--loud"), (&["one", "two"], "two"), (&["--loud", "replay"], "--loud")]
+    {
         let run = Command::new(HELLO).args(arguments).current_dir(elsewhere.path()).output().unwrap();
         let err = String::from_utf8(run.stderr).unwrap();
         assert_eq!(run.status.code(), Some(2), "{err}");
+        assert!(err.contains(&format!("unexpected argument '{unexpected}' found")), "{err}");
         assert!(err.contains("Usage: hello [DIR]") && err.contains("hello <COMMAND>"), "{err}");
     }
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing ran");

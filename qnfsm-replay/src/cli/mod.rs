@@ -49,7 +49,10 @@ mod show;
 
 use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use qnfsm::Kinds;
 
 use crate::{Options, replay};
@@ -146,10 +149,22 @@ pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, program:
 
 /// What the arguments say; where they say nothing that is known, the usage is printed, and a status is left to end with.
 fn parse<C: Parser>(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, program: &str) -> Result<C, ExitCode> {
-    let command = C::command().bin_name(program.to_owned());
-    command.try_get_matches_from(args).and_then(|matches| C::from_arg_matches(&matches)).map_err(|error| {
+    let mut command = C::command().bin_name(program.to_owned());
+    let matches =
+        command.try_get_matches_from_mut(args).map_err(|error| without_strange_subcommand(error, &mut command));
+    matches.and_then(|matches| C::from_arg_matches(&matches)).map_err(|error| {
         // Where standard error is closed, there is nobody to tell.
         let _ = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })
+}
+
+/// Clap takes one argument too many for a subcommand; it is called one only if it is one.
+fn without_strange_subcommand(error: clap::Error, command: &mut clap::Command) -> clap::Error {
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(given)) if command.find_subcommand(given).is_none() => {
+            command.error(ErrorKind::UnknownArgument, format!("unexpected argument '{given}' found"))
+        }
+        _ => error,
+    }
 }
