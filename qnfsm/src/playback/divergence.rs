@@ -73,8 +73,12 @@ pub(super) fn describe(
                 "the random numbers that it drew or the timers that it set"
             };
             let (expected_values, found_values) = (values(worker, expected), values(worker, found));
-            let message = side_by_side(&expected_values.message, &found_values.message);
-            let state = side_by_side(&expected_values.state, &found_values.state);
+            let message = values_side_by_side(
+                (&expected_values.message, &expected.payload),
+                (&found_values.message, &found.payload),
+            );
+            let state =
+                values_side_by_side((&expected_values.state, &expected.state), (&found_values.state, &found.state));
             let text = |delivery: &Delivery, message: &str, state: &str| {
                 let Delivery { data_digest, effects_digest, .. } = delivery;
                 format!(
@@ -91,6 +95,8 @@ const LOOKED_AT_MAX: usize = 1 << 16;
 const SHOWN_MAX: usize = 400;
 /// How many characters are shown before the first that differs.
 const SHOWN_BEFORE: usize = 100;
+/// How many bytes are shown where only the bytes tell two values apart.
+const PARTED_BYTES_MAX: usize = 16;
 
 /// What a delivery took and left, by the names of fields.
 struct Values {
@@ -115,6 +121,28 @@ fn values(worker: &Worker, delivery: &Delivery) -> Values {
         state => shown(table.kinds.get(delivery.kind as usize).map(|of| &of.state), state),
     };
     Values { message, state }
+}
+
+/// Two values for a person to compare, each as a text and in bytes. Where the texts end before the values part, which
+/// they do if the values are long or of an opaque type, it is told where the bytes part.
+fn values_side_by_side((one, one_bytes): (&str, &[u8]), (other, other_bytes): (&str, &[u8])) -> (String, String) {
+    let (shown_one, shown_other) = side_by_side(one, other);
+    if one != other || one_bytes == other_bytes {
+        return (shown_one, shown_other);
+    }
+    let at = one_bytes.iter().zip(other_bytes).take_while(|(one, other)| one == other).count();
+    let chars = one.chars().count();
+    let from_there = |bytes: &[u8]| {
+        let rest = &bytes[at..];
+        let hex: String = rest.iter().take(PARTED_BYTES_MAX).map(|byte| format!("{byte:02x}")).collect();
+        match rest {
+            [] => format!("ends after byte {at}"),
+            [_, ..] => format!("goes on from byte {at} with {hex}"),
+        }
+    };
+    let text =
+        |shown: String, bytes: &[u8]| format!("{shown} (equal in the first {chars} characters, {})", from_there(bytes));
+    (text(shown_one, one_bytes), text(shown_other, other_bytes))
 }
 
 /// Two texts for a person to compare: of long ones the parts where they begin to differ.
@@ -146,5 +174,23 @@ mod tests {
         let (one, other) = side_by_side(&long, &long);
         assert_eq!(one, other);
         assert!(one.chars().count() <= SHOWN_MAX + 2);
+    }
+
+    #[test]
+    fn values_that_part_after_what_is_looked_at_are_not_shown_as_equal() {
+        let text = "x".repeat(5000);
+        let (one, other) = values_side_by_side((&text, &[7, 7, 1, 255]), (&text, &[7, 7, 2]));
+        assert!(one.ends_with("x (equal in the first 5000 characters, goes on from byte 2 with 01ff)"), "{one}");
+        assert!(other.ends_with("x (equal in the first 5000 characters, goes on from byte 2 with 02)"), "{other}");
+        let (one, other) = values_side_by_side(("a", &[7; 100]), ("a", &[7; 50]));
+        assert_eq!(one, format!("a (equal in the first 1 characters, goes on from byte 50 with {})", "07".repeat(16)));
+        assert_eq!(other, "a (equal in the first 1 characters, ends after byte 50)");
+    }
+
+    #[test]
+    fn values_that_are_told_apart_by_their_texts_or_not_at_all_have_no_bytes_beside_them() {
+        let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        assert_eq!(values_side_by_side(("a", &[1]), ("b", &[2])), pair("a", "b"));
+        assert_eq!(values_side_by_side(("a", &[1]), ("a", &[1])), pair("a", "a"));
     }
 }
