@@ -3,12 +3,16 @@
 //!
 //! All of it comes from serde's derives. A schema is made when a kind or message type is registered, and that is also
 //! when a type is refused that the codec can't carry: values of it are made, encoded, decoded and encoded again. A type
-//! that can't be traced but may well be carried is *opaque*: it works, and its schema is its name alone. Nothing here
-//! knows FSMs or frames.
+//! that can't be traced but may well be carried is *opaque*: it works, and its schema is its name and a digest of all that
+//! was seen of it, so that a changed one is known as such. Nothing here knows FSMs or frames.
 
 mod bound;
 mod error;
 mod explore;
+mod generics;
+#[cfg(test)]
+mod generics_tests;
+mod outline;
 mod print;
 #[cfg(test)]
 mod print_tests;
@@ -18,6 +22,7 @@ mod tests;
 
 use std::{
     any::{Any, type_name},
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -30,6 +35,8 @@ use crate::{
 };
 pub use error::{Misfit, SchemaError};
 use explore::explore;
+use generics::{Naming, Typed};
+use outline::Outline;
 pub use print::Printer;
 use search::{Asked, Inject, Mode};
 
@@ -64,11 +71,13 @@ impl Schema {
     pub fn of<T: Serialize + DeserializeOwned + 'static>(samples: &[T]) -> Result<Schema, SchemaError> {
         let name = short_name(type_name::<T>());
         // `Serialize` and `Deserialize` are the user's; nothing that they leave behind is used after a panic.
-        match catch_unwind(AssertUnwindSafe(|| trace(&name, samples))) {
+        let mut seen = Seen { asked: Asked::default(), carried: Vec::new() };
+        match catch_unwind(AssertUnwindSafe(|| trace(&name, samples, &mut seen))) {
             Ok(schema) => schema,
             Err(panic) => {
-                let reason = format!("its `Serialize` or `Deserialize` panics: {}", panic_text(&*panic));
-                Ok(Schema::opaque_with(&name, reason, Vec::new()))
+                let reason = format!("its `Serialize` or `Deserialize` panics ({}); mend it", panic_text(&*panic));
+                let outline = catch_unwind(AssertUnwindSafe(|| Outline::of(samples.iter().chain(&seen.carried))));
+                Ok(Schema::opaque_with(&name, reason, outline.unwrap_or_default(), &seen.asked))
             }
         }
     }
@@ -79,13 +88,16 @@ impl Schema {
         &self.name
     }
 
-    /// The hash of [`json`](Schema::json). Types with the same one have the same bytes and the same names.
+    /// The hash of [`json`](Schema::json). Types with the same one have the same bytes and the same names; of an opaque
+    /// type that is so as far as it could be seen.
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// The formats of the type and of all named types within it; the same text for the same type, always.
+    /// The formats of the type and of all named types within it; the same text for the same type, always. A generic type
+    /// that stands in it at several arguments has one name for each, such as `Reply<u64>`. Of an opaque type, its name
+    /// and variants and a digest of the values that were seen.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
@@ -110,11 +122,30 @@ impl Schema {
         self.encoded_bytes_max
     }
 
-    fn opaque_with(name: &str, reason: String, variants: Vec<String>) -> Schema {
-        let json = serde_json::json!({ "opaque": name }).to_string();
+    fn opaque_with(name: &str, reason: String, outline: Outline, asked: &Asked) -> Schema {
+        let seen = format!("{:016x}", outline.digest(asked));
+        let variants = outline.variants;
+        let json = serde_json::to_string(&Opaque { opaque: name, variants: &variants, seen })
+            .expect("texts under names that are texts can be written down");
         let hash = Digest::of(json.as_bytes());
         Schema { name: name.to_string(), json, hash, variants, opaque: Some(reason), encoded_bytes_max: None }
     }
+}
+
+/// What the JSON of an opaque type holds. [`Printer`] knows it by the first field.
+#[derive(Serialize)]
+struct Opaque<'s> {
+    opaque: &'s str,
+    variants: &'s [String],
+    /// The digest of its outline.
+    seen: String,
+}
+
+/// What the exploration of a type has seen so far.
+struct Seen<T> {
+    asked: Asked,
+    /// The values that were made and survive the codec.
+    carried: Vec<T>,
 }
 
 /// What one tracing of values gives: the root's format and all named types.
@@ -124,11 +155,13 @@ struct Traced {
     types: Registry,
 }
 
-fn trace<T: Serialize + DeserializeOwned + 'static>(name: &str, samples: &[T]) -> Result<Schema, SchemaError> {
-    let mut asked = Asked::default();
-    let mut carried = Vec::new();
+fn trace<T: Serialize + DeserializeOwned + 'static>(
+    name: &str,
+    samples: &[T],
+    Seen { asked, carried }: &mut Seen<T>,
+) -> Result<Schema, SchemaError> {
     for sample in samples {
-        carry(name, sample, &asked, Origin::Sample)?;
+        carry(name, sample, asked, Origin::Sample)?;
     }
 
     let mut recorded = Samples::new();
@@ -143,13 +176,13 @@ fn trace<T: Serialize + DeserializeOwned + 'static>(name: &str, samples: &[T]) -
         if complete && number >= MODES.len() {
             break;
         }
-        let found = explore::<T>(mode, &recorded, &mut asked).map_err(|impossible| SchemaError {
+        let found = explore::<T>(mode, &recorded, asked).map_err(|impossible| SchemaError {
             type_name: impossible.of.unwrap_or(name).to_string(),
             field: impossible.field.map(str::to_string),
             misfit: impossible.misfit,
         })?;
         for value in found.values {
-            if carry(name, &value, &asked, Origin::Made)? {
+            if carry(name, &value, asked, Origin::Made)? {
                 carried.push(value);
             }
         }
@@ -157,32 +190,28 @@ fn trace<T: Serialize + DeserializeOwned + 'static>(name: &str, samples: &[T]) -
         refusal = refusal.or(found.failure);
     }
 
-    let values = || samples.iter().chain(&carried);
-    let variants = variants_of(values());
-    let traced = trace_values(values());
-    Ok(match (complete, traced) {
-        (true, Ok(traced)) => Schema::traced(name, &traced, variants),
+    let values = || samples.iter().chain(&*carried);
+    let outline = Outline::of(values());
+    let reason = match trace_values(values) {
         // What the samples show is all that is known, and it holds together.
-        (false, Ok(traced)) if !samples.is_empty() => Schema::traced(name, &traced, variants),
-        (false, _) => {
+        Ok(traced) if complete || !samples.is_empty() => match serde_json::to_string(&traced) {
+            Ok(json) => return Ok(Schema::traced(name, &traced, json, outline.variants)),
+            Err(error) => format!("its formats can't be written down: {error}"),
+        },
+        Err(error) if complete => untraceable(&error),
+        _ => {
             let refusal = refusal.unwrap_or_else(|| "no value could be made".to_string());
-            let reason = format!("no values could be made to trace it ({refusal}); give samples of it");
-            Schema::opaque_with(name, reason, variants)
+            format!("no values could be made to trace it ({refusal}); give samples of it")
         }
-        (true, Err(error)) => Schema::opaque_with(name, untraceable(&error), variants),
-    })
+    };
+    Ok(Schema::opaque_with(name, reason, outline, asked))
 }
 
 impl Schema {
-    fn traced(name: &str, traced: &Traced, variants: Vec<String>) -> Schema {
-        match serde_json::to_string(traced) {
-            Ok(json) => {
-                let hash = Digest::of(json.as_bytes());
-                let encoded_bytes_max = bound::encoded_bytes_max(&traced.root, &traced.types);
-                Schema { name: name.to_string(), json, hash, variants, opaque: None, encoded_bytes_max }
-            }
-            Err(error) => Schema::opaque_with(name, format!("its formats can't be written down: {error}"), variants),
-        }
+    fn traced(name: &str, traced: &Traced, json: String, variants: Vec<String>) -> Schema {
+        let hash = Digest::of(json.as_bytes());
+        let encoded_bytes_max = bound::encoded_bytes_max(&traced.root, &traced.types);
+        Schema { name: name.to_string(), json, hash, variants, opaque: None, encoded_bytes_max }
     }
 }
 
@@ -193,41 +222,43 @@ fn config() -> TracerConfig {
 fn untraceable(error: &serde_reflection::Error) -> String {
     match error {
         serde_reflection::Error::Incompatible(one, other) => format!(
-            "two types within it have the same name and other contents, or one has several arguments ({one} and \
-             {other}); rename one of them with `#[serde(rename = …)]`"
+            "two types within it have the same name and other contents ({one} and {other}); rename one of them with \
+             `#[serde(rename = …)]`"
         ),
         other => format!("{other}; give samples that show what is missing"),
     }
 }
 
+/// The formats of all values together. A generic type is named with its arguments if that is what it takes.
+fn trace_values<'v, T: Serialize + 'v, V: Iterator<Item = &'v T>>(
+    values: impl Fn() -> V,
+) -> serde_reflection::Result<Traced> {
+    let mut with_arguments = BTreeSet::new();
+    loop {
+        let naming = Naming::new(&with_arguments);
+        let traced = trace_values_by(&naming, values());
+        match (&traced, naming.clash()) {
+            // Each time round there is one name more.
+            (Err(serde_reflection::Error::Incompatible(..)), Some(name)) if !with_arguments.contains(name) => {
+                with_arguments.insert(name);
+            }
+            _ => return traced,
+        }
+    }
+}
+
 /// The formats of all values together, in a tracer of their own.
-fn trace_values<'v, T: Serialize + 'v>(values: impl Iterator<Item = &'v T>) -> serde_reflection::Result<Traced> {
+fn trace_values_by<'v, T: Serialize + 'v>(
+    naming: &Naming<'_>,
+    values: impl Iterator<Item = &'v T>,
+) -> serde_reflection::Result<Traced> {
     let mut tracer = Tracer::new(config());
     let mut root = Format::unknown();
     for value in values {
-        root.unify(tracer.trace_value(&mut Samples::new(), value)?.0)?;
+        root.unify(tracer.trace_value(&mut Samples::new(), &Typed::new(value, naming))?.0)?;
     }
     root.normalize()?;
     Ok(Traced { root, types: tracer.registry()? })
-}
-
-/// The names of the root enum's variants, also where the types within can't be traced together.
-fn variants_of<'v, T: Serialize + 'v>(values: impl Iterator<Item = &'v T>) -> Vec<String> {
-    let mut names = Vec::new();
-    for value in values {
-        let mut tracer = Tracer::new(config());
-        let Ok((Format::TypeName(root), _)) = tracer.trace_value(&mut Samples::new(), value) else { continue };
-        let registry = tracer.registry_unchecked();
-        let Some(ContainerFormat::Enum(variants)) = registry.get(&root) else { continue };
-        for (&number, variant) in variants {
-            let Ok(number) = usize::try_from(number) else { continue };
-            for missing in names.len()..=number {
-                names.push(format!("#{missing}"));
-            }
-            names[number].clone_from(&variant.name);
-        }
-    }
-    names
 }
 
 /// Where a value comes from that is tried on the codec.

@@ -7,7 +7,9 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 use serde_reflection::{ContainerFormat, Format, Named, Registry, VariantFormat};
 
 use super::Traced;
@@ -44,7 +46,7 @@ impl Printer {
     #[must_use]
     pub fn new(schema_json: &str) -> Printer {
         Printer(serde_json::from_str(schema_json).map_err(|_| {
-            let is_opaque = serde_json::from_str::<BTreeMap<String, String>>(schema_json)
+            let is_opaque = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(schema_json)
                 .is_ok_and(|object| object.contains_key("opaque"));
             if is_opaque { "opaque" } else { "no schema can be read" }
         }))
@@ -182,7 +184,7 @@ fn container_value<'de, D: Deserializer<'de>>(
     from: D,
 ) -> Result<(), D::Error> {
     if !matches!(container, ContainerFormat::Enum(_)) {
-        out.put_name(name)?;
+        out.put_name(without_arguments(name))?;
     }
     let inside = |shape, out| Inside { shape, types, out };
     match container {
@@ -194,6 +196,11 @@ fn container_value<'de, D: Deserializer<'de>>(
         ContainerFormat::Struct(fields) => from.deserialize_tuple(fields.len(), inside(Shape::Fields(fields), out)),
         ContainerFormat::Enum(variants) => from.deserialize_enum("", &[], inside(Shape::Enum(name, variants), out)),
     }
+}
+
+/// A generic type's name as `Debug` shows it; in a schema the arguments may stand behind it.
+fn without_arguments(name: &str) -> &str {
+    name.split('<').next().filter(|base| !base.is_empty()).unwrap_or(name)
 }
 
 /// Prints what has no parts.

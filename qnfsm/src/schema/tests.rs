@@ -352,7 +352,8 @@ fn a_type_that_refuses_values_is_opaque_without_samples() {
     let schema = Schema::of::<Message>(&[]).unwrap();
     let reason = schema.opaque().unwrap();
     assert!(reason.contains("1 is not even") && reason.contains("give samples"), "{reason}");
-    assert_eq!(schema.json(), r#"{"opaque":"Message"}"#);
+    let json = schema.json();
+    assert!(json.starts_with(r#"{"opaque":"Message","variants":["Plain"],"seen":""#), "{json}");
     assert_eq!(schema.variants(), ["Plain"]);
 
     let samples = [Message::Plain(0), Message::Fussy(Even(10))];
@@ -390,25 +391,6 @@ fn samples_of_newtypes_are_used_wherever_the_newtype_stands() {
     assert_eq!(schema.opaque(), None);
     assert_eq!(schema.variants(), ["Listen", "Others"]);
     assert!(schema.json().contains(r#""1":{"B":"UNIT"}"#), "{}", schema.json());
-}
-
-#[test]
-fn a_generic_type_at_two_arguments_in_one_message_is_opaque() {
-    #[derive(Serialize, Deserialize)]
-    struct Boxed<T> {
-        it: T,
-    }
-    #[derive(Serialize, Deserialize)]
-    enum Message {
-        One(Boxed<u8>),
-        Two(Boxed<String>),
-    }
-    let apart = (traced::<Boxed<u8>>(), traced::<Boxed<String>>());
-    assert_ne!(apart.0.hash(), apart.1.hash(), "apart they are traced");
-    let schema = Schema::of::<Message>(&[]).unwrap();
-    let reason = schema.opaque().unwrap();
-    assert!(reason.contains("serde(rename"), "{reason}");
-    assert_eq!(schema.variants(), ["One", "Two"]);
 }
 
 #[test]
