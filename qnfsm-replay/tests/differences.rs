@@ -185,6 +185,52 @@ fn kinds_that_were_added_in_front_are_a_change() {
     assert_eq!(error.exit_status(), 16);
 }
 
+/// Two types of one name, which can't be told apart in one message, and the first with its fields swapped.
+mod reading {
+    macro_rules! height {
+        ($module:ident { $($field:ident: $type:ty),* }) => {
+            pub(crate) mod $module {
+                #[derive(serde::Serialize, serde::Deserialize)]
+                pub(crate) struct Height {
+                    $(pub(crate) $field: $type,)*
+                }
+            }
+        };
+    }
+    height!(metric { millimetres: u32 });
+    height!(imperial { feet: u8, inches: u8 });
+    height!(swapped { inches: u8, feet: u8 });
+
+    pub(crate) mod before {
+        use super::{imperial, metric};
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(crate) struct Reading(metric::Height, imperial::Height);
+    }
+    pub(crate) mod after {
+        use super::{metric, swapped};
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(crate) struct Reading(metric::Height, swapped::Height);
+    }
+}
+
+#[test]
+fn an_opaque_type_whose_fields_were_swapped_is_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = || kinds::<1>().message_named::<reading::before::Reading>("reading");
+    let node = NodeBuilder::new("bank", before()).dir(dir.path()).external::<rig::Price>(|_| 1);
+    node.start(&Teller::<1>::default()).unwrap().stop().unwrap();
+    replay(dir.path(), before(), &Options::new()).unwrap();
+    let after = kinds::<1>().message_named::<reading::after::Reading>("reading");
+    let error = replay(dir.path(), after, &Options::new()).unwrap_err();
+    let ReplayError::Program(WrongProgram::Changed { differences, .. }) = &error else { panic!("{error}") };
+    assert_eq!(differences[..], ["message type reading has other fields"]);
+}
+
+#[test]
+fn no_type_of_these_tests_is_opaque() {
+    assert_eq!(kinds::<1>().seal().unwrap().opaque().collect::<Vec<_>>(), []);
+}
+
 #[test]
 fn a_directory_in_use_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,11 +1,15 @@
 //! What a program registers is checked, and where something is missing, the error says what to write where.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that panics has failed")]
 
-use std::time::Duration;
+use std::{
+    marker::PhantomData,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use qnfsm::{
-    Codec, Context, Down, Epoch, External, Fsm, Kinds, Next, NodeBuilder, NodeId, Place, QueueId, RawQueueId, Reply,
-    ReplyTo, RequestId, StartError, Time, Trust, WorkerId, testing::Drive,
+    Codec, Context, Down, Epoch, External, Fsm, Kinds, Message, Next, NodeBuilder, NodeId, Place, QueueId, RawQueueId,
+    Reply, ReplyTo, RequestId, StartError, Time, Trust, WorkerId, testing::Drive,
 };
 use serde::{Deserialize, Serialize};
 
@@ -187,4 +191,132 @@ fn what_is_not_registered_is_named_with_what_to_add() {
         &format!("message type {guest} is not registered to take answers of type {id}"),
         &format!("replies::<{guest}, {id}>()`"),
     );
+}
+
+/// Two types of one name, which can't be told apart in one message.
+mod reading {
+    pub(crate) mod metric {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(crate) struct Height(u32);
+    }
+    pub(crate) mod imperial {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(crate) struct Height {
+            pub(crate) feet: u8,
+            pub(crate) inches: u8,
+        }
+    }
+    pub(crate) mod swapped {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(crate) struct Height {
+            pub(crate) inches: u8,
+            pub(crate) feet: u8,
+        }
+    }
+
+    pub(crate) mod before {
+        use super::{imperial, metric};
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(crate) struct Reading(metric::Height, imperial::Height);
+    }
+    pub(crate) mod after {
+        use super::{metric, swapped};
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(crate) struct Reading(metric::Height, swapped::Height);
+    }
+}
+
+/// An FSM that takes messages of an opaque type.
+#[derive(Serialize, Deserialize)]
+struct Gauge<M>(PhantomData<fn(M)>);
+
+impl<M: Message> Fsm for Gauge<M> {
+    const NAME: &'static str = "gauge";
+    type State = ();
+    type Message = M;
+
+    fn start(&mut self, _: &mut Context<'_, Self>) {}
+
+    fn handle(&mut self, (): (), _: M, _: &mut Context<'_, Self>) -> Next<Self> {
+        Next::Stay
+    }
+}
+
+fn gauges<M: Message>() -> Kinds {
+    Kinds::new().with::<Gauge<M>>().message_named::<M>("reading")
+}
+
+/// Keeps the texts of warnings.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, of: &tracing::Metadata<'_>) -> bool {
+        *of.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Fields(String);
+        impl tracing::field::Visit for Fields {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 += &format!("{field}={value:?} ");
+            }
+        }
+        let mut fields = Fields(String::new());
+        event.record(&mut fields);
+        self.0.lock().unwrap().push(fields.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn each_opaque_type_is_listed_and_warned_of_once() {
+    let warnings = Arc::new(Warnings::default());
+    let catalogue =
+        tracing::subscriber::with_default(warnings.clone(), || gauges::<reading::before::Reading>().seal().unwrap());
+    let opaque: Vec<_> = catalogue.opaque().collect();
+    let [(of, why)] = &opaque[..] else { panic!("{opaque:?}") };
+    assert_eq!(of, "message type reading");
+    assert!(why.contains("serde(rename"), "{why}");
+    let warnings = warnings.0.lock().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("of=message type reading why=two types within it"), "{warnings:?}");
+}
+
+#[test]
+fn replies_of_several_types_leave_nothing_opaque() {
+    let kinds = Kinds::new().with::<Guest>().replies::<GuestMessage, QueueId<()>>().replies::<GuestMessage, u64>();
+    let catalogue = kinds.seal().unwrap();
+    assert_eq!(catalogue.opaque().collect::<Vec<_>>(), []);
+}
+
+#[test]
+fn a_journal_with_an_opaque_type_that_was_changed_is_refused() {
+    let dir = std::env::temp_dir().join(format!("qnfsm-opaque-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    let before = || NodeBuilder::new("gauges", gauges::<reading::before::Reading>()).dir(&dir);
+    let root = Gauge::<reading::before::Reading>(PhantomData);
+    before().start(&root).unwrap().stop().unwrap();
+    before().start(&root).unwrap().stop().unwrap();
+    let after = NodeBuilder::new("gauges", gauges::<reading::after::Reading>()).dir(&dir);
+    let error = after.start(&Gauge::<reading::after::Reading>(PhantomData)).unwrap_err();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(why) = source {
+        text += &format!(": {why}");
+        source = why.source();
+    }
+    assert!(text.contains("message type reading has other fields"), "{text}");
 }

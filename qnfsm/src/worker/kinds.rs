@@ -321,7 +321,7 @@ impl Kinds {
         }
     }
 
-    /// Checks and numbers what was registered.
+    /// Checks and numbers what was registered. What it warns of, [`Catalogue::opaque`] lists.
     ///
     /// # Errors
     /// When a name is empty, can't be printed or stands twice, or a type doesn't survive the codec.
@@ -373,7 +373,11 @@ impl Kinds {
         let pairs = |acceptors: &Acceptors| acceptors.keys().copied().collect();
         let numbers = TypeNumbers::new(&message_types, &kind_types, pairs(&accepts), pairs(&answers));
         let numbers = Arc::new(numbers);
-        Ok(Arc::new(Catalogue { kinds: self.kinds, messages: self.messages, accepts, answers, numbers, table }))
+        let catalogue = Catalogue { kinds: self.kinds, messages: self.messages, accepts, answers, numbers, table };
+        for (of, why) in catalogue.opaque() {
+            tracing::warn!(%of, %why, "a type is opaque: its values are shown in hex, and not every change of it is seen");
+        }
+        Ok(Arc::new(catalogue))
     }
 }
 
@@ -411,6 +415,19 @@ impl Catalogue {
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// Types that could not be traced: what they are, such as `message type bank::Order`, and why and what to do about
+    /// it. They work; but their values are shown in hex, and a change of one is seen only where values of it could be
+    /// made.
+    pub fn opaque(&self) -> impl Iterator<Item = (String, &str)> {
+        let messages = self.table.messages.iter().map(|it| (&it.schema, "message type", &it.name));
+        let kinds = self.table.kinds.iter();
+        let kinds =
+            kinds.flat_map(|it| [(&it.value, "data of kind", &it.name), (&it.state, "state of kind", &it.name)]);
+        messages
+            .chain(kinds)
+            .filter_map(|(schema, what, name)| Some((format!("{what} {name}"), schema.opaque.as_deref()?)))
     }
 
     /// The name of a message type.

@@ -310,3 +310,10 @@ mod signals {
         std::fs::remove_dir_all(dir).unwrap();
     }
 }
+
+#[test]
+fn no_type_of_these_tests_is_opaque() {
+    for kinds in [ring::kinds(), probe::kinds()] {
+        assert_eq!(kinds.seal().unwrap().opaque().collect::<Vec<_>>(), []);
+    }
+}

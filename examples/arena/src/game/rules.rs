@@ -21,6 +21,7 @@ const _: () = assert!(SHOT_RANGE <= VIEW_RADIUS, "who is hit could see who shot"
 
 /// A fault that is put into the world on purpose, to show that the clients notice it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename = "WorldPlant")]
 pub enum Plant {
     /// No fault.
     #[default]
