@@ -78,6 +78,9 @@ fn a_start_that_fails_is_told_in_words() {
     bytes[at] ^= 1;
     fs::write(segment(dir.path()), bytes).unwrap();
     check_refused(dir.path(), "is damaged at byte");
+    let strangers = tempfile::tempdir().unwrap();
+    fs::write(strangers.path().join("letter"), "dear").unwrap();
+    check_refused(strangers.path(), "or a new or empty one");
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub enum StartError {
     #[error("{0}")]
     Misuse(String),
     /// The directory can't be opened.
-    #[error("{0}")]
+    #[error("{error}{more}", error = .0, more = if matches!(.0, OpenError::NotANode(_)) { ", or a new or empty one" } else { "" })]
     Open(#[from] OpenError),
     /// The journal can't be read.
     #[error("{0}")]

@@ -44,7 +44,7 @@ pub struct TableKind {
 pub struct TableSchema {
     /// The schema's hash; two types with the same are read alike.
     pub hash: u64,
-    /// The formats of the type and of all types in it, as JSON; its name alone if opaque.
+    /// The formats of the type and of all types in it, as JSON; what was seen of it if it is opaque.
     pub json: String,
     /// Why the type could not be traced.
     pub opaque: Option<String>,

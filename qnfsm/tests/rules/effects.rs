@@ -1,7 +1,7 @@
 //! R5: effects never fail in the handler's face; what they do, they do in order when it has returned.
 
 use qnfsm::{
-    Down, DownReason, FaultKind, NoReply, Reply, Undelivered, WorkerId,
+    Codec, Down, DownReason, FaultKind, NoReply, Place, RawQueueId, Reply, Undelivered, WorkerId,
     frame::{Class, Header},
 };
 
@@ -451,7 +451,6 @@ fn who_spawns_elsewhere_gets_the_id_back_in_a_message() {
 fn a_request_that_is_in_the_hands_of_a_handler_which_panics_fails_at_once() {
     for which in [Which::Stopping, Which::Restarting] {
         let mut stage = beside(which);
-        // The asked FSM enters a state when it is told to, and panics there: only then is nothing in its hands.
         stage.tell(queue(1, 1), told(0, vec![Op::Request(to(0), 1_000_000, Act::Panic)]));
         let answered =
             stage.notes(1).iter().any(|note| matches!(note, Note::Answer(Reply { outcome: Err(NoReply::Failed), .. })));
@@ -481,7 +480,7 @@ fn every_down_is_told_once_whatever_was_watched_how_often() {
     stage.put(queue(1, 1), told(0, vec![Op::Monitor(To::Queue(outside()))]));
     stage.put(queue(0, 1), told(0, watch(To::Queue(outside())))).run();
     let mut why = Vec::new();
-    qnfsm::Codec::CURRENT.encode(&DownReason::Unknown, &mut why).unwrap();
+    Codec::CURRENT.encode(&DownReason::Unknown, &mut why).unwrap();
     for watcher in [queue(0, 1), queue(0, 1), queue(1, 1)] {
         stage.put_frame(&Header::to(Class::Down, 0, watcher.raw(), outside().raw()), &why);
     }
@@ -490,18 +489,18 @@ fn every_down_is_told_once_whatever_was_watched_how_often() {
 }
 
 /// Asks for a spawn elsewhere, and lets the answer come with that order behind it; gives the queues that were stopped.
-fn stopped_after(which: Which, order: crate::puppet::Order) -> Vec<qnfsm::RawQueueId> {
+fn stopped_after(which: Which, order: Order) -> Vec<RawQueueId> {
     let mut stage = beside(which);
-    let elsewhere = qnfsm::Place::worker(qnfsm::WorkerId(9));
-    stage.tell(queue(0, 1), told(0, vec![Op::SpawnOn(qnfsm::WorkerId(9), 1_000_000)]));
-    let asked = stage.out.iter().flat_map(|(_, batch)| {
+    let elsewhere = Place::worker(WorkerId(9));
+    stage.tell(queue(0, 1), told(0, vec![Op::SpawnOn(WorkerId(9), 1_000_000)]));
+    let mut asked = stage.out.iter().flat_map(|(_, batch)| {
         batch.as_ref().frames().map(Result::unwrap).map(|frame| frame.header).collect::<Vec<_>>()
     });
-    let asked = asked.filter(|header| header.class == Class::Spawn).last().unwrap();
-    let child = qnfsm::RawQueueId { place: elsewhere, slot: 4, generation: 2, ..outside().raw() };
-    let answer = stage.worker.catalogue().type_number::<crate::puppet::Q>().unwrap();
+    let asked = asked.rfind(|header| header.class == Class::Spawn).unwrap();
+    let child = RawQueueId { place: elsewhere, slot: 4, generation: 2, ..outside().raw() };
+    let answer = stage.worker.catalogue().type_number::<Q>().unwrap();
     let mut payload = Vec::new();
-    qnfsm::Codec::CURRENT.encode(&child, &mut payload).unwrap();
+    Codec::CURRENT.encode(&child, &mut payload).unwrap();
     // The order comes first, so that the answer waits when its handler runs.
     stage.put(queue(0, 1), order);
     let reply = Header { request: asked.request, ..Header::to(Class::Spawned, answer, queue(0, 1).raw(), child) };
@@ -524,12 +523,7 @@ fn stopped_after(which: Which, order: crate::puppet::Order) -> Vec<qnfsm::RawQue
             let frames: Vec<_> = batch.as_ref().frames().map(Result::unwrap).map(|frame| frame.header).collect();
             let stops = frames.into_iter().filter(|header| header.class == Class::Stop);
             stops
-                .map(|header| qnfsm::RawQueueId {
-                    place: *place,
-                    slot: header.slot,
-                    generation: header.generation,
-                    ..child
-                })
+                .map(|header| RawQueueId { place: *place, slot: header.slot, generation: header.generation, ..child })
                 .collect::<Vec<_>>()
         })
         .collect()
@@ -537,12 +531,7 @@ fn stopped_after(which: Which, order: crate::puppet::Order) -> Vec<qnfsm::RawQue
 
 #[test]
 fn an_fsm_whose_birth_its_spawner_never_hears_of_is_stopped() {
-    let child = vec![qnfsm::RawQueueId {
-        place: qnfsm::Place::worker(qnfsm::WorkerId(9)),
-        slot: 4,
-        generation: 2,
-        ..outside().raw()
-    }];
+    let child = vec![RawQueueId { place: Place::worker(WorkerId(9)), slot: 4, generation: 2, ..outside().raw() }];
     assert_eq!(stopped_after(Which::Stopping, note(1)), [], "it hears of it");
     assert_eq!(stopped_after(Which::Stopping, told(1, vec![Op::CancelRequest])), child);
     assert_eq!(stopped_after(Which::Stopping, then(1, vec![], Then::Stop)), child);
