@@ -29,7 +29,7 @@ pub struct TableMessage {
 /// A kind in a journal's header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableKind {
-    /// Its [`Fsm::NAME`].
+    /// Its [`Fsm::NAME`](crate::Fsm::NAME).
     pub name: String,
     /// The number of its message type.
     pub message: u32,
