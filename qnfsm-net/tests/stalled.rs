@@ -253,7 +253,7 @@ fn until<A: qnfsm::Message>(
             return answer;
         }
         assert!(Instant::now() < end, "it did not come to that");
-        thread::sleep(Duration::from_millis(5));
+        thread::yield_now();
     }
 }
 

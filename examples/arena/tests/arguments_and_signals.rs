@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::TcpListener,
     process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::mpsc,
     time::Duration,
 };
 
@@ -77,7 +78,7 @@ fn a_server_that_cannot_listen_says_where_and_why() {
 }
 
 /// A process that is killed when a test fails.
-struct Server(Child, BufReader<ChildStdout>);
+struct Server(Child, Option<BufReader<ChildStdout>>);
 
 impl Server {
     fn start(dir: &Dir, more: &[&str]) -> Server {
@@ -87,22 +88,23 @@ impl Server {
         let mut line = String::new();
         lines.read_line(&mut line).expect("it says where it listens");
         assert!(line.starts_with("arena server: epoch "), "{line}");
-        Server(child, lines)
+        Server(child, Some(lines))
     }
 
     /// Waits for its end, which is one in good order.
-    #[expect(clippy::disallowed_methods, reason = "a test around processes waits by the clock")]
+    #[expect(clippy::disallowed_methods, reason = "a test waits for a process with a bound")]
     fn ends_well(mut self) {
-        for _ in 0..1000 {
-            if let Some(status) = self.0.try_wait().expect("it can be waited for") {
-                let mut rest = String::new();
-                self.1.read_to_string(&mut rest).expect("the pipe ends with it");
-                assert!(status.success() && rest.is_empty(), "{status}: {rest}");
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("it does not stop");
+        let (sender, ended) = mpsc::channel();
+        let mut lines = self.1.take().expect("it is waited for once");
+        std::thread::spawn(move || {
+            let mut rest = String::new();
+            // The pipe ends with the process.
+            let read = lines.read_to_string(&mut rest);
+            sender.send(read.map(|_| rest))
+        });
+        let rest = ended.recv_timeout(Duration::from_secs(20)).expect("it stops").expect("the pipe can be read");
+        let status = self.0.wait().expect("it can be waited for");
+        assert!(status.success() && rest.is_empty(), "{status}: {rest}");
     }
 }
 

@@ -61,7 +61,8 @@ impl Budget {
         self.is_awaited()
     }
 
-    /// Counts anew what waits at a worker or an edge: `before` was told last. Says whether somebody is to be told that there is room.
+    /// Counts anew what waits at a worker or an edge: `before` was told last. Says whether somebody is to be told that
+    /// there is room.
     #[must_use]
     pub(super) fn recount(&self, before: u64, now: u64) -> bool {
         let [before, now] = [before, now].map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Limits, StartError,
+    Limits,
     edge::{Outlet, Reactor, Unanswered},
     inlet::Inlet,
     service::{Replier, Serve, Service},
@@ -21,7 +21,7 @@ use crate::{
     journal::{RealFiles, Storage},
     message::Message,
     name,
-    worker::{Catalogue, Kinds, Recording, WorkerConfig},
+    worker::{Kinds, Recording, WorkerConfig},
 };
 
 /// Where a reactor runs.
@@ -53,33 +53,12 @@ impl EdgeSpec {
     }
 }
 
-/// The program's kinds, until they are sealed at the start; and the first thing that the builder was misused for.
-#[derive(Default)]
-pub(super) struct Registered {
-    kinds: Kinds,
-    misuse: Option<String>,
-}
-
-impl Registered {
-    /// Keeps a name's refusal for the start to say. `of` is what the name is of.
-    fn name(&mut self, of: &str, name: &str) {
-        if let Some(why) = name::refusal(name) {
-            self.misuse.get_or_insert_with(|| format!("the name {name:?} of {of} {why}"));
-        }
-    }
-
-    pub(super) fn seal(self) -> Result<Arc<Catalogue>, StartError> {
-        match self.misuse {
-            Some(text) => Err(StartError::Misuse(text)),
-            None => Ok(self.kinds.seal()?),
-        }
-    }
-}
-
 /// A node that is being put together. See [`Node`](crate::Node).
 pub struct NodeBuilder {
     pub(super) program: String,
-    pub(super) kinds: Registered,
+    pub(super) kinds: Kinds,
+    /// The first thing that the builder was misused for; the start says it.
+    pub(super) misuse: Option<String>,
     pub(super) node: NodeId,
     pub(super) dir: Option<PathBuf>,
     pub(super) storage: Arc<dyn Storage>,
@@ -97,11 +76,11 @@ impl NodeBuilder {
     #[must_use]
     pub fn new(program: impl Into<String>, kinds: Kinds) -> NodeBuilder {
         let program = program.into();
-        let mut kinds = Registered { kinds, misuse: None };
-        kinds.name("the program", &program);
+        let misuse = refusal("the program", &program);
         NodeBuilder {
             program,
             kinds,
+            misuse,
             node: NodeId(0),
             dir: None,
             storage: Arc::new(RealFiles),
@@ -228,7 +207,7 @@ impl NodeBuilder {
             Codec::CURRENT.encode(&answer(question), &mut bytes).map_err(|error| error.to_string())?;
             Ok(bytes)
         };
-        self.kinds.name("an external port", P::NAME);
+        self.misuse = self.misuse.or_else(|| refusal("an external port", P::NAME));
         self.ports.insert(P::NAME, Box::new(ask));
         self
     }
@@ -245,4 +224,9 @@ pub fn build_identity() -> (u64, u64) {
         let hash = u64::from(crc32fast::hash(first)) << 32 | u64::from(crc32fast::hash(second));
         (hash, bytes.len() as u64)
     })
+}
+
+/// Why a name can't be had. `of` is what it is the name of.
+fn refusal(of: &str, name: &str) -> Option<String> {
+    name::refusal(name).map(|why| format!("the name {name:?} of {of} {why}"))
 }

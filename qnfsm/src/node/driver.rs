@@ -40,7 +40,7 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// How long the first of several reactors in one loop waits before the others look.
 const SEVERAL_LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// How often a busy worker's largest queues are looked for while the node is over its budget.
+/// How often a worker's largest queues are looked for while the node is over its budget.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(10);
 
 /// A round's deliveries are written in records of about this size; one entry more may be in it.
@@ -71,7 +71,8 @@ pub(super) struct Driver {
     busy: bool,
     /// What was last told of what waits here.
     waiting_bytes: u64,
-    accounted: Instant,
+    /// When its largest queues were last looked for.
+    accounted: Option<Instant>,
     watch: Arc<RoundWatch>,
     idle: Idle,
 }
@@ -138,7 +139,7 @@ impl Driver {
             bound: 4096,
             busy: true,
             waiting_bytes: 0,
-            accounted: Instant::now(),
+            accounted: None,
             watch,
             idle,
         }
@@ -379,13 +380,17 @@ impl Driver {
     /// stops.
     fn account(&mut self) -> Result<(), NodeError> {
         self.recount();
-        // What takes a walk is done now and then while the worker is busy, and when it comes to rest.
-        let is_due = self.worker.is_idle() || self.accounted.elapsed() >= ACCOUNT_EVERY;
-        if !self.shared.budget.has_room() && is_due {
-            self.accounted = Instant::now();
-            self.held.retain(&self.worker);
-            self.recount();
-            self.shared.budget.set_largest(Place::worker(self.worker.id()), self.worker.largest_queues());
+        if !self.shared.budget.has_room() {
+            // What takes a walk is done now and then; but a worker that comes to rest lets go of what is answered.
+            let is_due = self.accounted.is_none_or(|accounted| accounted.elapsed() >= ACCOUNT_EVERY);
+            if is_due || self.worker.is_idle() {
+                self.held.retain(&self.worker);
+                self.recount();
+            }
+            if is_due {
+                self.accounted = Some(Instant::now());
+                self.shared.budget.set_largest(Place::worker(self.worker.id()), self.worker.largest_queues());
+            }
         }
         self.shared.check_hard_limit()
     }

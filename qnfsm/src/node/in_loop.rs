@@ -46,8 +46,11 @@ impl InLoop {
         let held_bytes = self.reactor.held_bytes();
         if held_bytes != self.held_bytes {
             shared.recount(self.held_bytes, held_bytes);
-            shared.budget.set_largest(Place::edge(self.edge), vec![(edge_queue(shared.node, self.edge), held_bytes)]);
             self.held_bytes = held_bytes;
+            if !shared.budget.has_room() {
+                let queue = edge_queue(shared.node, self.edge);
+                shared.budget.set_largest(queue.place, vec![(queue, held_bytes)]);
+            }
         }
     }
 

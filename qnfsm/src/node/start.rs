@@ -49,6 +49,9 @@ impl NodeBuilder {
         if cfg!(panic = "abort") {
             tracing::warn!("this build aborts on a panic: panic policies don't apply, a panic ends the process");
         }
+        if let Some(misuse) = self.misuse.take() {
+            return Err(StartError::Misuse(misuse));
+        }
         self.limits.check()?;
         if self.config.fsms_max == 0 {
             return Err(StartError::Misuse("`fsms_max` is 0: no room for the node's first FSM; raise it".to_owned()));
