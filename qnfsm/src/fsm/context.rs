@@ -92,15 +92,15 @@ impl<'a, F: Fsm> Context<'a, F> {
 
     /// Puts a message into a queue. What can't be delivered becomes a dead letter.
     pub fn send<M: Message>(&mut self, to: QueueId<M>, message: M) {
-        if let Some(type_number) = self.effects.stage(message) {
-            self.effects.list.push(Effect::Send { to: to.raw(), type_number, request: None });
+        if let Some((type_number, message)) = self.effects.stage(message) {
+            self.effects.list.push(Effect::Send { to: to.raw(), type_number, message, request: None });
         }
     }
 
     /// Puts a message ahead of all others in the own queue; several keep their order.
     pub fn send_self(&mut self, message: F::Message) {
-        if let Some(type_number) = self.effects.stage(message) {
-            self.effects.list.push(Effect::SendSelf { type_number });
+        if let Some((type_number, message)) = self.effects.stage(message) {
+            self.effects.list.push(Effect::SendSelf { type_number, message });
         }
     }
 
@@ -118,8 +118,8 @@ impl<'a, F: Fsm> Context<'a, F> {
         F::Message: From<Reply<A>>,
     {
         let (request, reply_to) = self.begin_request::<A>(deadline);
-        if let Some(type_number) = self.effects.stage(message(reply_to)) {
-            self.effects.list.push(Effect::Send { to: to.raw(), type_number, request: Some(request) });
+        if let Some((type_number, message)) = self.effects.stage(message(reply_to)) {
+            self.effects.list.push(Effect::Send { to: to.raw(), type_number, message, request: Some(request) });
         }
         request
     }
@@ -150,8 +150,8 @@ impl<'a, F: Fsm> Context<'a, F> {
 
     /// Answers a request. An answer that comes after the asker stopped waiting is a dead letter.
     pub fn reply<A: Message>(&mut self, to: ReplyTo<A>, answer: A) {
-        if let Some(type_number) = self.effects.stage(answer) {
-            self.effects.list.push(Effect::Reply { to: to.queue(), request: to.request(), type_number });
+        if let Some((type_number, message)) = self.effects.stage(answer) {
+            self.effects.list.push(Effect::Reply { to: to.queue(), request: to.request(), type_number, message });
         }
     }
 
@@ -216,9 +216,9 @@ impl<'a, F: Fsm> Context<'a, F> {
         if period_ns.is_some() {
             self.effects.check_carried("the message of a periodic timer", &message);
         }
-        if let Some(type_number) = self.effects.stage(message) {
+        if let Some((type_number, message)) = self.effects.stage(message) {
             self.effects.digest.mix(deadline.as_nanos());
-            self.effects.list.push(Effect::SetTimer { timer, name, deadline, period_ns, type_number });
+            self.effects.list.push(Effect::SetTimer { timer, name, deadline, period_ns, type_number, message });
         }
         timer
     }
@@ -234,8 +234,8 @@ impl<'a, F: Fsm> Context<'a, F> {
         }
         let (slot, generation) = self.effects.slots.allot();
         let queue = RawQueueId { slot, generation, ..self.own.queue };
-        self.effects.nursery::<G>(kind).push_back(fsm);
-        self.effects.list.push(Effect::Spawn { queue, kind });
+        let value = self.effects.nurseries.of::<G>(kind).put(fsm);
+        self.effects.list.push(Effect::Spawn { queue, kind, value });
         QueueId::from_raw(queue)
     }
 
@@ -247,8 +247,8 @@ impl<'a, F: Fsm> Context<'a, F> {
         let (request, _) = self.begin_request::<QueueId<G::Message>>(deadline);
         match self.effects.numbers.kind::<G>() {
             Some(kind) => {
-                self.effects.nursery::<G>(kind).push_back(fsm);
-                self.effects.list.push(Effect::SpawnOn { worker, kind, request });
+                let value = self.effects.nurseries.of::<G>(kind).put(fsm);
+                self.effects.list.push(Effect::SpawnOn { worker, kind, value, request });
             }
             None => self.effects.unregistered_kind::<G>(),
         }

@@ -1,21 +1,22 @@
 //! What a handler asks for, in the order in which it asked. The handler only appends; the worker applies the list when
 //! the handler has returned, and throws it away when it panicked.
 //!
-//! Messages wait in an outbox for each message type, so that they keep their type without a box for each. Effects are
-//! applied in the order in which they were appended, so the front of an outbox is always the next effect's message.
+//! Messages and start values that an effect carries lie in the pools; the effect holds the reference.
 
 use std::{
-    any::{Any, TypeId, type_name},
+    any::{TypeId, type_name},
     borrow::Cow,
-    collections::VecDeque,
     fmt,
     sync::Arc,
 };
 
 use crate::{
-    codec::{Codec, EncodeError, Trust},
+    codec::{Codec, Trust},
     digest::Digest,
-    fsm::context::TimerId,
+    fsm::{
+        context::TimerId,
+        pool::{MessageRef, Pools},
+    },
     id::{NodeId, RawQueueId, RequestId, WorkerId},
     message::Message,
     random::Generator,
@@ -23,29 +24,36 @@ use crate::{
     time::Time,
 };
 
-/// One effect, in words that don't depend on types. `type_number`s name the outbox that holds the message.
+/// One effect, in words that don't depend on types. `type_number`s name the pool that holds the message.
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
     /// Put a message into a queue.
-    Send { to: RawQueueId, type_number: u32, request: Option<RequestId> },
+    Send { to: RawQueueId, type_number: u32, message: MessageRef, request: Option<RequestId> },
     /// Put a message into the own queue, ahead of all others.
-    SendSelf { type_number: u32 },
+    SendSelf { type_number: u32, message: MessageRef },
     /// Answer a request.
-    Reply { to: RawQueueId, request: RequestId, type_number: u32 },
+    Reply { to: RawQueueId, request: RequestId, type_number: u32, message: MessageRef },
     /// Say that a request will not be answered.
     Fail { to: RawQueueId, request: RequestId },
     /// From now on a request is under way, until its deadline.
     Await { request: RequestId, deadline: Time, timer: TimerId, answer: u32 },
     /// No longer wait for an answer.
     CancelRequest { request: RequestId },
-    /// Set a timer; its message is in the outbox.
-    SetTimer { timer: TimerId, name: TimerName, deadline: Time, period_ns: Option<u64>, type_number: u32 },
+    /// Set a timer.
+    SetTimer {
+        timer: TimerId,
+        name: TimerName,
+        deadline: Time,
+        period_ns: Option<u64>,
+        type_number: u32,
+        message: MessageRef,
+    },
     /// Cancel timers.
     CancelTimer { which: WhichTimer },
     /// Create an FSM whose ID is allotted already; its value is in the nursery of its kind.
-    Spawn { queue: RawQueueId, kind: u32 },
+    Spawn { queue: RawQueueId, kind: u32, value: MessageRef },
     /// Ask another worker to create an FSM.
-    SpawnOn { worker: WorkerId, kind: u32, request: RequestId },
+    SpawnOn { worker: WorkerId, kind: u32, value: MessageRef, request: RequestId },
     /// Stop the FSM of a queue.
     Stop { queue: RawQueueId },
     /// Be told when a queue is gone.
@@ -126,51 +134,34 @@ impl TypeNumbers {
     }
 }
 
-/// Messages of one type that handlers sent and the worker has yet to deliver.
-pub(crate) type Outbox<M> = VecDeque<M>;
-
-/// An outbox whose message type is not known here.
-pub(crate) trait AnyOutbox: Send {
-    fn as_any(&mut self) -> &mut dyn Any;
-    /// Encodes the front message and drops it.
-    fn encode_front(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
-    /// Encodes all messages, and keeps them.
-    fn encode_all(&self, out: &mut Vec<u8>) -> Result<(), EncodeError>;
-    /// Drops the front message.
-    fn discard_front(&mut self);
-    fn clear(&mut self);
-}
-
-impl<M: Message> AnyOutbox for Outbox<M> {
-    fn as_any(&mut self) -> &mut dyn Any {
-        self
+impl Effect {
+    /// The message that it carries, with the number of its type.
+    pub(crate) fn message(&self) -> Option<(u32, MessageRef)> {
+        match *self {
+            Effect::Send { type_number, message, .. }
+            | Effect::SendSelf { type_number, message }
+            | Effect::Reply { type_number, message, .. }
+            | Effect::SetTimer { type_number, message, .. } => Some((type_number, message)),
+            _ => None,
+        }
     }
 
-    fn encode_front(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let message = self.pop_front().expect("each effect with a message put it into its outbox");
-        Codec::CURRENT.encode(&message, out)
-    }
-
-    fn encode_all(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.iter().try_for_each(|message| Codec::CURRENT.encode(message, out))
-    }
-
-    fn discard_front(&mut self) {
-        self.pop_front();
-    }
-
-    fn clear(&mut self) {
-        VecDeque::clear(self);
+    /// The start value that it carries, with the number of its kind.
+    pub(crate) fn start_value(&self) -> Option<(u32, MessageRef)> {
+        match *self {
+            Effect::Spawn { kind, value, .. } | Effect::SpawnOn { kind, value, .. } => Some((kind, value)),
+            _ => None,
+        }
     }
 }
 
 /// The effects of the handler that runs, and what a handler can see of its worker.
 pub(crate) struct Effects {
     pub(crate) list: Vec<Effect>,
-    /// By message type number.
-    pub(crate) outboxes: Vec<Box<dyn AnyOutbox>>,
-    /// By kind number; each is an `Outbox` of start values.
-    pub(crate) nurseries: Vec<Box<dyn AnyOutbox>>,
+    /// All messages that wait in the worker, by type number.
+    pub(crate) pools: Pools,
+    /// Start values of FSMs that are yet to be created, by kind number.
+    pub(crate) nurseries: Pools,
     pub(crate) numbers: Arc<TypeNumbers>,
     pub(crate) slots: Slots,
     pub(crate) digest: Digest,
@@ -184,15 +175,6 @@ pub(crate) struct Effects {
     pub(crate) misuse: Option<String>,
     /// Room for encoding.
     pub(crate) scratch: Vec<u8>,
-    /// With `Recording::Everything`: the message that is being handled, encoded.
-    pub(crate) payload: Vec<u8>,
-    /// With `Recording::Everything`: which handler runs, and who sent the message that it takes.
-    pub(crate) handler: Handler,
-    pub(crate) sender: RawQueueId,
-    /// Who asked for what is being handled, and the request.
-    pub(crate) asked: Option<(RawQueueId, RequestId)>,
-    /// The own request whose outcome is being handled.
-    pub(crate) answered: Option<RequestId>,
     /// The values of the external ports cannot be had any more: the driver wants the round to end here.
     pub(crate) halted: Option<ExternalFault>,
 }
@@ -226,26 +208,9 @@ pub enum Handler {
 pub(crate) struct Halt;
 
 impl Effects {
-    /// The outbox of that number, as what it is.
+    /// Puts a message into its pool and says where it is; an unregistered type is misuse.
     #[inline]
-    pub(crate) fn outbox<M: Message>(&mut self, type_number: u32) -> &mut Outbox<M> {
-        self.outboxes[type_number as usize]
-            .as_any()
-            .downcast_mut()
-            .expect("the catalogue gives each message type the outbox of its number")
-    }
-
-    /// The start values of a kind.
-    pub(crate) fn nursery<F: Message>(&mut self, kind: u32) -> &mut Outbox<F> {
-        self.nurseries[kind as usize]
-            .as_any()
-            .downcast_mut()
-            .expect("the catalogue gives each kind the nursery of its number")
-    }
-
-    /// Puts a message into its outbox and gives the type's number; an unregistered type is misuse.
-    #[inline]
-    pub(crate) fn stage<M: Message>(&mut self, message: M) -> Option<u32> {
+    pub(crate) fn stage<M: Message>(&mut self, message: M) -> Option<(u32, MessageRef)> {
         let Some(number) = self.numbers.message::<M>() else {
             let message = type_name::<M>();
             self.unregistered(
@@ -254,8 +219,7 @@ impl Effects {
             );
             return None;
         };
-        self.outbox(number).push_back(message);
-        Some(number)
+        Some((number, self.pools.of::<M>(number).put(message)))
     }
 
     /// Notes the misuse of what the kinds don't name. `add` is what to add to them, from behind `Kinds::` on.
@@ -288,14 +252,23 @@ impl Effects {
     /// Throws away what a handler that panicked had appended. Slots go back in the order that undoes the allotment.
     pub(crate) fn cut_off(&mut self) {
         while let Some(effect) = self.list.pop() {
+            if let Some((type_number, message)) = effect.message() {
+                self.pools.any(type_number).discard(message);
+            }
+            if let Some((kind, value)) = effect.start_value() {
+                self.nurseries.any(kind).discard(value);
+            }
             if let Effect::Spawn { queue, .. } = effect {
                 self.slots.take_back(queue.slot);
             }
         }
-        for outbox in self.outboxes.iter_mut().chain(&mut self.nurseries) {
-            outbox.clear();
-        }
         self.misuse = None;
+    }
+
+    /// What the handler that just returned asked for can't be done: it misused its context, or lacks an external value.
+    #[inline]
+    pub(crate) fn is_refused(&self) -> bool {
+        self.misuse.is_some() || self.halted.is_some()
     }
 
     /// A number for a value, the same for equal values.

@@ -2,14 +2,16 @@
 
 mod context;
 mod effects;
+mod pool;
 
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use context::{Context, External, TimerId};
-pub(crate) use effects::{AnyOutbox, Effect, Effects, Halt, Outbox, Own, TimerName, TypeNumbers, WhichTimer};
+pub(crate) use effects::{Effect, Effects, Own, TimerName, TypeNumbers, WhichTimer};
 pub use effects::{ExternalFault, Externals, Handler};
+pub(crate) use pool::{AnyPool, MessageRef, Pool, Pools};
 
 use crate::message::Message;
 

@@ -2,15 +2,17 @@
 
 use crate::{
     frame::{Class, Header, put_varint},
-    fsm::{AnyOutbox, Effect},
+    fsm::{Effect, MessageRef, TimerName, WhichTimer},
     id::{Place, RawQueueId, RequestId, WorkerId},
     message::{NoReply, Undelivered},
     worker::{
         FaultKind, Worker,
-        cell::{AnyCell, Intake},
-        deliver::Notice,
-        envelope::{Dropped, Load, Sent},
+        envelope::{Claim, Dropped, Envelope, Sent},
+        kinds::Convert,
+        notice::Notice,
+        seats::occupied,
         timers::{Due, TimerKey},
+        waiting::{Beat, Pending},
     },
 };
 
@@ -28,62 +30,38 @@ impl Worker {
     #[inline]
     fn apply_one(&mut self, me: RawQueueId, effect: Effect) {
         match effect {
-            Effect::Send { to, type_number, request } => {
-                let sent = Sent { sender: me, request };
-                if to.place == Place::worker(self.id()) {
-                    self.deliver(to, type_number, sent, false);
+            Effect::Send { to, type_number, message, request } => {
+                if to.place == self.here() {
+                    self.deliver(to, (type_number, message), me, Claim::of(request));
                 } else {
                     let header = Header { request, ..Header::message(type_number, to, me) };
-                    self.put_staged(to, &header, sent);
+                    self.put_out(to, &header, message, Sent { sender: me, request });
                 }
             }
-            Effect::SendSelf { type_number } => {
-                self.with_own_message(me, type_number, |cell, outbox, load| cell.accept_ahead(outbox, load));
+            Effect::SendSelf { type_number, message } => self.apply_send_self(me, type_number, message),
+            Effect::Reply { to, request, type_number, message } => {
+                self.apply_reply(me, to, request, (type_number, message));
             }
-            Effect::Reply { to, request, type_number } => self.apply_reply(me, to, request, type_number),
             Effect::Fail { to, request } => {
                 self.notices.push_back(Notice::Failed { to, from: me, request, why: NoReply::Failed });
             }
             Effect::Await { request, deadline, timer, answer } => {
                 let key = TimerKey { deadline, timer };
-                if let Some(cell) = self.cell_mut(me) {
-                    cell.await_answer(request, key, answer);
+                if let Some(seat) = self.seat_mut(me) {
+                    seat.waiting.await_answer(Pending { request, key, answer });
                     self.timers.set(key, me, Due::Request(request));
                 }
             }
-            Effect::CancelRequest { request } => {
-                let cancelled = self.cell_and_load(me).map(|(cell, load)| cell.cancel_request(request, load));
-                let (key, born) = cancelled.unwrap_or_default();
-                if let Some(key) = key {
-                    self.timers.cancel(key);
-                }
-                if let Some(born) = born {
-                    self.stop(born, me);
-                }
+            Effect::CancelRequest { request } => self.apply_cancel_request(me, request),
+            Effect::SetTimer { timer, name, deadline, period_ns, type_number, message } => {
+                self.apply_set_timer(me, TimerKey { deadline, timer }, name, period_ns, (type_number, message));
             }
-            Effect::SetTimer { timer, name, deadline, period_ns, type_number } => {
-                let key = TimerKey { deadline, timer };
-                let mut replaced = None;
-                self.with_own_message(me, type_number, |cell, outbox, load| {
-                    replaced = Some(cell.set_timer(outbox, key, name, period_ns, load));
-                });
-                if let Some(replaced) = replaced {
-                    if let Some(replaced) = replaced {
-                        self.timers.cancel(replaced);
-                    }
-                    self.timers.set(key, me, Due::Timer);
-                }
-            }
-            Effect::CancelTimer { which } => {
-                if let Some(key) = self.cell_and_load(me).and_then(|(cell, load)| cell.cancel_timer(&which, load)) {
-                    self.timers.cancel(key);
-                }
-            }
-            Effect::Spawn { queue, kind } => self.apply_spawn(me, queue, kind),
-            Effect::SpawnOn { worker, kind, request } => self.apply_spawn_on(me, worker, kind, request),
+            Effect::CancelTimer { which } => self.cancel_timer(me, &which),
+            Effect::Spawn { queue, kind, value } => self.apply_spawn(me, queue, kind, value),
+            Effect::SpawnOn { worker, kind, value, request } => self.apply_spawn_on(me, worker, (kind, value), request),
             Effect::Stop { queue } => self.stop(queue, me),
             // An FSM that an earlier effect stopped is told nothing more.
-            Effect::Watch { .. } | Effect::DeadLetters { .. } if self.cell(me).is_none() => {}
+            Effect::Watch { .. } | Effect::DeadLetters { .. } if self.seat(me).is_none() => {}
             Effect::Watch { queue } => self.watch(me, queue),
             Effect::Unwatch { queue } => self.unwatch(me, queue),
             Effect::DeadLetters { wanted } => {
@@ -95,68 +73,121 @@ impl Worker {
         }
     }
 
-    /// Gives a cell the front message of its own type's outbox. An FSM that an earlier effect stopped has no more use
-    /// for it.
-    fn with_own_message(
-        &mut self,
-        me: RawQueueId,
-        type_number: u32,
-        give: impl FnOnce(&mut dyn AnyCell, &mut dyn AnyOutbox, &mut Load),
-    ) {
-        let Worker { seats, effects, load, .. } = self;
-        let outbox = effects.outboxes[type_number as usize].as_mut();
-        match seats[me.slot as usize].cell.as_mut().filter(|cell| cell.queue() == me) {
-            Some(cell) => give(cell.as_mut(), outbox, load),
-            None => outbox.discard_front(),
+    fn apply_send_self(&mut self, me: RawQueueId, type_number: u32, message: MessageRef) {
+        let Worker { seats, effects, envelopes, .. } = self;
+        let Some(seat) = occupied(seats, me) else {
+            // An FSM that an earlier effect stopped has no more use for it.
+            return effects.pools.any(type_number).discard(message);
+        };
+        let weight = seat.intake.weigh(&effects.pools, message);
+        let envelope = Envelope { sender: me, claim: Claim::Nothing, weight, message };
+        seat.waiting.push_ahead(envelope, &mut envelopes.load);
+    }
+
+    fn apply_cancel_request(&mut self, me: RawQueueId, request: RequestId) {
+        let Worker { seats, effects, envelopes, .. } = self;
+        let Some(seat) = occupied(seats, me) else { return };
+        if let Some(outcome) = seat.waiting.take_outcome(request, envelopes) {
+            effects.pools.any(seat.intake.message).discard(outcome);
+        }
+        let born = seat.waiting.take_born(request);
+        if let Some(pending) = seat.waiting.take_pending(request) {
+            self.timers.cancel(pending.key);
+        }
+        if let Some(born) = born {
+            self.stop(born, me);
         }
     }
 
-    /// Puts out the front message of an outbox.
-    fn put_staged(&mut self, to: RawQueueId, header: &Header, sent: Sent) {
+    fn apply_set_timer(
+        &mut self,
+        me: RawQueueId,
+        key: TimerKey,
+        name: TimerName,
+        period_ns: Option<u64>,
+        (type_number, message): (u32, MessageRef),
+    ) {
+        if name != TimerName::Unnamed {
+            self.cancel_timer(me, &WhichTimer::Name(name.clone()));
+        }
+        let Worker { seats, effects, timers, .. } = self;
+        let pool = effects.pools.any(type_number);
+        let Some(seat) = occupied(seats, me) else { return pool.discard(message) };
+        let what = match period_ns {
+            None => Beat::Once(message),
+            Some(period_ns) => {
+                let mut bytes = Vec::new();
+                let encoded = pool.encode(message, &mut bytes);
+                encoded.expect("contexts set periodic timers only with messages that pass the codec");
+                pool.discard(message);
+                Beat::Every { period_ns, message: bytes }
+            }
+        };
+        seat.waiting.set_timer(key, name, what);
+        timers.set(key, me, Due::Timer);
+    }
+
+    /// Cancels a timer of an FSM here, fired or not.
+    pub(super) fn cancel_timer(&mut self, me: RawQueueId, which: &WhichTimer) {
+        let Worker { seats, effects, envelopes, timers, .. } = self;
+        let Some(seat) = occupied(seats, me) else { return };
+        let own = seat.intake.message;
+        let discard = |message| effects.pools.any(own).discard(message);
+        if let Some(key) = seat.waiting.cancel_timer(which, &mut envelopes.load, discard) {
+            timers.cancel(key);
+        }
+    }
+
+    /// Puts out a message that lies in its pool.
+    fn put_out(&mut self, to: RawQueueId, header: &Header, message: MessageRef, sent: Sent) {
         let type_number = header.type_number;
         let Worker { effects, outputs, .. } = self;
-        let outbox = effects.outboxes[type_number as usize].as_mut();
-        if !outputs.put(to.place, header, |out| outbox.encode_front(out)) {
+        let pool = effects.pools.any(type_number);
+        let put = outputs.put(to.place, header, |out| pool.encode(message, out));
+        pool.discard(message);
+        if !put {
             self.dead_letter(to, Dropped { sent, type_number, why: Undelivered::NotEncodable, fatal: false });
         }
     }
 
-    fn apply_reply(&mut self, me: RawQueueId, to: RawQueueId, request: RequestId, type_number: u32) {
+    fn apply_reply(
+        &mut self,
+        me: RawQueueId,
+        to: RawQueueId,
+        request: RequestId,
+        (type_number, answer): (u32, MessageRef),
+    ) {
         let sent = Sent { sender: me, request: None };
-        if to.place != Place::worker(self.id()) {
+        if to.place != self.here() {
             let header = Header { request: Some(request), ..Header::to(Class::Reply, type_number, to, me) };
-            return self.put_staged(to, &header, sent);
+            return self.put_out(to, &header, answer, sent);
         }
-        let Worker { seats, effects, catalogue, load, .. } = self;
-        let outbox = effects.outboxes[type_number as usize].as_mut();
-        let seat = seats.get_mut(to.slot as usize).filter(|seat| seat.generation == to.generation);
-        let Some(cell) = seat.and_then(|seat| seat.cell.as_mut()) else {
-            outbox.discard_front();
-            let why = Undelivered::NoSuchQueue;
-            return self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
+        let Worker { seats, effects, catalogue, .. } = self;
+        let why = match occupied(seats, to) {
+            Some(seat) => {
+                let convert = Convert { from: type_number, to: seat.intake.message };
+                if let (Some(how), Some(_)) = (catalogue.answer(convert), seat.waiting.awaited_answer(request)) {
+                    let message = (how.take)(&mut effects.pools, convert, answer, request);
+                    return self.settle_request(to, request, message);
+                }
+                Undelivered::TooLate
+            }
+            None => Undelivered::NoSuchQueue,
         };
-        match cell.accept_answer(outbox, type_number, request, Intake { catalogue, load }) {
-            Some(key) => {
-                self.timers.cancel(key);
-                self.wake(to.slot);
-            }
-            None => {
-                let why = Undelivered::TooLate;
-                self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
-            }
-        }
+        effects.pools.any(type_number).discard(answer);
+        self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
     }
 
-    fn apply_spawn(&mut self, me: RawQueueId, queue: RawQueueId, kind: u32) {
+    fn apply_spawn(&mut self, me: RawQueueId, queue: RawQueueId, kind: u32, value: MessageRef) {
         if !self.has_room() {
-            self.effects.nurseries[kind as usize].discard_front();
+            self.effects.nurseries.any(kind).discard(value);
             self.effects.slots.free(queue.slot);
             return self.too_many_fsms(queue, kind, Sent { sender: me, request: None });
         }
         let known = self.catalogue.kind(kind).expect("contexts spawn only kinds of the catalogue");
-        let setup = known.setup(kind, queue, self.config.seed);
-        match (known.hatch)(self.effects.nurseries[kind as usize].as_mut(), setup) {
-            Ok(cell) => self.seat(cell),
+        let setup = known.setup(queue, self.config.seed);
+        match (known.hatch)(&mut self.effects.nurseries, kind, value, setup) {
+            Ok(cell) => self.take_seat(queue, kind, cell),
             Err(error) => {
                 let text = format!("the start value of kind {} can't pass the codec: {error}", known.name);
                 self.fail(Some(me), FaultKind::Misuse(text));
@@ -164,33 +195,38 @@ impl Worker {
         }
     }
 
-    fn apply_spawn_on(&mut self, me: RawQueueId, worker: WorkerId, kind: u32, request: RequestId) {
+    fn apply_spawn_on(
+        &mut self,
+        me: RawQueueId,
+        worker: WorkerId,
+        (kind, value): (u32, MessageRef),
+        request: RequestId,
+    ) {
         if worker.0 >= 1 << 31 {
             // No worker has that number; it came from the FSM's data.
             self.notices.push_back(Notice::Failed { to: me, from: me, request, why: NoReply::Gone });
-            self.effects.nurseries[kind as usize].discard_front();
+            self.effects.nurseries.any(kind).discard(value);
             return;
         }
-        let answer = self.cell(me).and_then(|cell| cell.awaited_answer(request)).unwrap_or(u32::MAX);
+        let answer = self.seat(me).and_then(|seat| seat.waiting.awaited_answer(request)).unwrap_or(u32::MAX);
         let to = RawQueueId { place: Place::worker(worker), slot: 0, generation: 0, ..me };
         let header = Header { request: Some(request), ..Header::to(Class::Spawn, kind, to, me) };
         let Worker { effects, outputs, .. } = self;
-        let nursery = effects.nurseries[kind as usize].as_mut();
-        let mut encode = |out: &mut Vec<u8>| {
+        let nursery = effects.nurseries.any(kind);
+        let encode = |out: &mut Vec<u8>| {
             put_varint(out, u64::from(answer));
-            nursery.encode_front(out)
+            nursery.encode(value, out)
         };
-        if worker == effects.worker {
+        let mut payload = Vec::new();
+        let is_here = worker == effects.worker;
+        let put = if is_here { encode(&mut payload).is_ok() } else { outputs.put(to.place, &header, encode) };
+        nursery.discard(value);
+        if !put {
+            let why = NoReply::NotUnderstood;
+            self.notices.push_back(Notice::Failed { to: me, from: to, request, why });
+        } else if is_here {
             // The same way as from elsewhere: the FSM is created as if the frame had just come in.
-            let mut payload = Vec::new();
-            if encode(&mut payload).is_ok() {
-                self.take_spawn(&header, &payload);
-                return;
-            }
-        } else if outputs.put(to.place, &header, encode) {
-            return;
+            self.take_spawn(&header, &payload);
         }
-        let why = NoReply::NotUnderstood;
-        self.notices.push_back(Notice::Failed { to: me, from: to, request, why });
     }
 }

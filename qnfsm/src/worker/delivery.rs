@@ -88,11 +88,14 @@ impl Effects {
         let mut digest = Digest::new();
         for effect in &self.list {
             digest.mix_bytes(format!("{effect:?}").as_bytes());
-        }
-        for outbox in self.outboxes.iter().chain(&self.nurseries) {
             self.scratch.clear();
             // A message that can't be encoded is a dead letter when it is put out; here it only leaves no trace.
-            let _ = outbox.encode_all(&mut self.scratch);
+            if let Some((type_number, message)) = effect.message() {
+                let _ = self.pools.see(type_number).encode(message, &mut self.scratch);
+            }
+            if let Some((kind, value)) = effect.start_value() {
+                let _ = self.nurseries.see(kind).encode(value, &mut self.scratch);
+            }
             digest.mix_bytes(&self.scratch);
         }
         digest.value()
@@ -100,18 +103,23 @@ impl Effects {
 }
 
 impl Worker {
-    /// Notes a delivery whose handler has returned and whose effects are not yet applied.
-    pub(super) fn record_delivery(&mut self, queue: RawQueueId, outcome: Outcome) {
-        let handler = self.effects.handler;
-        let sender = self.effects.sender;
+    /// Notes a delivery whose handler has returned and whose effects are not yet applied. The message is encoded already.
+    pub(super) fn record_delivery(
+        &mut self,
+        queue: RawQueueId,
+        handler: Handler,
+        sender: RawQueueId,
+        outcome: Outcome,
+    ) {
         let effects_digest = self.effects.digest_of_list();
         let spawned = self.effects.list.iter().filter_map(|effect| match effect {
             Effect::Spawn { queue, .. } => Some(*queue),
             _ => None,
         });
         let spawned = spawned.collect();
-        let payload = std::mem::take(&mut self.effects.payload);
-        let Some(cell) = self.cell(queue) else { return };
+        let payload = std::mem::take(&mut self.payload);
+        let Some(seat) = self.seat(queue) else { return };
+        let Some(cell) = &seat.cell else { return };
         let (mut data, mut state) = (Vec::new(), Vec::new());
         // Data that can't be encoded is found when the worker is snapshot; the digest of nothing stands for it here.
         let _ = cell.encode_fsm(&mut data);
@@ -121,9 +129,9 @@ impl Worker {
         }
         let delivery = Delivery {
             queue,
-            kind: cell.kind(),
+            kind: seat.kind,
             handler,
-            type_number: cell.message_type(),
+            type_number: seat.intake.message,
             sender,
             payload,
             state,
@@ -139,8 +147,8 @@ impl Worker {
         Codec::CURRENT.encode(&delivery, &mut entry).expect("a delivery is bytes and numbers");
         put_varint(&mut self.deliveries, entry.len() as u64);
         self.deliveries.extend_from_slice(&entry);
-        self.effects.payload = delivery.payload;
-        self.effects.payload.clear();
+        self.payload = delivery.payload;
+        self.payload.clear();
     }
 }
 

@@ -1,52 +1,43 @@
-//! A message that waits for an FSM: who sent it, what is owed for it, what it weighs; and what becomes of one that was
-//! not kept.
+//! A message that waits for an FSM: who sent it, what is owed for it, what it weighs, where it lies; and what becomes of
+//! one that was not kept.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    fsm::MessageRef,
     id::{RawQueueId, RequestId},
     message::Undelivered,
 };
 
 /// The bytes of all messages that wait in a worker.
 #[derive(Debug, Default)]
-pub(crate) struct Load(u64);
+pub(super) struct Load(u64);
 
 impl Load {
     pub(super) fn bytes(&self) -> u64 {
         self.0
     }
 
-    pub(super) fn add(&mut self, bytes: u64) {
-        self.0 += bytes;
+    #[inline]
+    pub(super) fn more(&mut self, weight: u32) {
+        self.0 += u64::from(weight);
     }
 
     #[inline]
-    pub(super) fn more<M>(&mut self, beyond: u32) {
-        self.0 += weight::<M>(beyond);
-    }
-
-    #[inline]
-    pub(super) fn less<M>(&mut self, beyond: u32) {
-        let left = self.0.checked_sub(weight::<M>(beyond));
+    pub(super) fn less(&mut self, weight: u32) {
+        let left = self.0.checked_sub(u64::from(weight));
         self.0 = left.expect("what leaves was counted when it came");
     }
 }
 
-/// What a message of that type weighs while it waits: its room in a queue and what it holds beyond it.
-pub(super) fn weight<M>(beyond: u32) -> u64 {
-    size_of::<Envelope<M>>() as u64 + u64::from(beyond)
-}
-
 /// A message that waits, with who sent it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Envelope<M> {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Envelope {
     pub(super) sender: RawQueueId,
     pub(super) claim: Claim,
-    /// The bytes of the message, encoded, if it may hold more than its own size; else 0.
-    #[serde(skip)]
-    pub(super) beyond: u32,
-    pub(super) message: M,
+    /// What it counts as in the worker's load, in bytes.
+    pub(super) weight: u32,
+    pub(super) message: MessageRef,
 }
 
 /// What is owed for a message.
@@ -63,10 +54,12 @@ pub(super) enum Claim {
 }
 
 impl Claim {
+    #[inline]
     pub(super) fn of(request: Option<RequestId>) -> Claim {
         request.map_or(Claim::Nothing, Claim::Request)
     }
 
+    #[inline]
     pub(super) fn request(self) -> Option<RequestId> {
         match self {
             Claim::Request(request) => Some(request),
@@ -81,23 +74,23 @@ impl Claim {
 
 /// Who sent a message, and the request that it makes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sent {
-    pub(crate) sender: RawQueueId,
-    pub(crate) request: Option<RequestId>,
+pub(super) struct Sent {
+    pub(super) sender: RawQueueId,
+    pub(super) request: Option<RequestId>,
 }
 
 /// A message that was not kept.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Dropped {
-    pub(crate) sent: Sent,
+pub(super) struct Dropped {
+    pub(super) sent: Sent,
     /// The type that the sender sent, as far as it is known.
-    pub(crate) type_number: u32,
-    pub(crate) why: Undelivered,
+    pub(super) type_number: u32,
+    pub(super) why: Undelivered,
     /// The queue's policy is to stop the node.
-    pub(crate) fatal: bool,
+    pub(super) fatal: bool,
 }
 
-impl<M> Envelope<M> {
+impl Envelope {
     pub(super) fn sent(&self) -> Sent {
         Sent { sender: self.sender, request: self.claim.request() }
     }

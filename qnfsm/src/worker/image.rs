@@ -13,9 +13,12 @@ use crate::{
     slots::Slots,
     time::Time,
     worker::{
-        Catalogue, Counters, Seat, Worker, WorkerConfig,
+        Catalogue, Counters, Worker, WorkerConfig,
         outputs::{Outputs, StreamImage},
+        seats::Seat,
         timers::Timers,
+        waiting::Waiting,
+        waiting_image::WaitingImage,
     },
 };
 
@@ -76,12 +79,13 @@ struct Image {
     counters: Counters,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct CellImage {
     slot: u32,
     generation: u32,
     kind: u32,
     bytes: Vec<u8>,
+    waiting: WaitingImage,
 }
 
 impl Worker {
@@ -96,14 +100,17 @@ impl Worker {
         assert!(self.outputs.is_empty(), "outputs are drained before a snapshot");
         assert!(self.fault.is_none(), "a worker with a fault is in the middle of a round");
         let mut cells = Vec::with_capacity(self.fsms as usize);
-        for cell in self.seats.iter().filter_map(|seat| seat.cell.as_ref()) {
-            let RawQueueId { slot, generation, .. } = cell.queue();
+        for (slot, seat) in (0..).zip(&self.seats) {
+            let Some(cell) = &seat.cell else { continue };
+            let Seat { generation, kind, .. } = *seat;
             let mut bytes = Vec::new();
-            cell.encode(&mut bytes).map_err(|error| {
-                let kind = self.catalogue.kind_name(cell.kind()).to_owned();
-                SnapshotError { queue: cell.queue(), kind, error }
+            let pool = self.effects.pools.see(seat.intake.message);
+            let waiting = cell.encode(&mut bytes).and_then(|()| seat.waiting.to_image(pool, &self.envelopes));
+            let waiting = waiting.map_err(|error| {
+                let kind = self.catalogue.kind_name(kind).to_owned();
+                SnapshotError { queue: self.queue_of(slot), kind, error }
             })?;
-            cells.push(CellImage { slot, generation, kind: cell.kind(), bytes });
+            cells.push(CellImage { slot, generation, kind, bytes, waiting });
         }
         let image = Image {
             node: self.effects.node,
@@ -155,24 +162,22 @@ impl Worker {
         for (slot, seat) in (0..).zip(&mut worker.seats) {
             seat.generation = image.slots.generation(slot).unwrap_or_default();
         }
-        for CellImage { slot, generation, kind, bytes } in &image.cells {
-            let queue = RawQueueId { node: image.node, place, slot: *slot, generation: *generation };
-            if !image.slots.has(*slot, *generation) {
+        for CellImage { slot, generation, kind, bytes, waiting } in image.cells {
+            let queue = RawQueueId { node: image.node, place, slot, generation };
+            if !image.slots.has(slot, generation) {
                 return Err(ImageError::Inconsistent("an FSM is in a slot of another generation"));
             }
-            let known =
-                worker.catalogue.kind(*kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
-            let setup = known.setup(*kind, queue, image.config.seed);
-            let cell = (known.restore)(bytes, setup).map_err(|error| ImageError::Cell {
-                queue,
-                kind: known.name.to_owned(),
-                error,
-            })?;
-            worker.load.add(cell.waiting_bytes());
-            let seat = &mut worker.seats[*slot as usize];
-            if seat.cell.replace(cell).is_some() {
+            let Worker { catalogue, effects, envelopes, seats, .. } = &mut worker;
+            let known = catalogue.kind(kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
+            let in_cell = |error| ImageError::Cell { queue, kind: known.name.to_owned(), error };
+            let cell = (known.restore)(&bytes, known.setup(queue, image.config.seed)).map_err(in_cell)?;
+            let waiting = Waiting::of_image(waiting, known.intake, &mut effects.pools, envelopes).map_err(in_cell)?;
+            let seat = &mut seats[slot as usize];
+            if seat.cell.is_some() {
                 return Err(ImageError::Inconsistent("two FSMs are in one slot"));
             }
+            let (intake, started) = (known.intake, cell.has_started());
+            *seat = Seat { generation, kind, intake, ready: false, started, waiting, cell: Some(cell) };
             worker.fsms += 1;
         }
         if image.slots.free_slots().any(|slot| worker.seats[slot as usize].cell.is_some()) {
@@ -197,21 +202,25 @@ impl Worker {
 
     /// What FSMs know of timers and watches is what the worker knows.
     fn check_links(&mut self) -> Result<(), ImageError> {
-        let cells = || self.seats.iter().filter_map(|seat| seat.cell.as_deref());
-        if cells().any(|cell| cell.has_work() && !self.seats[cell.queue().slot as usize].ready) {
+        if self.seats.iter().any(|seat| seat.has_work() && !seat.ready) {
             return Err(ImageError::Inconsistent("an FSM has work and no turn"));
         }
         let mut timers = BTreeSet::new();
-        for cell in cells() {
-            for (key, due) in cell.keys() {
-                if self.timers.find(key) != Some((cell.queue(), due)) || key.timer.0 > self.effects.next_timer {
+        for (slot, seat) in (0..).zip(&self.seats) {
+            let Some(cell) = &seat.cell else { continue };
+            for (key, due) in seat.waiting.keys() {
+                if self.timers.find(key) != Some((self.queue_of(slot), due)) || key.timer.0 > self.effects.next_timer {
                     return Err(ImageError::Inconsistent("an FSM's timer is not among the worker's"));
                 }
                 if !timers.insert(key.timer) {
                     return Err(ImageError::Inconsistent("two timers have one number"));
                 }
             }
-            if let Some(what) = cell.contradiction(&self.catalogue) {
+            let requests = cell.requests();
+            let contradiction = cell.contradiction().or_else(|| {
+                seat.waiting.contradiction(requests, seat.intake.message, &self.catalogue, &self.envelopes)
+            });
+            if let Some(what) = contradiction {
                 return Err(ImageError::Inconsistent(what));
             }
         }
@@ -314,8 +323,7 @@ mod tests {
         assert_eq!(refusal(|image| image.slots.free(0)), "an FSM is in a slot that is free");
         assert_eq!(refusal(|image| image.slots.free(2)), "its free slots are not slots, or stand there twice");
         let twice = |image: &mut Image| {
-            let CellImage { slot, generation, kind, bytes } = &image.cells[0];
-            let copy = CellImage { slot: *slot, generation: *generation, kind: *kind, bytes: bytes.clone() };
+            let copy = image.cells[0].clone();
             image.cells.push(copy);
         };
         assert_eq!(refusal(twice), "two FSMs are in one slot");

@@ -11,13 +11,14 @@ use std::{
 
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
-    fsm::{AnyOutbox, Fsm, Outbox, TypeNumbers},
+    fsm::{AnyPool, Fsm, MessageRef, OnPanic, Overflow, Pool, Pools, TypeNumbers},
     id::{RawQueueId, RequestId, WorkerId},
     message::{DeadLetter, Down, Message, NoReply, Reply},
     name,
     schema::{Schema, SchemaError},
     worker::{
         cell::AnyCell,
+        queue::ENVELOPE_BYTES,
         table::{Table, TableKind, TableMessage, TableSchema},
         typed_cell::Cell,
     },
@@ -48,15 +49,12 @@ use crate::{
 pub struct Kinds {
     kinds: Vec<Kind>,
     messages: Vec<MessageType>,
-    accepts: Vec<Acceptor>,
-    answers: Vec<Acceptor>,
+    accepts: Vec<((TypeId, TypeId), Accept)>,
+    answers: Vec<((TypeId, TypeId), Answer)>,
     samples: Samples,
     named: Vec<(TypeId, &'static str)>,
     error: Option<KindsError>,
 }
-
-/// The message type of a queue, the type that it takes, and the [`Accept`] or [`Answer`] that does it.
-type Acceptor = (TypeId, TypeId, Box<dyn Any + Send + Sync>);
 
 /// Values that the user gave for types that can't be traced, by type; each is a `Vec` of them.
 type Samples = BTreeMap<TypeId, Box<dyn Any + Send + Sync>>;
@@ -105,55 +103,85 @@ pub enum KindsError {
     },
 }
 
-/// Makes a cell of the start value at the front of an outbox.
-type Hatch = fn(&mut dyn AnyOutbox, CellSetup) -> Result<Box<dyn AnyCell>, EncodeError>;
+/// Makes a cell of a start value in the nursery of its kind, which has that number.
+type Hatch = fn(&mut Pools, u32, MessageRef, CellSetup) -> Result<Box<dyn AnyCell>, EncodeError>;
 /// Makes a cell of bytes.
 type Revive = fn(&[u8], CellSetup) -> Result<Box<dyn AnyCell>, DecodeError>;
 
 /// What is known of one kind.
-pub(crate) struct Kind {
-    pub(crate) name: &'static str,
+pub(super) struct Kind {
+    pub(super) name: &'static str,
     type_id: TypeId,
     rust_name: &'static str,
     message_type: TypeId,
-    /// The number of its message type.
-    pub(crate) message: u32,
-    /// Its messages may hold more than their own size.
-    measures: bool,
+    /// How its queues take messages.
+    pub(super) intake: Intake,
+    pub(super) overflow: Overflow,
+    pub(super) on_panic: OnPanic,
     message_bytes: usize,
-    new_nursery: fn() -> Box<dyn AnyOutbox>,
+    new_nursery: fn() -> Box<dyn AnyPool>,
     value_schema: SchemaOf,
     state_schema: SchemaOf,
-    /// Makes the cell of the start value at the front of the kind's nursery.
-    pub(crate) hatch: Hatch,
+    /// Makes the cell of a start value in the kind's nursery.
+    pub(super) hatch: Hatch,
     /// Makes the cell of an encoded start value.
-    pub(crate) decode: Revive,
+    pub(super) decode: Revive,
     /// Makes the cell that a snapshot holds.
-    pub(crate) restore: Revive,
+    pub(super) restore: Revive,
+    /// Which messages stand for one another where its queue coalesces.
+    pub(super) coalesce_key: fn(&Pools, u32, MessageRef) -> Option<u64>,
+}
+
+/// How the queues of a kind take messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Intake {
+    /// The number of its message type.
+    pub(super) message: u32,
+    /// How many messages may wait.
+    pub(super) capacity: u32,
+    /// What each weighs at least: its room in a pool and in a queue.
+    bytes: u32,
+    /// Its messages may hold more than their own size.
+    measures: bool,
+}
+
+impl Intake {
+    /// What a message that came from the FSMs here weighs.
+    #[inline]
+    pub(super) fn weigh(&self, pools: &Pools, message: MessageRef) -> u32 {
+        if self.measures { self.with(pools.see(self.message).encoded_bytes(message)) } else { self.bytes }
+    }
+
+    /// What a message of the own type that came in a frame weighs.
+    #[inline]
+    pub(super) fn weigh_frame(&self, payload: &[u8]) -> u32 {
+        if self.measures { self.with(payload.len() as u64) } else { self.bytes }
+    }
+
+    fn with(&self, beyond: u64) -> u32 {
+        self.bytes.saturating_add(u32::try_from(beyond).unwrap_or(u32::MAX))
+    }
 }
 
 /// What a new cell needs beside its FSM.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CellSetup {
-    pub(crate) queue: RawQueueId,
-    pub(crate) kind: u32,
-    pub(crate) message: u32,
-    /// The kind's messages may hold more than their own size.
-    pub(crate) measures: bool,
-    pub(crate) seed: u64,
+pub(super) struct CellSetup {
+    pub(super) queue: RawQueueId,
+    pub(super) message: u32,
+    pub(super) seed: u64,
 }
 
 impl Kind {
-    /// What a cell of this kind, which has that number, is set up with.
-    pub(crate) fn setup(&self, kind: u32, queue: RawQueueId, seed: u64) -> CellSetup {
-        CellSetup { queue, kind, message: self.message, measures: self.measures, seed }
+    /// What a cell of this kind is set up with.
+    pub(super) fn setup(&self, queue: RawQueueId, seed: u64) -> CellSetup {
+        CellSetup { queue, message: self.intake.message, seed }
     }
 }
 
 struct MessageType {
     type_id: TypeId,
     rust_name: &'static str,
-    new_outbox: fn() -> Box<dyn AnyOutbox>,
+    new_pool: fn() -> Box<dyn AnyPool>,
     schema: SchemaOf,
 }
 
@@ -164,27 +192,29 @@ fn schema_of<T: Message>(samples: &Samples) -> Result<Schema, SchemaError> {
     Schema::of::<T>(samples.map_or(&[] as &[T], Vec::as_slice))
 }
 
-fn new_outbox<M: Message>() -> Box<dyn AnyOutbox> {
-    Box::new(Outbox::<M>::new())
+fn new_pool<M: Message>() -> Box<dyn AnyPool> {
+    Box::new(Pool::<M>::new())
 }
 
-/// How a queue of `M` takes a message of another type.
-pub(crate) struct Accept<M> {
-    pub(crate) take: fn(&mut dyn AnyOutbox) -> M,
-    pub(crate) decode: fn(&[u8], Trust) -> Result<M, DecodeError>,
+/// How a queue of one message type takes a message of another: from the one's pool into the other's, or from bytes into
+/// the other's.
+pub(super) struct Accept {
+    pub(super) take: fn(&mut Pools, Convert, MessageRef) -> MessageRef,
+    pub(super) decode: fn(&mut Pools, Convert, &[u8], Trust) -> Result<MessageRef, DecodeError>,
 }
 
-/// How a queue of `M` takes an answer, or that there is none.
-pub(crate) struct Answer<M> {
-    pub(crate) take: fn(&mut dyn AnyOutbox, RequestId) -> M,
-    pub(crate) decode: fn(&[u8], RequestId) -> Result<M, DecodeError>,
-    pub(crate) fail: fn(RequestId, NoReply) -> M,
+/// How a queue takes an answer, or that there is none.
+pub(super) struct Answer {
+    pub(super) take: fn(&mut Pools, Convert, MessageRef, RequestId) -> MessageRef,
+    pub(super) decode: fn(&mut Pools, Convert, &[u8], RequestId) -> Result<MessageRef, DecodeError>,
+    pub(super) fail: fn(&mut Pools, Convert, RequestId, NoReply) -> MessageRef,
 }
 
-fn front<R: Message>(outbox: &mut dyn AnyOutbox) -> R {
-    let outbox: &mut Outbox<R> =
-        outbox.as_any().downcast_mut().expect("the catalogue gives each message type the outbox of its number");
-    outbox.pop_front().expect("each effect with a message put it into its outbox")
+/// The numbers of the type that comes and of the queue's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Convert {
+    pub(super) from: u32,
+    pub(super) to: u32,
 }
 
 impl Default for Kinds {
@@ -232,15 +262,17 @@ impl Kinds {
             type_id: TypeId::of::<F>(),
             rust_name: type_name::<F>(),
             message_type: TypeId::of::<F::Message>(),
-            message: 0,
-            measures: true,
+            intake: Intake { capacity: F::QUEUE.capacity, ..Intake::default() },
+            overflow: F::QUEUE.overflow,
+            on_panic: F::ON_PANIC,
             message_bytes: size_of::<F::Message>(),
-            new_nursery: new_outbox::<F>,
+            new_nursery: new_pool::<F>,
             value_schema: schema_of::<F>,
             state_schema: schema_of::<F::State>,
-            hatch: |nursery, setup| Cell::<F>::boxed(front(nursery), setup),
+            hatch: |nurseries, kind, value, setup| Cell::<F>::boxed(nurseries.of(kind).take(value), setup),
             decode: |bytes, setup| Cell::<F>::decode_start(bytes, setup),
             restore: |bytes, setup| Cell::<F>::restore(bytes, setup),
+            coalesce_key: |pools, of, message| F::coalesce_key(pools.message(of, message)),
         });
         self
     }
@@ -250,14 +282,17 @@ impl Kinds {
     pub fn accepts<M: Message + From<R>, R: Message>(mut self) -> Kinds {
         self.add_message::<M>();
         self.add_message::<R>();
-        self.accepts.push((
-            TypeId::of::<M>(),
-            TypeId::of::<R>(),
-            Box::new(Accept::<M> {
-                take: |outbox| M::from(front::<R>(outbox)),
-                decode: |bytes, trust| Codec::CURRENT.decode::<R>(bytes, trust).map(M::from),
-            }),
-        ));
+        let accept = Accept {
+            take: |pools, of, message| {
+                let message = pools.of::<R>(of.from).take(message);
+                pools.of::<M>(of.to).put(M::from(message))
+            },
+            decode: |pools, of, bytes, trust| {
+                let message = Codec::CURRENT.decode::<R>(bytes, trust)?;
+                Ok(pools.of::<M>(of.to).put(M::from(message)))
+            },
+        };
+        self.accepts.push(((TypeId::of::<M>(), TypeId::of::<R>()), accept));
         self
     }
 
@@ -266,18 +301,21 @@ impl Kinds {
     pub fn replies<M: Message + From<Reply<A>>, A: Message>(mut self) -> Kinds {
         self.add_message::<M>();
         self.add_message::<A>();
-        self.answers.push((
-            TypeId::of::<M>(),
-            TypeId::of::<A>(),
-            Box::new(Answer::<M> {
-                take: |outbox, request| M::from(Reply { request, outcome: Ok(front::<A>(outbox)) }),
-                decode: |bytes, request| {
-                    let answer = Codec::CURRENT.decode::<A>(bytes, Trust::Node)?;
-                    Ok(M::from(Reply { request, outcome: Ok(answer) }))
-                },
-                fail: |request, why| M::from(Reply::<A> { request, outcome: Err(why) }),
-            }),
-        ));
+        let answer = Answer {
+            take: |pools, of, answer, request| {
+                let outcome = Ok(pools.of::<A>(of.from).take(answer));
+                pools.of::<M>(of.to).put(M::from(Reply { request, outcome }))
+            },
+            decode: |pools, of, bytes, request| {
+                let outcome = Ok(Codec::CURRENT.decode::<A>(bytes, Trust::Node)?);
+                Ok(pools.of::<M>(of.to).put(M::from(Reply { request, outcome })))
+            },
+            fail: |pools, of, request, why| {
+                let outcome: Result<A, _> = Err(why);
+                pools.of::<M>(of.to).put(M::from(Reply { request, outcome }))
+            },
+        };
+        self.answers.push(((TypeId::of::<M>(), TypeId::of::<A>()), answer));
         self
     }
 
@@ -315,7 +353,7 @@ impl Kinds {
             self.messages.push(MessageType {
                 type_id: TypeId::of::<M>(),
                 rust_name: type_name::<M>(),
-                new_outbox: new_outbox::<M>,
+                new_pool: new_pool::<M>,
                 schema: schema_of::<M>,
             });
         }
@@ -349,30 +387,29 @@ impl Kinds {
             u32::try_from(at.expect("every type that is named was added")).expect("a program has few message types")
         };
         for kind in &mut self.kinds {
-            kind.message = number_of(kind.message_type);
+            kind.intake.message = number_of(kind.message_type);
+            kind.intake.bytes = u32::try_from(ENVELOPE_BYTES + kind.message_bytes).unwrap_or(u32::MAX);
             // An encoded integer may be a byte longer than in memory; what is longer by far lies elsewhere.
-            kind.measures = bytes_max[kind.message as usize].is_none_or(|max| max > 2 * kind.message_bytes as u64);
+            let encoded_bytes_max: Option<u64> = bytes_max[kind.intake.message as usize];
+            kind.intake.measures = encoded_bytes_max.is_none_or(|max| max > 2 * kind.message_bytes as u64);
             let schema = |of: SchemaOf, what: &str| {
                 of(&self.samples)
                     .map_err(|source| KindsError::Schema { place: format!("{what} of kind {}", kind.name), source })
             };
             table.kinds.push(TableKind {
                 name: kind.name.to_owned(),
-                message: kind.message,
+                message: kind.intake.message,
                 value: TableSchema::new(&schema(kind.value_schema, "data")?),
                 state: TableSchema::new(&schema(kind.state_schema, "state")?),
             });
         }
-        let by_number = |acceptors: Vec<Acceptor>| {
-            acceptors.into_iter().map(|(of, takes, how)| ((number_of(of), number_of(takes)), how)).collect()
-        };
-        let accepts: Acceptors = by_number(self.accepts);
-        let answers: Acceptors = by_number(self.answers);
+        let by_number = |(of, takes)| (number_of(of), number_of(takes));
+        let accepts: BTreeMap<_, _> = self.accepts.into_iter().map(|(types, how)| (by_number(types), how)).collect();
+        let answers: BTreeMap<_, _> = self.answers.into_iter().map(|(types, how)| (by_number(types), how)).collect();
         let message_types: Vec<_> = self.messages.iter().map(|message| message.type_id).collect();
         let kind_types: Vec<_> = self.kinds.iter().map(|kind| kind.type_id).collect();
-        let pairs = |acceptors: &Acceptors| acceptors.keys().copied().collect();
-        let numbers = TypeNumbers::new(&message_types, &kind_types, pairs(&accepts), pairs(&answers));
-        let numbers = Arc::new(numbers);
+        let (accepted, answered) = (accepts.keys().copied().collect(), answers.keys().copied().collect());
+        let numbers = Arc::new(TypeNumbers::new(&message_types, &kind_types, accepted, answered));
         let catalogue = Catalogue { kinds: self.kinds, messages: self.messages, accepts, answers, numbers, table };
         for (of, why) in catalogue.opaque() {
             tracing::warn!(%of, %why, "a type is opaque: its values are shown in hex, and not every change of it is seen");
@@ -381,15 +418,13 @@ impl Kinds {
     }
 }
 
-/// By the numbers of the queue's message type and the type taken: an [`Accept`] or [`Answer`] of the former.
-type Acceptors = BTreeMap<(u32, u32), Box<dyn Any + Send + Sync>>;
-
 /// The checked table of a program's kinds and message types, each with its number.
 pub struct Catalogue {
     kinds: Vec<Kind>,
     messages: Vec<MessageType>,
-    accepts: Acceptors,
-    answers: Acceptors,
+    /// By the numbers of the queue's message type and the type taken.
+    accepts: BTreeMap<(u32, u32), Accept>,
+    answers: BTreeMap<(u32, u32), Answer>,
     numbers: Arc<TypeNumbers>,
     table: Table,
 }
@@ -442,23 +477,25 @@ impl Catalogue {
         self.table.kinds.get(kind as usize).map_or("unknown kind", |kind| &kind.name)
     }
 
-    pub(crate) fn kind(&self, kind: u32) -> Option<&Kind> {
+    pub(super) fn kind(&self, kind: u32) -> Option<&Kind> {
         self.kinds.get(kind as usize)
     }
 
-    pub(crate) fn outboxes(&self) -> Vec<Box<dyn AnyOutbox>> {
-        self.messages.iter().map(|message| (message.new_outbox)()).collect()
+    pub(super) fn new_pools(&self) -> Pools {
+        Pools::new(self.messages.iter().map(|message| (message.new_pool)()).collect())
     }
 
-    pub(crate) fn nurseries(&self) -> Vec<Box<dyn AnyOutbox>> {
-        self.kinds.iter().map(|kind| (kind.new_nursery)()).collect()
+    pub(super) fn new_nurseries(&self) -> Pools {
+        Pools::new(self.kinds.iter().map(|kind| (kind.new_nursery)()).collect())
     }
 
-    pub(crate) fn accept<M: Message>(&self, message: u32, takes: u32) -> Option<&Accept<M>> {
-        self.accepts.get(&(message, takes))?.downcast_ref()
+    /// How queues of one message type take another.
+    pub(super) fn accept(&self, of: Convert) -> Option<&Accept> {
+        self.accepts.get(&(of.to, of.from))
     }
 
-    pub(crate) fn answer<M: Message>(&self, message: u32, answer: u32) -> Option<&Answer<M>> {
-        self.answers.get(&(message, answer))?.downcast_ref()
+    /// How queues of one message type take answers of another.
+    pub(super) fn answer(&self, of: Convert) -> Option<&Answer> {
+        self.answers.get(&(of.to, of.from))
     }
 }

@@ -8,10 +8,11 @@
 //!   feed(now, batches) ──▶ timers due, then frames ──▶ round(bound) ──▶ turns ──▶ drain_outputs
 //! ```
 //!
-//! The files: `turn` runs handlers, `apply` does what they asked for, `deliver` is the way of a message, a notice, a dead
-//! letter. `cell` is one FSM and `typed_cell` the same with its type, `waiting` what waits for it, `envelope` one message
-//! of that; `timers` is the order of timers, `outputs` the frames that leave. `kinds` is what a program registers, `table`
-//! what a journal says of it; `image` is the snapshot.
+//! The files: `turn` runs handlers, `apply` does what they asked for, `deliver` is the way of a message, `notice` that of
+//! news and dead letters, `seats` where FSMs come in and go. `cell` is one FSM and `typed_cell` the same with its type,
+//! `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `timers` is the order of timers,
+//! `outputs` the frames that leave. `kinds` is what a program registers, `table` what a journal says of it; `image` is the
+//! snapshot, and `waiting_image` what waits in it.
 
 mod apply;
 mod cell;
@@ -22,14 +23,19 @@ mod envelope;
 mod fault;
 mod image;
 mod kinds;
+mod notice;
 mod outputs;
+mod queue;
+mod seats;
 mod table;
 mod timers;
 mod turn;
 mod typed_cell;
 mod waiting;
+mod waiting_image;
 
 use std::{
+    any::Any,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
@@ -47,29 +53,13 @@ pub use turn::Turn;
 use crate::{
     digest::Digest,
     frame::{Batch, BatchRef},
-    fsm::{Effects, Externals, Fsm, Handler},
+    fsm::{Effects, Externals, Fsm},
     id::{Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId},
     message::Undelivered,
     slots::Slots,
     time::Time,
-    worker::{
-        cell::{AnyCell, Intake},
-        deliver::Notice,
-        envelope::Load,
-        outputs::Outputs,
-        timers::Timers,
-        typed_cell::Cell,
-    },
+    worker::{notice::Notice, outputs::Outputs, queue::Envelopes, seats::Seat, timers::Timers, typed_cell::Cell},
 };
-
-/// A slot with what is in it.
-#[derive(Default)]
-struct Seat {
-    generation: u32,
-    /// The slot stands in the ready queue.
-    ready: bool,
-    cell: Option<Box<dyn AnyCell>>,
-}
 
 /// One worker: a deterministic, single-threaded scheduler of FSMs, and a pure state machine itself.
 ///
@@ -95,8 +85,11 @@ pub struct Worker {
     mourners: Vec<RawQueueId>,
     notices: VecDeque<Notice>,
     counters: Counters,
-    load: Load,
+    /// What waits in the queues of all FSMs.
+    envelopes: Envelopes,
     deliveries: Vec<u8>,
+    /// With [`Recording::Everything`]: the message that is being handled, encoded.
+    payload: Vec<u8>,
     fault: Option<Fault>,
     turn: Turn,
 }
@@ -153,8 +146,8 @@ impl Worker {
     pub fn new(catalogue: Arc<Catalogue>, node: NodeId, id: WorkerId, epoch: Epoch, config: WorkerConfig) -> Worker {
         let effects = Effects {
             list: Vec::new(),
-            outboxes: catalogue.outboxes(),
-            nurseries: catalogue.nurseries(),
+            pools: catalogue.new_pools(),
+            nurseries: catalogue.new_nurseries(),
             numbers: catalogue.numbers().clone(),
             slots: Slots::new(),
             digest: Digest::new(),
@@ -165,11 +158,6 @@ impl Worker {
             seed: config.seed,
             misuse: None,
             scratch: Vec::new(),
-            payload: Vec::new(),
-            handler: Handler::Start,
-            sender: RawQueueId { node, place: Place::worker(id), slot: 0, generation: 0 },
-            asked: None,
-            answered: None,
             halted: None,
         };
         Worker {
@@ -188,8 +176,9 @@ impl Worker {
             mourners: Vec::new(),
             notices: VecDeque::new(),
             counters: Counters::default(),
-            load: Load::default(),
+            envelopes: Envelopes::new(),
             deliveries: Vec::new(),
+            payload: Vec::new(),
             fault: None,
             turn: Turn::default(),
         }
@@ -371,7 +360,7 @@ impl Worker {
     /// True if the FSM of that queue waits for the answer of that request.
     #[must_use]
     pub fn awaits(&self, queue: RawQueueId, request: RequestId) -> bool {
-        self.cell(queue).is_some_and(|cell| cell.awaits(request))
+        self.seat(queue).is_some_and(|seat| seat.waiting.awaited_answer(request).is_some())
     }
 
     /// The queues elsewhere that FSMs here watch, each with who watches.
@@ -384,57 +373,33 @@ impl Worker {
     /// An FSM and its state, to look at; `None` if it is gone, of another kind, or has yet to start.
     #[must_use]
     pub fn fsm<F: Fsm>(&self, queue: QueueId<F::Message>) -> Option<(&F, F::State)> {
-        let (fsm, state) = self.cell(queue.raw())?.as_any().downcast_ref::<Cell<F>>()?.inside();
+        let cell: &dyn Any = self.seat(queue.raw())?.cell.as_deref()?;
+        let (fsm, state) = cell.downcast_ref::<Cell<F>>()?.inside();
         Some((fsm, state?))
     }
 
     /// The kind's name of the FSM in a queue.
     #[must_use]
     pub fn kind_name(&self, queue: RawQueueId) -> &str {
-        self.cell(queue).map_or("unknown kind", |cell| self.catalogue.kind_name(cell.kind()))
+        self.seat(queue).map_or("unknown kind", |seat| self.catalogue.kind_name(seat.kind))
     }
 
     /// What the messages weigh that wait for its FSMs, postponed ones among them: each its size in memory, and where its
     /// type may hold more than that, such as a text, as many bytes more as it is long when encoded.
     #[must_use]
     pub fn waiting_bytes(&self) -> u64 {
-        self.load.bytes()
+        self.envelopes.load.bytes()
     }
 
     /// The queues that hold the most bytes, at most three. It walks all messages that wait.
     #[must_use]
     pub fn largest_queues(&self) -> Vec<(RawQueueId, u64)> {
-        let cells = self.seats.iter().filter_map(|seat| seat.cell.as_deref());
-        let mut queues: Vec<_> = cells.map(|cell| (cell.queue(), cell.waiting_bytes())).collect();
+        let seats = (0..).zip(&self.seats);
+        let mut queues: Vec<_> =
+            seats.map(|(slot, seat)| (self.queue_of(slot), seat.waiting.bytes(&self.envelopes))).collect();
         queues.retain(|(_, bytes)| *bytes != 0);
         queues.sort_by_key(|&(queue, bytes)| (std::cmp::Reverse(bytes), queue));
         queues.truncate(3);
         queues
-    }
-
-    fn cell(&self, queue: RawQueueId) -> Option<&dyn AnyCell> {
-        let seat = self.seats.get(queue.slot as usize)?;
-        let here = queue.place == Place::worker(self.id()) && queue.generation == seat.generation;
-        seat.cell.as_deref().filter(|_| here)
-    }
-
-    fn cell_mut(&mut self, queue: RawQueueId) -> Option<&mut Box<dyn AnyCell>> {
-        let here = queue.place == Place::worker(self.id());
-        let seat = self.seats.get_mut(queue.slot as usize)?;
-        let here = here && queue.generation == seat.generation;
-        seat.cell.as_mut().filter(|_| here)
-    }
-
-    fn cell_and_intake(&mut self, queue: RawQueueId) -> Option<(&mut dyn AnyCell, Intake<'_>)> {
-        let here = queue.place == Place::worker(self.id());
-        let Worker { seats, catalogue, load, .. } = self;
-        let seat = seats.get_mut(queue.slot as usize)?;
-        let here = here && queue.generation == seat.generation;
-        let cell = seat.cell.as_deref_mut().filter(|_| here)?;
-        Some((cell, Intake { catalogue, load }))
-    }
-
-    fn cell_and_load(&mut self, queue: RawQueueId) -> Option<(&mut dyn AnyCell, &mut Load)> {
-        self.cell_and_intake(queue).map(|(cell, intake)| (cell, intake.load))
     }
 }

@@ -11,10 +11,17 @@ use std::{
 };
 
 use crate::{
-    fsm::{ExternalFault, Externals, Halt, OnPanic},
-    id::RawQueueId,
+    fsm::{Externals, Handler, MessageRef, OnPanic, TimerName, WhichTimer},
+    id::{RawQueueId, RequestId},
     message::{DownReason, NoReply, Undelivered},
-    worker::{Fault, FaultKind, Recording, Worker, cell::Outcome, deliver::Notice},
+    worker::{
+        Fault, FaultKind, Recording, Worker,
+        cell::{Arrival, Outcome},
+        envelope::{Claim, Sent},
+        notice::Notice,
+        seats::occupied,
+        waiting::Incoming,
+    },
 };
 
 /// Whose turn it is in a worker, for a watchdog on another thread to look at. It is written and never read by the worker.
@@ -39,51 +46,101 @@ impl Worker {
     /// Hands a ready FSM up to `messages` messages; says how many it took.
     pub(super) fn turn(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         self.turn.show(slot, self.seats[slot as usize].generation);
-        let span =
-            tracing::trace_span!("turn", round = self.round, fsm = tracing::field::Empty, kind = tracing::field::Empty);
-        if let (false, Some(cell)) = (span.is_disabled(), &self.seats[slot as usize].cell) {
-            span.record("fsm", tracing::field::display(cell.queue()));
-            span.record("kind", self.catalogue.kind_name(cell.kind()));
-        }
-        let _entered = span.enter();
-        for taken in 0..messages {
-            let seat = &self.seats[slot as usize];
-            if self.fault.is_some() || !seat.cell.as_ref().is_some_and(|cell| cell.has_work()) {
-                return taken;
-            }
+        let span = tracing::enabled!(tracing::Level::TRACE).then(|| self.span(slot).entered());
+        let mut taken = 0;
+        while taken < messages && self.fault.is_none() && self.seats[slot as usize].has_work() {
             self.handle(slot, externals);
+            taken += 1;
         }
-        messages
+        drop(span);
+        taken
     }
 
-    /// Runs one handler and does what it asked for.
+    fn span(&self, slot: u32) -> tracing::Span {
+        let queue = self.queue_of(slot);
+        tracing::trace_span!("turn", round = self.round, fsm = %queue, kind = self.kind_name(queue))
+    }
+
+    /// Runs the handler on the next message, or the start handler if that is due, and does what it asked for.
     fn handle(&mut self, slot: u32, externals: &mut dyn Externals) {
-        let everything = self.config.recording == Recording::Everything;
-        let Worker { seats, effects, load, .. } = self;
-        let cell = seats[slot as usize].cell.as_mut().expect("turns are given to FSMs that are there");
-        let queue = cell.queue();
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| cell.handle_next(effects, externals, load, everything)));
-        if let Ok(Outcome::Changed { state_timer: Some(key) }) = outcome {
-            // The cell has ended it with its state, whatever becomes of the handler's effects.
-            self.timers.cancel(key);
+        let queue = self.queue_of(slot);
+        let Worker { seats, effects, envelopes, .. } = self;
+        let seat = &mut seats[slot as usize];
+        if !seat.started {
+            return self.start(queue, externals);
         }
-        let outcome = match outcome {
-            // A handler that catches unwinding can't go on without its external value all the same.
-            Ok(_) if self.effects.halted.is_some() => return self.panicked(queue, Some(Box::new(Halt))),
-            Ok(outcome) if self.effects.misuse.is_none() => outcome,
-            other => return self.panicked(queue, other.err()),
-        };
+        let incoming = seat.waiting.take_next(envelopes).expect("turns are given to FSMs that have work");
+        let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
+        let everything = self.config.recording == Recording::Everything;
         if everything {
-            self.record_delivery(queue, outcome);
+            self.payload.clear();
+            let encoded = effects.pools.see(seat.intake.message).encode_image(incoming.message(), &mut self.payload);
+            if let Err(error) = encoded {
+                effects.misuse = Some(format!("a message can't pass the codec: {error}"));
+            }
+        }
+        let (sent, claim, beats) = match &incoming {
+            Incoming::Message(envelope) => (envelope.sent(), envelope.claim, 0),
+            Incoming::Beat(fired) => (Sent { sender: queue, request: None }, Claim::Nothing, fired.beats),
+        };
+        let arrival = Arrival { message: incoming.message(), sender: sent.sender, beats };
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(arrival, effects, externals)));
+        if let Ok(Outcome::Changed) = ended {
+            // The timeout ends with its state, whatever becomes of the handler's effects.
+            self.cancel_timer(queue, &WhichTimer::Name(TimerName::State));
+        }
+        let outcome = match ended {
+            Ok(outcome) if !self.effects.is_refused() => outcome,
+            Ok(outcome) => {
+                if let Outcome::Postponed(message) = outcome {
+                    self.discard(queue, message);
+                }
+                return self.panicked(queue, None, sent, claim);
+            }
+            Err(payload) => return self.panicked(queue, Some(payload), sent, claim),
+        };
+        let unkept = match outcome {
+            Outcome::Postponed(message) if self.postpone(queue, incoming, message) => None,
+            Outcome::Postponed(_) => Some(Undelivered::PostponedTooMany),
+            Outcome::Unhandled => Some(Undelivered::Unhandled),
+            Outcome::Stayed | Outcome::Changed | Outcome::Stop => None,
+        };
+        if let (Claim::Outcome(request), false) = (claim, matches!(outcome, Outcome::Postponed(_))) {
+            // The handler has seen the answer: whom it names is the FSM's business now.
+            self.take_born(queue, request);
+        }
+        if everything {
+            self.record_delivery(queue, Handler::Handle, sent.sender, outcome);
         }
         self.apply(queue);
         match outcome {
-            Outcome::Stayed => {}
-            Outcome::Changed { .. } => self.enter_state(queue, externals),
-            Outcome::Unhandled(sent) => self.undelivered(queue, sent, Undelivered::Unhandled),
-            Outcome::PostponedTooMany(sent) => self.undelivered(queue, sent, Undelivered::PostponedTooMany),
+            Outcome::Changed => self.enter_state(queue, externals),
             Outcome::Stop => self.remove(queue, DownReason::Stopped),
+            Outcome::Stayed | Outcome::Postponed(_) | Outcome::Unhandled => {}
         }
+        if let Some(why) = unkept {
+            self.undelivered(queue, sent, why);
+        }
+        self.settle();
+    }
+
+    /// Runs the start handler.
+    fn start(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
+        let Worker { seats, effects, .. } = self;
+        let seat = &mut seats[queue.slot as usize];
+        let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.start(effects, externals)));
+        seat.started = cell.has_started();
+        if ended.is_err() || self.effects.is_refused() {
+            return self.panicked(queue, ended.err(), Sent { sender: queue, request: None }, Claim::Nothing);
+        }
+        if self.config.recording == Recording::Everything {
+            // What a handler that panicked was given may still lie there.
+            self.payload.clear();
+            self.record_delivery(queue, Handler::Start, queue, Outcome::Changed);
+        }
+        self.apply(queue);
+        self.enter_state(queue, externals);
         self.settle();
     }
 
@@ -91,63 +148,98 @@ impl Worker {
     fn enter_state(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
         let Worker { seats, effects, .. } = self;
         // An effect of its own may have stopped the FSM.
-        let Some(cell) = seats[queue.slot as usize].cell.as_mut().filter(|cell| cell.queue() == queue) else { return };
-        // Its handler has returned: what becomes of the message's request is its business.
-        effects.asked = None;
-        let entered = panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, externals)));
-        match entered {
-            Ok(()) if self.effects.misuse.is_none() => {}
-            other => return self.panicked(queue, other.err()),
+        let Some(cell) = occupied(seats, queue).and_then(|seat| seat.cell.as_deref_mut()) else { return };
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, externals)));
+        if ended.is_err() || self.effects.is_refused() {
+            // Its handler has returned: what becomes of the message's request is its business.
+            return self.panicked(queue, ended.err(), Sent { sender: queue, request: None }, Claim::Nothing);
         }
         if self.config.recording == Recording::Everything {
-            self.record_delivery(queue, Outcome::Stayed);
+            self.record_delivery(queue, Handler::Enter, queue, Outcome::Stayed);
         }
         self.apply(queue);
-        if let Some(cell) = self.cell_mut(queue) {
-            cell.unpostpone();
+        let Worker { seats, envelopes, .. } = self;
+        if let Some(seat) = occupied(seats, queue) {
+            seat.waiting.unpostpone(envelopes);
         }
     }
 
+    /// Keeps what the handler handed back of what came in until the state changes; false if there is no room, and it is
+    /// dropped.
+    fn postpone(&mut self, queue: RawQueueId, incoming: Incoming, message: MessageRef) -> bool {
+        let Worker { seats, effects, envelopes, .. } = self;
+        let seat = &mut seats[queue.slot as usize];
+        let incoming = incoming.with(message, seat.intake.weigh(&effects.pools, message));
+        let kept = seat.waiting.postpone(incoming, seat.intake.capacity, &mut envelopes.load);
+        if !kept {
+            self.discard(queue, message);
+        }
+        kept
+    }
+
+    /// Drops a message of the type of an FSM's queue.
+    fn discard(&mut self, queue: RawQueueId, message: MessageRef) {
+        let type_number = self.seats[queue.slot as usize].intake.message;
+        self.effects.pools.any(type_number).discard(message);
+    }
+
+    fn take_born(&mut self, queue: RawQueueId, request: RequestId) -> Option<RawQueueId> {
+        self.seat_mut(queue)?.waiting.take_born(request)
+    }
+
     /// A handler panicked or misused its context: what it had appended is cut off, and the kind's policy applies.
-    fn panicked(&mut self, queue: RawQueueId, payload: Option<Box<dyn Any + Send>>) {
-        let misuse = self.effects.misuse.take();
-        let asked = self.effects.asked.take();
-        let answered = self.effects.answered.take();
+    fn panicked(&mut self, queue: RawQueueId, payload: Option<Box<dyn Any + Send>>, sent: Sent, claim: Claim) {
+        let (misuse, halted) = (self.effects.misuse.take(), self.effects.halted.take());
         self.effects.cut_off();
-        if payload.as_ref().is_some_and(|payload| payload.is::<Halt>()) {
-            let fault = self.effects.halted.take().unwrap_or_else(|| ExternalFault("no external value".to_owned()));
+        if let Some(fault) = halted {
+            // A handler that catches unwinding can't go on without its external value all the same.
             return self.fail(Some(queue), FaultKind::External(fault));
         }
         let what = match (payload, misuse) {
             (Some(payload), _) => FaultKind::Panic(panic_text(payload.as_ref())),
             (None, misuse) => FaultKind::Misuse(misuse.unwrap_or_default()),
         };
-        if let Some((asker, request)) = asked {
+        if let Some(request) = sent.request {
             // What the handler had in its hands is gone with it.
-            self.notices.push_back(Notice::Failed { to: asker, from: queue, request, why: NoReply::Failed });
+            self.notices.push_back(Notice::Failed { to: sent.sender, from: queue, request, why: NoReply::Failed });
         }
-        if let Some(born) = answered.and_then(|request| self.cell_mut(queue)?.take_born(request)) {
+        if let Claim::Outcome(request) = claim
+            && let Some(born) = self.take_born(queue, request)
+        {
             self.stop(born, queue);
         }
         self.counters.panics += 1;
         self.effects.digest.mix(u64::from_le_bytes(*b"panicked"));
-        let policy = self.cell_mut(queue).map_or(OnPanic::StopNode, |cell| cell.on_panic());
         tracing::error!(queue = %queue, kind = self.kind_name(queue), %what, "a handler ends without effect");
-        match policy {
+        let seat = &self.seats[queue.slot as usize];
+        let on_panic = self.catalogue.kind(seat.kind).map_or(OnPanic::StopNode, |kind| kind.on_panic);
+        let restarts = seat.cell.as_ref().map_or(0, |cell| cell.restarts());
+        match on_panic {
             OnPanic::StopNode => self.fail(Some(queue), what),
-            OnPanic::Restart { budget } if self.cell_mut(queue).is_some_and(|cell| cell.restarts() < budget) => {
-                let restarted = self.cell_and_load(queue).map(|(cell, load)| cell.restart(load));
-                self.dispose(queue, restarted.unwrap_or_default());
-            }
+            OnPanic::Restart { budget } if restarts < budget => self.restart(queue),
             OnPanic::StopFsm | OnPanic::Restart { .. } => self.remove(queue, DownReason::Panicked),
         }
         self.settle();
     }
 
+    /// Starts an FSM over from its start value.
+    fn restart(&mut self, queue: RawQueueId) {
+        let Worker { seats, envelopes, .. } = self;
+        let Some(seat) = occupied(seats, queue) else { return };
+        if let Some(cell) = &mut seat.cell {
+            cell.restart();
+        }
+        seat.started = false;
+        let type_number = seat.intake.message;
+        let remains = seat.waiting.start_over(type_number, envelopes);
+        self.dispose(queue, type_number, remains);
+    }
+
     /// The worker can't go on. The first fault counts.
     pub(super) fn fail(&mut self, queue: Option<RawQueueId>, what: FaultKind) {
         let fsm = queue.map(|queue| {
-            let state = self.cell(queue).map_or_else(|| "gone".to_owned(), |cell| cell.state_text());
+            let cell = self.seat(queue).and_then(|seat| seat.cell.as_ref());
+            let state = cell.map_or_else(|| "gone".to_owned(), |cell| cell.state_text());
             format!("kind {} ({queue}) in state {state}", self.kind_name(queue))
         });
         let fault = Fault { worker: self.id(), round: self.round, fsm, what };

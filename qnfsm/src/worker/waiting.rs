@@ -1,20 +1,23 @@
 //! What waits for one FSM: messages in its queue, postponed and self-sent ones, timers and their beats, requests under
 //! way; and the order in which they come.
 //!
-//! Plain data, typed by the FSM's message, and part of the cell's image. It knows no handler and no other FSM: it takes
-//! in, gives the next message, and says what it dropped. The bytes that wait are counted into the worker's [`Load`]; they
-//! stand in no image, because they follow from what waits.
+//! Plain data that knows no types, no handler and no other FSM: it takes in, gives the next message, and says what it
+//! dropped. Messages lie in the pools; who gets a reference from here takes its message out, or discards it. The bytes that
+//! wait are counted into the worker's load; they stand in no image, because they follow from what waits.
 
-use std::{collections::VecDeque, mem};
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fsm::{Overflow, QueuePolicy, TimerId, TimerName, WhichTimer},
+    fsm::{MessageRef, Overflow, TimerId, TimerName, WhichTimer},
     id::{RawQueueId, RequestId},
     time::Time,
     worker::{
-        envelope::{Claim, Dropped, Envelope, Load, Sent, weight},
+        Catalogue,
+        envelope::{Claim, Dropped, Envelope, Load},
+        kinds::Convert,
+        queue::{Envelopes, Queue},
         timers::{Due, TimerKey},
     },
 };
@@ -24,22 +27,22 @@ pub(super) enum Overflowed {
     /// The one that came.
     Newest,
     /// One that had waited.
-    Older(Sent),
+    Older(Envelope),
 }
 
 /// A timer that is set.
-#[derive(Debug, Serialize, Deserialize)]
-struct SetTimer<M> {
-    timer: TimerId,
-    name: TimerName,
-    deadline: Time,
-    what: Beat<M>,
+#[derive(Debug)]
+pub(super) struct SetTimer {
+    pub(super) timer: TimerId,
+    pub(super) name: TimerName,
+    pub(super) deadline: Time,
+    pub(super) what: Beat,
 }
 
 /// What a timer sends.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Beat<M> {
-    Once(M),
+#[derive(Debug)]
+pub(super) enum Beat {
+    Once(MessageRef),
     /// Encoded, because messages need not be `Clone`.
     Every {
         period_ns: u64,
@@ -48,233 +51,174 @@ pub(super) enum Beat<M> {
 }
 
 /// A timer that fired, and its message.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Fired<M> {
-    timer: TimerId,
-    name: TimerName,
-    beats: u64,
-    #[serde(skip)]
-    beyond: u32,
-    message: M,
+#[derive(Debug)]
+pub(super) struct Fired {
+    pub(super) timer: TimerId,
+    pub(super) name: TimerName,
+    pub(super) beats: u64,
+    pub(super) weight: u32,
+    pub(super) message: MessageRef,
 }
 
 /// A request under way.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Pending {
     pub(super) request: RequestId,
     pub(super) key: TimerKey,
     pub(super) answer: u32,
 }
 
-/// What a message that is being handled came with, to postpone it by.
-pub(super) enum Origin {
-    Queue { sender: RawQueueId, claim: Claim },
-    Timer { timer: TimerId, name: TimerName, beats: u64 },
-}
-
-/// A message on its way into the handler.
-pub(super) struct Incoming<M> {
-    pub(super) origin: Origin,
-    pub(super) beyond: u32,
-    pub(super) message: M,
+/// What comes next for a handler.
+pub(super) enum Incoming {
+    Message(Envelope),
+    Beat(Fired),
 }
 
 /// What only some FSMs have; kept apart so that an idle FSM is small.
-#[derive(Debug, Serialize, Deserialize)]
-struct Extras<M> {
+#[derive(Debug, Default)]
+pub(super) struct Extras {
     /// Self-sent messages, ahead of all others.
-    ahead: VecDeque<Envelope<M>>,
-    postponed: VecDeque<Envelope<M>>,
-    timers: Vec<SetTimer<M>>,
-    fired: VecDeque<Fired<M>>,
+    pub(super) ahead: VecDeque<Envelope>,
+    pub(super) postponed: VecDeque<Envelope>,
+    pub(super) timers: Vec<SetTimer>,
+    pub(super) fired: VecDeque<Fired>,
     /// Messages of timers that were postponed; cancelling reaches them too.
-    postponed_fired: VecDeque<Fired<M>>,
-    pending: Vec<Pending>,
+    pub(super) postponed_fired: VecDeque<Fired>,
+    pub(super) pending: Vec<Pending>,
     /// FSMs that were spawned elsewhere for a request whose answer waits: nobody knows them but that answer.
-    born: Vec<(RequestId, RawQueueId)>,
+    pub(super) born: Vec<(RequestId, RawQueueId)>,
     /// Queues that this FSM monitors.
-    watched: Vec<RawQueueId>,
+    pub(super) watched: Vec<RawQueueId>,
 }
 
 /// What an FSM leaves behind.
 #[derive(Default)]
-pub(crate) struct Remains {
-    /// Messages that waited.
-    pub(crate) dropped: Vec<Dropped>,
+pub(super) struct Remains {
+    /// Messages that waited for it, each a dead letter.
+    pub(super) dropped: Vec<Dropped>,
+    /// Those and the messages of its timers, which are to be discarded.
+    pub(super) messages: Vec<MessageRef>,
     /// The keys of its timers and deadlines.
-    pub(crate) keys: Vec<TimerKey>,
+    pub(super) keys: Vec<TimerKey>,
     /// FSMs elsewhere that it had asked for and never came to know.
-    pub(crate) born: Vec<RawQueueId>,
-}
-
-impl<M> Default for Extras<M> {
-    fn default() -> Extras<M> {
-        Extras {
-            ahead: VecDeque::new(),
-            postponed: VecDeque::new(),
-            timers: Vec::new(),
-            fired: VecDeque::new(),
-            postponed_fired: VecDeque::new(),
-            pending: Vec::new(),
-            born: Vec::new(),
-            watched: Vec::new(),
-        }
-    }
+    pub(super) born: Vec<RawQueueId>,
 }
 
 /// All that waits for one FSM.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Waiting<M> {
-    queue: VecDeque<Envelope<M>>,
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) queue: Queue,
     /// A timer's message is next, if one waits; timers and queue take turns.
-    timers_next: bool,
-    extras: Option<Box<Extras<M>>>,
+    pub(super) timers_next: bool,
+    pub(super) extras: Option<Box<Extras>>,
 }
 
-impl<M> Default for Waiting<M> {
-    fn default() -> Waiting<M> {
-        Waiting { queue: VecDeque::new(), timers_next: false, extras: None }
-    }
-}
-
-impl<M> Waiting<M> {
-    fn extras(&mut self) -> &mut Extras<M> {
+impl Waiting {
+    fn extras(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
     }
 
     /// Something is there for the handler.
     #[inline]
     pub(super) fn is_ready(&self) -> bool {
-        !self.queue.is_empty()
-            || self.extras.as_ref().is_some_and(|extras| !extras.ahead.is_empty() || !extras.fired.is_empty())
+        !self.queue.is_empty() || self.extras.as_ref().is_some_and(|extras| extras.is_ready())
     }
 
     /// Takes the next message: self-sent ones first; then timers and queue in turn.
-    pub(super) fn take_next(&mut self, load: &mut Load) -> Option<Incoming<M>> {
-        if let Some(extras) = &mut self.extras {
+    #[inline]
+    pub(super) fn take_next(&mut self, envelopes: &mut Envelopes) -> Option<Incoming> {
+        if let Some(extras) = &mut self.extras
+            && extras.is_ready()
+        {
             if let Some(envelope) = extras.ahead.pop_front() {
-                return Some(opened(envelope, load));
+                envelopes.load.less(envelope.weight);
+                return Some(Incoming::Message(envelope));
             }
-            if (self.timers_next || self.queue.is_empty())
-                && let Some(Fired { timer, name, beats, beyond, message }) = extras.fired.pop_front()
-            {
+            if self.timers_next || self.queue.is_empty() {
+                let fired = extras.fired.pop_front()?;
                 self.timers_next = false;
-                load.less::<M>(beyond);
-                return Some(Incoming { origin: Origin::Timer { timer, name, beats }, beyond, message });
+                envelopes.load.less(fired.weight);
+                return Some(Incoming::Beat(fired));
             }
         }
         self.timers_next = true;
-        Some(opened(self.queue.pop_front()?, load))
+        envelopes.pop_front(&mut self.queue).map(Incoming::Message)
     }
 
-    /// Puts a message at the queue's end whatever its capacity is.
-    #[inline]
-    pub(super) fn push(&mut self, envelope: Envelope<M>, load: &mut Load) {
-        load.more::<M>(envelope.beyond);
-        self.queue.push_back(envelope);
-    }
-
-    /// Puts a message into the queue as its policy has it. Messages with the same `key` stand for one another where it
-    /// coalesces.
-    #[inline]
-    pub(super) fn offer(
+    /// Puts a message into a queue that is full, as its policy has it. Messages with the same `key` stand for one another
+    /// where it coalesces.
+    pub(super) fn overflow(
         &mut self,
-        envelope: Envelope<M>,
-        policy: QueuePolicy,
-        key: impl Fn(&M) -> Option<u64>,
-        load: &mut Load,
-    ) -> Result<(), Overflowed> {
-        if self.queue.len() < policy.capacity as usize {
-            self.push(envelope, load);
-            return Ok(());
-        }
-        self.overflow(envelope, policy.overflow, key, load)
-    }
-
-    fn overflow(
-        &mut self,
-        envelope: Envelope<M>,
+        envelope: Envelope,
         overflow: Overflow,
-        key: impl Fn(&M) -> Option<u64>,
-        load: &mut Load,
-    ) -> Result<(), Overflowed> {
+        key: impl Fn(MessageRef) -> Option<u64>,
+        envelopes: &mut Envelopes,
+    ) -> Overflowed {
         let replaced = match overflow {
-            Overflow::DropNewest | Overflow::StopNode => return Err(Overflowed::Newest),
+            Overflow::DropNewest | Overflow::StopNode => None,
             Overflow::DropOldest => {
-                let oldest = self.queue.iter().position(|waiting| waiting.claim.may_be_dropped());
                 // With a capacity of 0, or where only answers and news wait, nothing is older than the newest.
-                let oldest = oldest.and_then(|at| self.queue.remove(at)).ok_or(Overflowed::Newest)?;
-                self.push(envelope, load);
-                oldest
+                let oldest = envelopes.remove_first(&mut self.queue, |waiting| waiting.claim.may_be_dropped());
+                oldest.inspect(|_| envelopes.push_back(&mut self.queue, envelope))
             }
-            Overflow::Coalesce => {
-                let newest = key(&envelope.message).ok_or(Overflowed::Newest)?;
-                let same = |waiting: &&mut Envelope<M>| {
-                    waiting.claim.may_be_dropped() && key(&waiting.message) == Some(newest)
-                };
-                let same = self.queue.iter_mut().find(same).ok_or(Overflowed::Newest)?;
-                load.more::<M>(envelope.beyond);
-                mem::replace(same, envelope)
-            }
+            Overflow::Coalesce => key(envelope.message).and_then(|newest| {
+                let same = |waiting: &Envelope| waiting.claim.may_be_dropped() && key(waiting.message) == Some(newest);
+                envelopes.replace_first(&self.queue, envelope, same)
+            }),
         };
-        load.less::<M>(replaced.beyond);
-        Err(Overflowed::Older(replaced.sent()))
+        replaced.map_or(Overflowed::Newest, Overflowed::Older)
     }
 
     /// Puts a self-sent message ahead of all but its like.
-    pub(super) fn push_ahead(&mut self, envelope: Envelope<M>, load: &mut Load) {
-        load.more::<M>(envelope.beyond);
+    pub(super) fn push_ahead(&mut self, envelope: Envelope, load: &mut Load) {
+        load.more(envelope.weight);
         self.extras().ahead.push_back(envelope);
     }
 
-    /// Keeps a message until the state changes; false if `capacity` are kept already, and it is dropped.
-    pub(super) fn postpone(&mut self, incoming: Incoming<M>, capacity: u32, load: &mut Load) -> bool {
-        let Incoming { origin, beyond, message } = incoming;
+    /// Keeps a message until the state changes; false if `capacity` are kept already, and it is to be dropped.
+    pub(super) fn postpone(&mut self, incoming: Incoming, capacity: u32, load: &mut Load) -> bool {
         let extras = self.extras();
         if extras.postponed.len() + extras.postponed_fired.len() >= capacity as usize {
             return false;
         }
-        load.more::<M>(beyond);
-        match origin {
-            Origin::Queue { sender, claim } => {
-                extras.postponed.push_back(Envelope { sender, claim, beyond, message });
+        match incoming {
+            Incoming::Message(envelope) => {
+                load.more(envelope.weight);
+                extras.postponed.push_back(envelope);
             }
-            Origin::Timer { timer, name, beats } => {
-                extras.postponed_fired.push_back(Fired { timer, name, beats, beyond, message });
+            Incoming::Beat(fired) => {
+                load.more(fired.weight);
+                extras.postponed_fired.push_back(fired);
             }
         }
         true
     }
 
     /// The state has changed: what was postponed comes ahead of its like.
-    pub(super) fn unpostpone(&mut self) {
+    pub(super) fn unpostpone(&mut self, envelopes: &mut Envelopes) {
         let Some(extras) = &mut self.extras else { return };
         while let Some(envelope) = extras.postponed.pop_back() {
-            self.queue.push_front(envelope);
+            envelopes.load.less(envelope.weight);
+            envelopes.push_front(&mut self.queue, envelope);
         }
         while let Some(fired) = extras.postponed_fired.pop_back() {
             extras.fired.push_front(fired);
         }
     }
 
-    /// Sets a timer; gives the key of the one of that name that it replaces.
-    pub(super) fn set_timer(
-        &mut self,
-        key: TimerKey,
-        name: TimerName,
-        what: Beat<M>,
-        load: &mut Load,
-    ) -> Option<TimerKey> {
-        let replaced = match &name {
-            TimerName::Unnamed => None,
-            name => self.cancel_timer(&WhichTimer::Name(name.clone()), load),
-        };
+    /// Sets a timer. One of that name is to be cancelled before.
+    pub(super) fn set_timer(&mut self, key: TimerKey, name: TimerName, what: Beat) {
         self.extras().timers.push(SetTimer { timer: key.timer, name, deadline: key.deadline, what });
-        replaced
     }
 
-    /// Cancels a timer, and takes back its message if it waits; gives the timer's key if it is set.
-    pub(super) fn cancel_timer(&mut self, which: &WhichTimer, load: &mut Load) -> Option<TimerKey> {
+    /// Cancels a timer, and takes back its message if it waits; gives the timer's key if it is set. The messages go to
+    /// `discard`.
+    pub(super) fn cancel_timer(
+        &mut self,
+        which: &WhichTimer,
+        load: &mut Load,
+        mut discard: impl FnMut(MessageRef),
+    ) -> Option<TimerKey> {
         let extras = self.extras.as_mut()?;
         let is = |timer: TimerId, name: &TimerName| match which {
             WhichTimer::Name(wanted) => name == wanted,
@@ -284,47 +228,48 @@ impl<M> Waiting<M> {
             waiting.retain(|fired| {
                 let cancelled = is(fired.timer, &fired.name);
                 if cancelled {
-                    load.less::<M>(fired.beyond);
+                    load.less(fired.weight);
+                    discard(fired.message);
                 }
                 !cancelled
             });
         }
         let at = extras.timers.iter().position(|set| is(set.timer, &set.name))?;
-        let SetTimer { timer, deadline, .. } = extras.timers.remove(at);
+        let SetTimer { timer, deadline, what, .. } = extras.timers.remove(at);
+        if let Beat::Once(message) = what {
+            discard(message);
+        }
         Some(TimerKey { deadline, timer })
     }
 
-    /// A timer is due: its message waits from now on. `decode` makes the message of a periodic one, `measure` says what a
-    /// message holds beyond its size. Gives the key of the next beat.
+    /// A timer is due: its message, which `make` gives with its weight, waits from now on. Gives the key of the next beat.
     pub(super) fn fire(
         &mut self,
         timer: TimerId,
         now: Time,
-        decode: impl Fn(&[u8]) -> M,
-        measure: impl Fn(&M) -> u32,
         load: &mut Load,
+        make: impl FnOnce(&Beat) -> (MessageRef, u32),
     ) -> Option<TimerKey> {
         let extras = self.extras.as_mut()?;
         let at = extras.timers.iter().position(|set| set.timer == timer)?;
-        let SetTimer { deadline, name, what: Beat::Every { period_ns, message }, .. } = &mut extras.timers[at] else {
-            let SetTimer { timer, name, what, .. } = extras.timers.remove(at);
-            let Beat::Once(message) = what else { unreachable!("periodic timers are handled above") };
-            let beyond = measure(&message);
-            load.more::<M>(beyond);
-            extras.fired.push_back(Fired { timer, name, beats: 0, beyond, message });
+        let SetTimer { deadline, name, what, .. } = &mut extras.timers[at];
+        let Beat::Every { period_ns, .. } = *what else {
+            let (message, weight) = make(what);
+            let SetTimer { timer, name, .. } = extras.timers.remove(at);
+            load.more(weight);
+            extras.fired.push_back(Fired { timer, name, beats: 0, weight, message });
             return None;
         };
         let late_ns = now.as_nanos().saturating_sub(deadline.as_nanos());
-        let beats = 1 + late_ns / *period_ns;
-        *deadline = Time::from_nanos(deadline.as_nanos().saturating_add(beats.saturating_mul(*period_ns)));
+        let beats = 1 + late_ns / period_ns;
+        *deadline = Time::from_nanos(deadline.as_nanos().saturating_add(beats.saturating_mul(period_ns)));
         let next = TimerKey { deadline: *deadline, timer };
         if let Some(waiting) = extras.fired.iter_mut().find(|fired| fired.timer == timer) {
             waiting.beats = waiting.beats.saturating_add(beats);
         } else {
-            let message = decode(message);
-            let beyond = measure(&message);
-            load.more::<M>(beyond);
-            extras.fired.push_back(Fired { timer, name: name.clone(), beats, beyond, message });
+            let (message, weight) = make(what);
+            load.more(weight);
+            extras.fired.push_back(Fired { timer, name: name.clone(), beats, weight, message });
         }
         Some(next)
     }
@@ -347,19 +292,16 @@ impl<M> Waiting<M> {
         pending.iter().find(|pending| pending.request == request).map(|pending| pending.answer)
     }
 
-    /// Drops what came of a request, if it waits.
-    pub(super) fn drop_outcome(&mut self, request: RequestId, load: &mut Load) {
-        let mut stays = |waiting: &Envelope<M>| {
-            let dropped = waiting.claim == Claim::Outcome(request);
-            if dropped {
-                load.less::<M>(waiting.beyond);
-            }
-            !dropped
-        };
-        self.queue.retain(&mut stays);
-        if let Some(extras) = &mut self.extras {
-            extras.postponed.retain(&mut stays);
+    /// Takes out what came of a request, if it waits; there is one for each request.
+    pub(super) fn take_outcome(&mut self, request: RequestId, envelopes: &mut Envelopes) -> Option<MessageRef> {
+        let is = |waiting: &Envelope| waiting.claim == Claim::Outcome(request);
+        if let Some(envelope) = envelopes.remove_first(&mut self.queue, is) {
+            return Some(envelope.message);
         }
+        let postponed = &mut self.extras.as_mut()?.postponed;
+        let envelope = postponed.remove(postponed.iter().position(is)?)?;
+        envelopes.load.less(envelope.weight);
+        Some(envelope.message)
     }
 
     /// The answer that waits for a request names an FSM that nobody else knows.
@@ -374,120 +316,219 @@ impl<M> Waiting<M> {
         Some(born.remove(at).1)
     }
 
-    /// The queues that the FSM monitors.
-    pub(super) fn watched(&mut self) -> &mut Vec<RawQueueId> {
-        &mut self.extras().watched
+    /// The FSM monitors a queue from now on.
+    pub(super) fn watch(&mut self, queue: RawQueueId) {
+        self.extras().watched.push(queue);
+    }
+
+    /// The FSM monitors a queue no longer.
+    pub(super) fn unwatch(&mut self, queue: RawQueueId) {
+        if let Some(extras) = &mut self.extras {
+            extras.watched.retain(|watched| *watched != queue);
+        }
+    }
+
+    /// The queues that the FSM monitors, which it does no longer.
+    pub(super) fn take_watched(&mut self) -> Vec<RawQueueId> {
+        self.extras.as_mut().map(|extras| std::mem::take(&mut extras.watched)).unwrap_or_default()
     }
 
     /// Forgets all but the queue and what is monitored: the FSM starts over.
-    pub(super) fn start_over(&mut self, type_number: u32, load: &mut Load) -> Remains {
+    pub(super) fn start_over(&mut self, type_number: u32, envelopes: &mut Envelopes) -> Remains {
         let Some(mut extras) = self.extras.take() else { return Remains::default() };
-        extras.unload(load);
-        let keys = extras.keys();
-        let Extras { postponed, watched, born, .. } = *extras;
-        let outcome = |request| self.queue.iter().any(|waiting| waiting.claim == Claim::Outcome(request));
-        let (kept, lost): (Vec<_>, Vec<_>) = born.into_iter().partition(|(request, _)| outcome(*request));
-        if !watched.is_empty() || !kept.is_empty() {
-            (self.extras().watched, self.extras().born) = (watched, kept);
+        let mut remains = Remains { keys: extras.keys().collect(), ..Remains::default() };
+        for envelope in extras.ahead.iter().chain(&extras.postponed) {
+            envelopes.load.less(envelope.weight);
+            remains.messages.push(envelope.message);
         }
-        let dropped = postponed.iter().map(|envelope| envelope.stopped(type_number)).collect();
-        Remains { dropped, keys, born: lost.into_iter().map(|(_, queue)| queue).collect() }
+        for fired in extras.fired.iter().chain(&extras.postponed_fired) {
+            envelopes.load.less(fired.weight);
+            remains.messages.push(fired.message);
+        }
+        remains.messages.extend(extras.timers.iter().filter_map(|set| match set.what {
+            Beat::Once(message) => Some(message),
+            Beat::Every { .. } => None,
+        }));
+        remains.dropped.extend(extras.postponed.iter().map(|envelope| envelope.stopped(type_number)));
+        let outcome = |request| envelopes.iter(&self.queue).any(|waiting| waiting.claim == Claim::Outcome(request));
+        let (kept, lost): (Vec<_>, Vec<_>) = extras.born.drain(..).partition(|(request, _)| outcome(*request));
+        remains.born.extend(lost.into_iter().map(|(_, queue)| queue));
+        if !extras.watched.is_empty() || !kept.is_empty() {
+            (self.extras().watched, self.extras().born) = (extras.watched, kept);
+        }
+        remains
     }
 
     /// Takes all apart.
-    pub(super) fn dissolve(&mut self, type_number: u32, load: &mut Load) -> Remains {
-        let mut remains = self.start_over(type_number, load);
-        for envelope in self.queue.drain(..) {
-            load.less::<M>(envelope.beyond);
+    pub(super) fn dissolve(&mut self, type_number: u32, envelopes: &mut Envelopes) -> Remains {
+        let mut remains = self.start_over(type_number, envelopes);
+        while let Some(envelope) = envelopes.pop_front(&mut self.queue) {
+            remains.messages.push(envelope.message);
             remains.dropped.push(envelope.stopped(type_number));
         }
         let born = self.extras.take().map(|extras| extras.born).unwrap_or_default();
         remains.born.extend(born.into_iter().map(|(_, queue)| queue));
+        self.timers_next = false;
         remains
     }
 
-    /// What all that waits weighs.
-    pub(super) fn bytes(&self) -> u64 {
-        let envelopes = self.envelopes().map(|envelope| weight::<M>(envelope.beyond));
-        let fired = self.fired().map(|fired| weight::<M>(fired.beyond));
-        envelopes.chain(fired).sum()
-    }
-
-    /// Measures what waits anew, after it was read from an image.
-    pub(super) fn measure(&mut self, measure: impl Fn(&M) -> u32) {
-        let Waiting { queue, extras, .. } = self;
-        queue.iter_mut().for_each(|envelope| envelope.beyond = measure(&envelope.message));
-        let Some(extras) = extras else { return };
-        let Extras { ahead, postponed, fired, postponed_fired, .. } = &mut **extras;
-        ahead.iter_mut().chain(postponed).for_each(|envelope| envelope.beyond = measure(&envelope.message));
-        fired.iter_mut().chain(postponed_fired).for_each(|fired| fired.beyond = measure(&fired.message));
-    }
-
-    fn envelopes(&self) -> impl Iterator<Item = &Envelope<M>> {
-        let extras = self.extras.iter().flat_map(|extras| extras.ahead.iter().chain(&extras.postponed));
-        self.queue.iter().chain(extras)
-    }
-
-    fn fired(&self) -> impl Iterator<Item = &Fired<M>> {
-        self.extras.iter().flat_map(|extras| extras.fired.iter().chain(&extras.postponed_fired))
+    /// What all that waits weighs. It walks it.
+    pub(super) fn bytes(&self, envelopes: &Envelopes) -> u64 {
+        let queue = envelopes.iter(&self.queue).map(|envelope| envelope.weight);
+        let extras = self.extras.iter().flat_map(|extras| {
+            let messages = extras.ahead.iter().chain(&extras.postponed).map(|envelope| envelope.weight);
+            messages.chain(extras.fired.iter().chain(&extras.postponed_fired).map(|fired| fired.weight))
+        });
+        queue.chain(extras).map(u64::from).sum()
     }
 
     /// The keys of the timers and of the requests' deadlines, with what is due.
-    pub(super) fn keys(&self) -> Vec<(TimerKey, Due)> {
-        let Some(extras) = &self.extras else { return Vec::new() };
-        let timers = extras.timers.iter().map(|set| (set.key(), Due::Timer));
-        let requests = extras.pending.iter().map(|pending| (pending.key, Due::Request(pending.request)));
-        timers.chain(requests).collect()
-    }
-
-    /// True if each answer that names a new FSM is one that waits.
-    pub(super) fn knows_its_born(&self) -> bool {
-        let outcome = |request| self.envelopes().any(|waiting| waiting.claim == Claim::Outcome(request));
-        self.extras.iter().flat_map(|extras| &extras.born).all(|(request, _)| outcome(*request))
-    }
-
-    /// The requests under way.
-    pub(super) fn pending(&self) -> impl Iterator<Item = &Pending> {
-        self.extras.iter().flat_map(|extras| &extras.pending)
-    }
-
-    /// The periods of periodic timers, each with its encoded message.
-    pub(super) fn periodic(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let timers = self.extras.iter().flat_map(|extras| &extras.timers);
-        timers.filter_map(|set| match &set.what {
-            Beat::Once(_) => None,
-            Beat::Every { period_ns, message } => Some((*period_ns, message.as_slice())),
+    pub(super) fn keys(&self) -> impl Iterator<Item = (TimerKey, Due)> + '_ {
+        self.extras.iter().flat_map(|extras| {
+            let timers = extras.timers.iter().map(|set| (set.key(), Due::Timer));
+            timers.chain(extras.pending.iter().map(|pending| (pending.key, Due::Request(pending.request))))
         })
+    }
+
+    /// What contradicts itself in what waits for an FSM that has made `requests` requests, if it was read from bytes that
+    /// no worker wrote.
+    pub(super) fn contradiction(
+        &self,
+        requests: u64,
+        message_type: u32,
+        catalogue: &Catalogue,
+        envelopes: &Envelopes,
+    ) -> Option<&'static str> {
+        let extras = self.extras.as_ref()?;
+        let known = |pending: &Pending| {
+            let convert = Convert { from: pending.answer, to: message_type };
+            pending.request.0 <= requests && catalogue.answer(convert).is_some()
+        };
+        if !extras.pending.iter().all(known) {
+            return Some("an FSM waits for an answer that its kind doesn't take");
+        }
+        let mut waits: Vec<_> = extras.pending.iter().map(|pending| pending.request).collect();
+        waits.sort_unstable();
+        if waits.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Some("an FSM waits for one request twice");
+        }
+        let told = |request: RequestId| {
+            let is = |waiting: &Envelope| waiting.claim == Claim::Outcome(request);
+            envelopes.iter(&self.queue).any(is) || extras.ahead.iter().chain(&extras.postponed).any(is)
+        };
+        if !extras.born.iter().all(|(request, _)| told(*request)) {
+            return Some("an FSM knows of another one from an answer that isn't there");
+        }
+        if extras.timers.iter().any(|set| matches!(set.what, Beat::Every { period_ns: 0, .. })) {
+            return Some("a periodic timer has no period");
+        }
+        None
     }
 }
 
-impl<M> SetTimer<M> {
+impl SetTimer {
     fn key(&self) -> TimerKey {
         TimerKey { deadline: self.deadline, timer: self.timer }
     }
 }
 
-impl<M> Extras<M> {
-    /// The keys of all timers and deadlines.
-    fn keys(&self) -> Vec<TimerKey> {
-        let timers = self.timers.iter().map(SetTimer::key);
-        timers.chain(self.pending.iter().map(|pending| pending.key)).collect()
+impl Extras {
+    #[inline]
+    fn is_ready(&self) -> bool {
+        !self.ahead.is_empty() || !self.fired.is_empty()
     }
 
-    /// Takes what waits here off the load.
-    fn unload(&mut self, load: &mut Load) {
-        for envelope in self.ahead.iter().chain(&self.postponed) {
-            load.less::<M>(envelope.beyond);
+    /// The keys of all timers and deadlines.
+    fn keys(&self) -> impl Iterator<Item = TimerKey> + '_ {
+        self.timers.iter().map(SetTimer::key).chain(self.pending.iter().map(|pending| pending.key))
+    }
+}
+
+impl Incoming {
+    #[inline]
+    pub(super) fn message(&self) -> MessageRef {
+        match self {
+            Incoming::Message(envelope) => envelope.message,
+            Incoming::Beat(fired) => fired.message,
         }
-        for fired in self.fired.iter().chain(&self.postponed_fired) {
-            load.less::<M>(fired.beyond);
+    }
+
+    /// The same with what the handler handed back in the message's place.
+    pub(super) fn with(self, new: MessageRef, new_weight: u32) -> Incoming {
+        match self {
+            Incoming::Message(envelope) => {
+                Incoming::Message(Envelope { message: new, weight: new_weight, ..envelope })
+            }
+            Incoming::Beat(fired) => Incoming::Beat(Fired { message: new, weight: new_weight, ..fired }),
         }
     }
 }
 
-/// Takes a message out of its envelope, and off the load.
-fn opened<M>(envelope: Envelope<M>, load: &mut Load) -> Incoming<M> {
-    let Envelope { sender, claim, beyond, message } = envelope;
-    load.less::<M>(beyond);
-    Incoming { origin: Origin::Queue { sender, claim }, beyond, message }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Context, Fsm, Kinds, Next, Reply,
+        id::{NodeId, Place, WorkerId},
+    };
+
+    #[derive(Serialize, Deserialize)]
+    struct Asker;
+
+    #[derive(Serialize, Deserialize)]
+    struct Answered(Reply<u64>);
+
+    impl From<Reply<u64>> for Answered {
+        fn from(reply: Reply<u64>) -> Answered {
+            Answered(reply)
+        }
+    }
+
+    impl Fsm for Asker {
+        const NAME: &'static str = "asker";
+        type State = ();
+        type Message = Answered;
+        fn start(&mut self, _: &mut Context<'_, Self>) {}
+        fn handle(&mut self, (): (), _: Answered, _: &mut Context<'_, Self>) -> Next<Self> {
+            Next::Stay
+        }
+    }
+
+    /// What is wrong with what waits for an asker that has made one request, when something was done to it.
+    fn contradiction(change: impl FnOnce(&mut Waiting, u32)) -> Option<&'static str> {
+        let catalogue = Kinds::new().with::<Asker>().replies::<Answered, u64>().seal().expect("the kind is plain");
+        let number = |number: Option<u32>| number.expect("it was just registered");
+        let mut waiting = Waiting::default();
+        change(&mut waiting, number(catalogue.type_number::<u64>()));
+        waiting.contradiction(1, number(catalogue.type_number::<Answered>()), &catalogue, &Envelopes::new())
+    }
+
+    fn wait(request: u64, timer: u64, answer: u32) -> Pending {
+        let key = TimerKey { deadline: Time::ZERO, timer: TimerId(timer) };
+        Pending { request: RequestId(request), key, answer }
+    }
+
+    #[test]
+    fn two_waits_for_one_request_are_refused() {
+        assert_eq!(contradiction(|waiting, answer| waiting.await_answer(wait(1, 1, answer))), None);
+        let twice = contradiction(|waiting, answer| {
+            waiting.await_answer(wait(1, 1, answer));
+            waiting.await_answer(wait(1, 2, answer));
+        });
+        assert_eq!(twice, Some("an FSM waits for one request twice"));
+    }
+
+    #[test]
+    fn waits_for_what_was_never_asked_or_is_never_taken_are_refused() {
+        let refusal = Some("an FSM waits for an answer that its kind doesn't take");
+        assert_eq!(contradiction(|waiting, answer| waiting.await_answer(wait(2, 1, answer))), refusal);
+        assert_eq!(contradiction(|waiting, answer| waiting.await_answer(wait(1, 1, answer + 1))), refusal);
+    }
+
+    #[test]
+    fn a_birth_that_no_answer_tells_of_is_refused() {
+        let born = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(1)), slot: 0, generation: 1 };
+        let alone = contradiction(|waiting, _| waiting.note_born(RequestId(1), born));
+        assert_eq!(alone, Some("an FSM knows of another one from an answer that isn't there"));
+    }
 }

@@ -1,0 +1,162 @@
+//! Where a worker's messages lie while they wait: in one pool for each message type, so that they keep their type without
+//! a box for each, and are moved twice in all: in by who sends, out by who handles.
+//!
+//! Effects and queues hold a [`MessageRef`] and know no types. Which place in its pool a message has depends on what was
+//! there before, so it is no part of a worker's state: nothing that is digested, put out or snapshot may show it. Start
+//! values of new FSMs lie in pools of their own, one for each kind.
+
+use std::{any::Any, fmt};
+
+use crate::{
+    codec::{Codec, DecodeError, EncodeError, Trust},
+    message::Message,
+};
+
+/// A message in the pool of its type. Whoever holds it takes the message out, or discards it, once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MessageRef(u32);
+
+impl fmt::Debug for MessageRef {
+    /// Without the place, which is no part of a worker's state.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("message")
+    }
+}
+
+/// The messages of one type. A steady stream of them allocates nothing: the place freed last is used next.
+pub(crate) struct Pool<M> {
+    places: Vec<Option<M>>,
+    free: Vec<u32>,
+}
+
+const THERE: &str = "a reference to a message is used up once";
+
+impl<M> Pool<M> {
+    pub(crate) const fn new() -> Pool<M> {
+        Pool { places: Vec::new(), free: Vec::new() }
+    }
+
+    #[inline]
+    pub(crate) fn put(&mut self, message: M) -> MessageRef {
+        let Some(place) = self.free.pop() else { return self.put_last(message) };
+        self.places[place as usize] = Some(message);
+        MessageRef(place)
+    }
+
+    #[cold]
+    fn put_last(&mut self, message: M) -> MessageRef {
+        let place = u32::try_from(self.places.len()).expect("memory ends long before 2^32 messages");
+        self.places.push(Some(message));
+        MessageRef(place)
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self, at: MessageRef) -> M {
+        let message = self.places[at.0 as usize].take().expect(THERE);
+        self.free.push(at.0);
+        message
+    }
+
+    pub(crate) fn see(&self, at: MessageRef) -> &M {
+        self.places[at.0 as usize].as_ref().expect(THERE)
+    }
+}
+
+/// A pool whose message type is not known here.
+pub(crate) trait AnyPool: Any + Send {
+    /// Drops a message.
+    fn discard(&mut self, at: MessageRef);
+    /// Appends a message's bytes, as they cross the perimeter.
+    fn encode(&self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    /// Appends a message's bytes, as they lie in a worker's image.
+    fn encode_image(&self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    /// Puts in the message that bytes from the perimeter are.
+    fn decode(&mut self, bytes: &[u8], trust: Trust) -> Result<MessageRef, DecodeError>;
+    /// Puts in the message that bytes of an image are.
+    fn decode_image(&mut self, bytes: &[u8]) -> Result<MessageRef, DecodeError>;
+    /// How long a message is when it is encoded, in bytes.
+    fn encoded_bytes(&self, at: MessageRef) -> u64;
+}
+
+impl<M: Message> AnyPool for Pool<M> {
+    fn discard(&mut self, at: MessageRef) {
+        drop(self.take(at));
+    }
+
+    fn encode(&self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        Codec::CURRENT.encode(self.see(at), out)
+    }
+
+    fn encode_image(&self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        Codec::CURRENT.encode_image(self.see(at), out)
+    }
+
+    fn decode(&mut self, bytes: &[u8], trust: Trust) -> Result<MessageRef, DecodeError> {
+        Codec::CURRENT.decode(bytes, trust).map(|message| self.put(message))
+    }
+
+    fn decode_image(&mut self, bytes: &[u8]) -> Result<MessageRef, DecodeError> {
+        Codec::CURRENT.decode_image(bytes).map(|message| self.put(message))
+    }
+
+    fn encoded_bytes(&self, at: MessageRef) -> u64 {
+        Codec::CURRENT.encoded_bytes(self.see(at))
+    }
+}
+
+/// The pools of a worker's messages by the numbers of their types, or of its start values by the numbers of their kinds.
+pub(crate) struct Pools(Vec<Box<dyn AnyPool>>);
+
+impl Pools {
+    pub(crate) fn new(pools: Vec<Box<dyn AnyPool>>) -> Pools {
+        Pools(pools)
+    }
+
+    /// The pool of that number.
+    #[inline]
+    pub(crate) fn any(&mut self, number: u32) -> &mut dyn AnyPool {
+        &mut *self.0[number as usize]
+    }
+
+    /// The pool of that number, to look at.
+    pub(crate) fn see(&self, number: u32) -> &dyn AnyPool {
+        &*self.0[number as usize]
+    }
+
+    /// The pool of that number, as what it is.
+    #[inline]
+    pub(crate) fn of<M: Message>(&mut self, number: u32) -> &mut Pool<M> {
+        let pool: &mut dyn Any = &mut *self.0[number as usize];
+        pool.downcast_mut().expect("the catalogue gives each type the pool of its number")
+    }
+
+    /// A message of the pool of that number, to look at.
+    pub(crate) fn message<M: Message>(&self, number: u32, at: MessageRef) -> &M {
+        let pool: &dyn Any = &*self.0[number as usize];
+        pool.downcast_ref::<Pool<M>>().expect("the catalogue gives each type the pool of its number").see(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_stream_uses_the_same_places() {
+        let mut pool = Pool::new();
+        let held: Vec<_> = (0..3_u64).map(|message| pool.put(message)).collect();
+        for message in 0..1000 {
+            let at = pool.put(message);
+            assert_eq!(pool.take(at), message);
+        }
+        assert_eq!(pool.places.len(), 4);
+        assert_eq!(held.into_iter().map(|at| pool.take(at)).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_place_shows_nowhere() {
+        let mut pool = Pool::new();
+        let (first, second) = (pool.put(1_u8), pool.put(1));
+        assert_eq!(format!("{first:?}"), format!("{second:?}"));
+    }
+}

@@ -1,0 +1,191 @@
+//! The slots of a worker and the FSMs in them: where FSMs come in, how they are found, and where they go.
+
+use crate::{
+    codec::Codec,
+    frame::{Class, Header, take_varint},
+    id::{Place, RawQueueId},
+    message::{DownReason, NoReply, Undelivered},
+    worker::{
+        Worker,
+        cell::AnyCell,
+        envelope::{Dropped, Sent},
+        kinds::Intake,
+        notice::Notice,
+        waiting::{Remains, Waiting},
+    },
+};
+
+/// A slot with what is in it.
+#[derive(Default)]
+pub(super) struct Seat {
+    pub(super) generation: u32,
+    /// The number of the kind of its FSM.
+    pub(super) kind: u32,
+    pub(super) intake: Intake,
+    /// The slot stands in the ready queue.
+    pub(super) ready: bool,
+    /// The start handler has run.
+    pub(super) started: bool,
+    pub(super) waiting: Waiting,
+    pub(super) cell: Option<Box<dyn AnyCell>>,
+}
+
+impl Seat {
+    /// Something waits for the handler, or the FSM has yet to start.
+    #[inline]
+    pub(super) fn has_work(&self) -> bool {
+        self.cell.is_some() && (self.waiting.is_ready() || !self.started)
+    }
+}
+
+/// The seat of a queue of this worker, if its FSM is there.
+#[inline]
+pub(super) fn occupied(seats: &mut [Seat], queue: RawQueueId) -> Option<&mut Seat> {
+    seats.get_mut(queue.slot as usize).filter(|seat| seat.generation == queue.generation && seat.cell.is_some())
+}
+
+impl Worker {
+    /// The place that the worker is.
+    #[inline]
+    pub(super) fn here(&self) -> Place {
+        Place::worker(self.effects.worker)
+    }
+
+    /// The queue that is in a slot, or the last one that was.
+    #[inline]
+    pub(super) fn queue_of(&self, slot: u32) -> RawQueueId {
+        let generation = self.seats[slot as usize].generation;
+        RawQueueId { node: self.effects.node, place: self.here(), slot, generation }
+    }
+
+    pub(super) fn seat(&self, queue: RawQueueId) -> Option<&Seat> {
+        let seat = self.seats.get(queue.slot as usize)?;
+        let there = queue.place == self.here() && queue.generation == seat.generation && seat.cell.is_some();
+        there.then_some(seat)
+    }
+
+    pub(super) fn seat_mut(&mut self, queue: RawQueueId) -> Option<&mut Seat> {
+        let here = queue.place == self.here();
+        occupied(&mut self.seats, queue).filter(|_| here)
+    }
+
+    /// Puts a slot into the ready queue if its FSM has work and it doesn't stand there already.
+    #[inline]
+    pub(super) fn wake(&mut self, slot: u32) {
+        let seat = &mut self.seats[slot as usize];
+        if !seat.ready && seat.has_work() {
+            seat.ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Creates the FSM that a frame asks for and answers with its queue. The payload is the number of the answer's type
+    /// and the start value.
+    pub(super) fn take_spawn(&mut self, header: &Header, payload: &[u8]) {
+        let Header { type_number: kind, sender, request, .. } = *header;
+        let mut start_value = payload;
+        let answer = take_varint(&mut start_value).ok().and_then(|answer| u32::try_from(answer).ok());
+        if !self.has_room() {
+            let nowhere = RawQueueId { node: self.effects.node, place: self.here(), slot: 0, generation: 0 };
+            return self.too_many_fsms(nowhere, kind, Sent { sender, request });
+        }
+        let (slot, generation) = self.effects.slots.allot();
+        let queue = RawQueueId { node: self.effects.node, place: self.here(), slot, generation };
+        let cell = self
+            .catalogue
+            .kind(kind)
+            .and_then(|known| (known.decode)(start_value, known.setup(queue, self.config.seed)).ok());
+        let (Some(cell), Some(answer)) = (cell, answer) else {
+            self.effects.slots.take_back(slot);
+            if let Some(request) = request {
+                let why = NoReply::NotUnderstood;
+                self.notices.push_back(Notice::Failed { to: sender, from: queue, request, why });
+            }
+            return;
+        };
+        self.take_seat(queue, kind, cell);
+        if let Some(request) = request {
+            let reply = Header { request: Some(request), ..Header::to(Class::Spawned, answer, sender, queue) };
+            if sender.place == queue.place {
+                // Nothing that a worker tells itself crosses the perimeter.
+                let mut answer = Vec::new();
+                Codec::CURRENT.encode(&queue, &mut answer).expect("a queue's ID is four numbers");
+                self.take_reply(sender, &reply, &answer);
+            } else {
+                self.outputs.put(sender.place, &reply, |out| Codec::CURRENT.encode(&queue, out));
+            }
+        }
+    }
+
+    /// Gives a new FSM its place; it starts in its first turn.
+    pub(super) fn take_seat(&mut self, queue: RawQueueId, kind: u32, cell: Box<dyn AnyCell>) {
+        let RawQueueId { slot, generation, .. } = queue;
+        if self.seats.len() <= slot as usize {
+            self.seats.resize_with(self.effects.slots.len(), Seat::default);
+        }
+        let seat = &mut self.seats[slot as usize];
+        seat.generation = generation;
+        seat.kind = kind;
+        seat.intake = self.catalogue.kind(kind).expect("cells are of kinds of the catalogue").intake;
+        seat.started = cell.has_started();
+        seat.cell = Some(cell);
+        self.fsms += 1;
+        self.wake(slot);
+    }
+
+    /// True if another FSM may be seated. Where there is no room, the FSM does not come to be: its queue is one that is
+    /// gone, and the spawn is a dead letter.
+    pub(super) fn has_room(&self) -> bool {
+        self.fsms < self.config.fsms_max
+    }
+
+    /// Says of a spawn that there was no room for it.
+    pub(super) fn too_many_fsms(&mut self, queue: RawQueueId, kind: u32, sent: Sent) {
+        tracing::warn!(%queue, kind = self.catalogue.kind_name(kind), max = self.config.fsms_max, "too many FSMs");
+        let type_number = self.catalogue.kind(kind).map_or(u32::MAX, |known| known.intake.message);
+        self.dead_letter(queue, Dropped { sent, type_number, why: Undelivered::TooManyFsms, fatal: false });
+    }
+
+    /// Takes an FSM out, tells those whom it concerns, and frees its slot.
+    pub(super) fn remove(&mut self, queue: RawQueueId, reason: DownReason) {
+        // Its slot may have another FSM by now, if it stopped itself before its handler returned.
+        if self.seat(queue).is_none() {
+            return;
+        }
+        let Worker { seats, envelopes, .. } = self;
+        let seat = &mut seats[queue.slot as usize];
+        let Some(cell) = seat.cell.take() else { return };
+        let type_number = seat.intake.message;
+        let watched = seat.waiting.take_watched();
+        let remains = seat.waiting.dissolve(type_number, envelopes);
+        drop(cell);
+        self.fsms -= 1;
+        self.dispose(queue, type_number, remains);
+        for target in watched {
+            self.unwatch(queue, target);
+        }
+        self.mourners.retain(|mourner| *mourner != queue);
+        for watcher in self.watches.get(&queue).into_iter().flatten() {
+            let (watcher, reason) = (*watcher, reason.clone());
+            self.notices.push_back(Notice::Down { watcher, gone: queue, reason });
+        }
+        self.effects.slots.free(queue.slot);
+    }
+
+    /// Sees to what an FSM left behind, whose message type has that number.
+    pub(super) fn dispose(&mut self, queue: RawQueueId, type_number: u32, remains: Remains) {
+        let Remains { dropped, messages, keys, born } = remains;
+        for key in keys {
+            self.timers.cancel(key);
+        }
+        for message in messages {
+            self.effects.pools.any(type_number).discard(message);
+        }
+        for dropped in dropped {
+            self.dead_letter(queue, dropped);
+        }
+        for born in born {
+            self.stop(born, queue);
+        }
+    }
+}
