@@ -48,14 +48,14 @@ impl Slots {
         }
     }
 
-    /// The generation of the queue that is in a slot, or of the last one that was.
-    pub(crate) fn generation(&self, slot: u32) -> Option<u32> {
-        self.generations.get(slot as usize).copied()
+    /// By slot, the generation of the queue that is there, or of the last one that was.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = u32> + '_ {
+        self.generations.iter().copied()
     }
 
     /// True if the slot has that generation. Whether it is free is not known by slot; see [`Slots::free_slots`].
     pub(crate) fn has(&self, slot: u32, generation: u32) -> bool {
-        generation > 0 && self.generation(slot) == Some(generation)
+        generation > 0 && self.generations.get(slot as usize) == Some(&generation)
     }
 
     /// The slots that are free.

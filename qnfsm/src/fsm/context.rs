@@ -1,6 +1,11 @@
 //! The whole world of an FSM: what a handler can see and what it can ask for.
 
-use std::{any::type_name, borrow::Cow, panic, time::Duration};
+use std::{
+    any::{TypeId, type_name},
+    borrow::Cow,
+    panic,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +13,8 @@ use crate::{
     codec::{Codec, Trust},
     fsm::{
         Fsm, OnPanic,
-        effects::{Effect, Effects, Externals, Halt, Own, TimerName, WhichTimer},
+        effects::{Effect, Effects, Externals, Halt, Own, Sending, TimerName},
+        pool::MessageRef,
     },
     id::{QueueId, RawQueueId, RequestId, WorkerId},
     message::{DeadLetter, Down, Message, Reply, ReplyTo},
@@ -92,15 +98,15 @@ impl<'a, F: Fsm> Context<'a, F> {
 
     /// Puts a message into a queue. What can't be delivered becomes a dead letter.
     pub fn send<M: Message>(&mut self, to: QueueId<M>, message: M) {
-        if let Some((type_number, message)) = self.effects.stage(message) {
-            self.effects.list.push(Effect::Send { to: to.raw(), type_number, message, request: None });
+        if let Some((type_number, message)) = self.stage(message) {
+            self.effects.sends.push(Sending { to: to.raw(), type_number, message, request: None });
         }
     }
 
     /// Puts a message ahead of all others in the own queue; several keep their order.
     pub fn send_self(&mut self, message: F::Message) {
-        if let Some((type_number, message)) = self.effects.stage(message) {
-            self.effects.list.push(Effect::SendSelf { type_number, message });
+        if let Some((type_number, message)) = self.stage(message) {
+            self.effects.push(Effect::SendSelf { type_number, message });
         }
     }
 
@@ -118,8 +124,8 @@ impl<'a, F: Fsm> Context<'a, F> {
         F::Message: From<Reply<A>>,
     {
         let (request, reply_to) = self.begin_request::<A>(deadline);
-        if let Some((type_number, message)) = self.effects.stage(message(reply_to)) {
-            self.effects.list.push(Effect::Send { to: to.raw(), type_number, message, request: Some(request) });
+        if let Some((type_number, message)) = self.stage(message(reply_to)) {
+            self.effects.sends.push(Sending { to: to.raw(), type_number, message, request: Some(request) });
         }
         request
     }
@@ -135,7 +141,7 @@ impl<'a, F: Fsm> Context<'a, F> {
         match self.effects.numbers.message::<A>() {
             Some(answer) if self.effects.numbers.answers(self.own.message, answer) => {
                 let timer = self.effects.allot_timer();
-                self.effects.list.push(Effect::Await { request, deadline, timer, answer });
+                self.effects.push(Effect::Await { request, deadline, timer, answer });
             }
             _ => {
                 let (message, answer) = (type_name::<F::Message>(), type_name::<A>());
@@ -150,19 +156,19 @@ impl<'a, F: Fsm> Context<'a, F> {
 
     /// Answers a request. An answer that comes after the asker stopped waiting is a dead letter.
     pub fn reply<A: Message>(&mut self, to: ReplyTo<A>, answer: A) {
-        if let Some((type_number, message)) = self.effects.stage(answer) {
-            self.effects.list.push(Effect::Reply { to: to.queue(), request: to.request(), type_number, message });
+        if let Some((type_number, message)) = self.stage(answer) {
+            self.effects.push(Effect::Reply { to: to.queue(), request: to.request(), type_number, message });
         }
     }
 
     /// Tells the asker that there will be no answer ([`NoReply::Failed`](crate::NoReply::Failed)).
     pub fn refuse<A>(&mut self, to: ReplyTo<A>) {
-        self.effects.list.push(Effect::Fail { to: to.queue(), request: to.request() });
+        self.effects.push(Effect::Fail { to: to.queue(), request: to.request() });
     }
 
     /// Stops waiting for an answer; none comes any more.
     pub fn cancel_request(&mut self, request: RequestId) {
-        self.effects.list.push(Effect::CancelRequest { request });
+        self.effects.push(Effect::CancelRequest { request });
     }
 
     /// Sends a message to itself after `delay`, unless the state changes before. There is one for each state: setting
@@ -173,7 +179,7 @@ impl<'a, F: Fsm> Context<'a, F> {
 
     /// Ends the state timeout.
     pub fn cancel_state_timeout(&mut self) {
-        self.effects.list.push(Effect::CancelTimer { which: WhichTimer::Name(TimerName::State) });
+        self.cancel_named(TimerName::State);
     }
 
     /// Sends a message to itself after `delay`, once.
@@ -195,12 +201,27 @@ impl<'a, F: Fsm> Context<'a, F> {
 
     /// Cancels the timer of that name. It is not delivered any more, even when it has fired and waits.
     pub fn cancel_timer(&mut self, name: impl Into<Cow<'static, str>>) {
-        self.effects.list.push(Effect::CancelTimer { which: WhichTimer::Name(TimerName::Named(name.into())) });
+        self.cancel_named(TimerName::Named(name.into()));
     }
 
     /// Cancels a timer. It is not delivered any more, even when it has fired and waits.
     pub fn cancel(&mut self, timer: TimerId) {
-        self.effects.list.push(Effect::CancelTimer { which: WhichTimer::Id(timer) });
+        self.effects.push(Effect::CancelTimer { timer });
+    }
+
+    fn cancel_named(&mut self, name: TimerName) {
+        let name = self.effects.add_name(name);
+        self.effects.push(Effect::CancelNamed { name });
+    }
+
+    /// Puts a message into its pool; the own type's is the one that most handlers use.
+    #[inline]
+    fn stage<M: Message>(&mut self, message: M) -> Option<(u32, MessageRef)> {
+        if TypeId::of::<M>() == TypeId::of::<F::Message>() {
+            let number = self.own.message;
+            return Some((number, self.effects.pools.of::<M>(number).put(message)));
+        }
+        self.effects.stage(message)
     }
 
     fn set_timer(
@@ -216,9 +237,10 @@ impl<'a, F: Fsm> Context<'a, F> {
         if period_ns.is_some() {
             self.effects.check_carried("the message of a periodic timer", &message);
         }
-        if let Some((type_number, message)) = self.effects.stage(message) {
+        if let Some((type_number, message)) = self.stage(message) {
             self.effects.digest.mix(deadline.as_nanos());
-            self.effects.list.push(Effect::SetTimer { timer, name, deadline, period_ns, type_number, message });
+            let name = self.effects.add_name(name);
+            self.effects.push(Effect::SetTimer { timer, name, deadline, period_ns, type_number, message });
         }
         timer
     }
@@ -235,7 +257,7 @@ impl<'a, F: Fsm> Context<'a, F> {
         let (slot, generation) = self.effects.slots.allot();
         let queue = RawQueueId { slot, generation, ..self.own.queue };
         let value = self.effects.nurseries.of::<G>(kind).put(fsm);
-        self.effects.list.push(Effect::Spawn { queue, kind, value });
+        self.effects.push(Effect::Spawn { queue, kind, value });
         QueueId::from_raw(queue)
     }
 
@@ -248,7 +270,7 @@ impl<'a, F: Fsm> Context<'a, F> {
         match self.effects.numbers.kind::<G>() {
             Some(kind) => {
                 let value = self.effects.nurseries.of::<G>(kind).put(fsm);
-                self.effects.list.push(Effect::SpawnOn { worker, kind, value, request });
+                self.effects.push(Effect::SpawnOn { worker, kind, value, request });
             }
             None => self.effects.unregistered_kind::<G>(),
         }
@@ -257,7 +279,7 @@ impl<'a, F: Fsm> Context<'a, F> {
 
     /// Stops the FSM of a queue, or closes an edge's connection. What waits in the queue becomes dead letters.
     pub fn stop<M>(&mut self, queue: QueueId<M>) {
-        self.effects.list.push(Effect::Stop { queue: queue.raw() });
+        self.effects.push(Effect::Stop { queue: queue.raw() });
     }
 
     /// Be told once, by a [`Down`], when a queue is gone; at once if it is gone already. Watching a queue twice is
@@ -267,13 +289,13 @@ impl<'a, F: Fsm> Context<'a, F> {
         F::Message: From<Down>,
     {
         if self.takes::<Down>() {
-            self.effects.list.push(Effect::Watch { queue: queue.raw() });
+            self.effects.push(Effect::Watch { queue: queue.raw() });
         }
     }
 
     /// No longer be told.
     pub fn unmonitor<M>(&mut self, queue: QueueId<M>) {
-        self.effects.list.push(Effect::Unwatch { queue: queue.raw() });
+        self.effects.push(Effect::Unwatch { queue: queue.raw() });
     }
 
     /// Be told of the worker's dead letters, or no longer. A dead letter about a [`DeadLetter`] is only counted.
@@ -282,7 +304,7 @@ impl<'a, F: Fsm> Context<'a, F> {
         F::Message: From<DeadLetter>,
     {
         if self.takes::<DeadLetter>() {
-            self.effects.list.push(Effect::DeadLetters { wanted });
+            self.effects.push(Effect::DeadLetters { wanted });
         }
     }
 

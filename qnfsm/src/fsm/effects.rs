@@ -24,11 +24,18 @@ use crate::{
     time::Time,
 };
 
-/// One effect, in words that don't depend on types. `type_number`s name the pool that holds the message.
-#[derive(Debug, Clone)]
+/// Put a message into a queue: what handlers ask for most, and so a value of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sending {
+    pub(crate) to: RawQueueId,
+    pub(crate) type_number: u32,
+    pub(crate) message: MessageRef,
+    pub(crate) request: Option<RequestId>,
+}
+
+/// Any other effect, in words that don't depend on types. `type_number`s name the pool that holds the message.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Effect {
-    /// Put a message into a queue.
-    Send { to: RawQueueId, type_number: u32, message: MessageRef, request: Option<RequestId> },
     /// Put a message into the own queue, ahead of all others.
     SendSelf { type_number: u32, message: MessageRef },
     /// Answer a request.
@@ -42,14 +49,16 @@ pub(crate) enum Effect {
     /// Set a timer.
     SetTimer {
         timer: TimerId,
-        name: TimerName,
+        name: NameRef,
         deadline: Time,
         period_ns: Option<u64>,
         type_number: u32,
         message: MessageRef,
     },
-    /// Cancel timers.
-    CancelTimer { which: WhichTimer },
+    /// Cancel the timer with that ID.
+    CancelTimer { timer: TimerId },
+    /// Cancel the timer of that name.
+    CancelNamed { name: NameRef },
     /// Create an FSM whose ID is allotted already; its value is in the nursery of its kind.
     Spawn { queue: RawQueueId, kind: u32, value: MessageRef },
     /// Ask another worker to create an FSM.
@@ -63,6 +72,10 @@ pub(crate) enum Effect {
     /// Be told of dead letters, or no longer.
     DeadLetters { wanted: bool },
 }
+
+/// A timer's name among those that the handler has used, so that effects are plain values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NameRef(usize);
 
 /// What a timer goes by.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -138,10 +151,17 @@ impl Effect {
     /// The message that it carries, with the number of its type.
     pub(crate) fn message(&self) -> Option<(u32, MessageRef)> {
         match *self {
-            Effect::Send { type_number, message, .. }
-            | Effect::SendSelf { type_number, message }
+            Effect::SendSelf { type_number, message }
             | Effect::Reply { type_number, message, .. }
             | Effect::SetTimer { type_number, message, .. } => Some((type_number, message)),
+            _ => None,
+        }
+    }
+
+    /// The timer's name that it carries.
+    pub(crate) fn name(&self) -> Option<NameRef> {
+        match *self {
+            Effect::SetTimer { name, .. } | Effect::CancelNamed { name } => Some(name),
             _ => None,
         }
     }
@@ -157,7 +177,12 @@ impl Effect {
 
 /// The effects of the handler that runs, and what a handler can see of its worker.
 pub(crate) struct Effects {
-    pub(crate) list: Vec<Effect>,
+    /// What is to be sent, in order.
+    pub(crate) sends: Vec<Sending>,
+    /// All else, in order, each with the number of sends before it.
+    pub(crate) others: Vec<(usize, Effect)>,
+    /// The timers' names in the list.
+    names: Vec<TimerName>,
     /// All messages that wait in the worker, by type number.
     pub(crate) pools: Pools,
     /// Start values of FSMs that are yet to be created, by kind number.
@@ -208,18 +233,69 @@ pub enum Handler {
 pub(crate) struct Halt;
 
 impl Effects {
+    /// No effects yet, of handlers in that worker.
+    pub(crate) fn new(node: NodeId, worker: WorkerId, seed: u64, pools: [Pools; 2], numbers: Arc<TypeNumbers>) -> Effects {
+        let [pools, nurseries] = pools;
+        Effects {
+            sends: Vec::new(),
+            others: Vec::new(),
+            names: Vec::new(),
+            pools,
+            nurseries,
+            numbers,
+            slots: Slots::new(),
+            digest: Digest::new(),
+            now: Time::ZERO,
+            node,
+            worker,
+            next_timer: 0,
+            seed,
+            misuse: None,
+            scratch: Vec::new(),
+            halted: None,
+        }
+    }
+
+    /// Keeps the name of a timer in an effect.
+    pub(crate) fn add_name(&mut self, name: TimerName) -> NameRef {
+        self.names.push(name);
+        NameRef(self.names.len() - 1)
+    }
+
+    pub(crate) fn name(&self, name: NameRef) -> &TimerName {
+        &self.names[name.0]
+    }
+
+    /// All that was asked for is done.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.sends.clear();
+        self.others.clear();
+        self.names.clear();
+    }
+
+    /// Appends an effect that is no send.
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.others.push((self.sends.len(), effect));
+    }
+
     /// Puts a message into its pool and says where it is; an unregistered type is misuse.
     #[inline]
     pub(crate) fn stage<M: Message>(&mut self, message: M) -> Option<(u32, MessageRef)> {
         let Some(number) = self.numbers.message::<M>() else {
-            let message = type_name::<M>();
-            self.unregistered(
-                format_args!("message type {message} is not registered"),
-                format_args!("message::<{message}>()`, or the `with`, `accepts` or `replies` of an FSM that takes it,"),
-            );
+            self.unregistered_message::<M>();
             return None;
         };
         Some((number, self.pools.of::<M>(number).put(message)))
+    }
+
+    #[cold]
+    fn unregistered_message<M>(&mut self) {
+        let message = type_name::<M>();
+        self.unregistered(
+            format_args!("message type {message} is not registered"),
+            format_args!("message::<{message}>()`, or the `with`, `accepts` or `replies` of an FSM that takes it,"),
+        );
     }
 
     /// Notes the misuse of what the kinds don't name. `add` is what to add to them, from behind `Kinds::` on.
@@ -251,7 +327,10 @@ impl Effects {
 
     /// Throws away what a handler that panicked had appended. Slots go back in the order that undoes the allotment.
     pub(crate) fn cut_off(&mut self) {
-        while let Some(effect) = self.list.pop() {
+        for send in self.sends.drain(..) {
+            self.pools.any(send.type_number).discard(send.message);
+        }
+        while let Some((_, effect)) = self.others.pop() {
             if let Some((type_number, message)) = effect.message() {
                 self.pools.any(type_number).discard(message);
             }
@@ -262,6 +341,7 @@ impl Effects {
                 self.slots.take_back(queue.slot);
             }
         }
+        self.names.clear();
         self.misuse = None;
     }
 

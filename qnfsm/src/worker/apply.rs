@@ -2,7 +2,7 @@
 
 use crate::{
     frame::{Class, Header, put_varint},
-    fsm::{Effect, MessageRef, TimerName, WhichTimer},
+    fsm::{Effect, MessageRef, Sending, TimerName, WhichTimer},
     id::{Place, RawQueueId, RequestId, WorkerId},
     message::{NoReply, Undelivered},
     worker::{
@@ -18,26 +18,45 @@ use crate::{
 
 impl Worker {
     /// Applies the effects of the handler of `me`.
+    #[inline]
     pub(super) fn apply(&mut self, me: RawQueueId) {
-        let mut list = std::mem::take(&mut self.effects.list);
-        for effect in list.drain(..) {
-            self.apply_one(me, effect);
+        if !self.effects.others.is_empty() {
+            return self.apply_all(me);
         }
-        self.effects.list = list;
+        self.send_upto(me, 0, self.effects.sends.len());
+        self.effects.sends.clear();
+    }
+
+    /// Applies effects of all kinds, in order.
+    fn apply_all(&mut self, me: RawQueueId) {
+        let (mut sent, mut at) = (0, 0);
+        while let Some(&(sends_before, effect)) = self.effects.others.get(at) {
+            self.send_upto(me, sent, sends_before);
+            self.apply_other(me, effect);
+            (sent, at) = (sends_before, at + 1);
+        }
+        self.send_upto(me, sent, self.effects.sends.len());
+        self.effects.clear();
         self.settle();
     }
 
+    /// Sends what stands in the list from one place up to another.
     #[inline]
-    fn apply_one(&mut self, me: RawQueueId, effect: Effect) {
-        match effect {
-            Effect::Send { to, type_number, message, request } => {
-                if to.place == self.here() {
-                    self.deliver(to, (type_number, message), me, Claim::of(request));
-                } else {
-                    let header = Header { request, ..Header::message(type_number, to, me) };
-                    self.put_out(to, &header, message, Sent { sender: me, request });
-                }
+    fn send_upto(&mut self, me: RawQueueId, from: usize, upto: usize) {
+        let here = self.here();
+        for at in from..upto {
+            let Sending { to, type_number, message, request } = self.effects.sends[at];
+            if to.place == here {
+                self.deliver(to, (type_number, message), me, Claim::of(request));
+            } else {
+                let header = Header { request, ..Header::message(type_number, to, me) };
+                self.put_out(to, &header, message, Sent { sender: me, request });
             }
+        }
+    }
+
+    fn apply_other(&mut self, me: RawQueueId, effect: Effect) {
+        match effect {
             Effect::SendSelf { type_number, message } => self.apply_send_self(me, type_number, message),
             Effect::Reply { to, request, type_number, message } => {
                 self.apply_reply(me, to, request, (type_number, message));
@@ -54,9 +73,14 @@ impl Worker {
             }
             Effect::CancelRequest { request } => self.apply_cancel_request(me, request),
             Effect::SetTimer { timer, name, deadline, period_ns, type_number, message } => {
+                let name = self.effects.name(name).clone();
                 self.apply_set_timer(me, TimerKey { deadline, timer }, name, period_ns, (type_number, message));
             }
-            Effect::CancelTimer { which } => self.cancel_timer(me, &which),
+            Effect::CancelTimer { timer } => self.cancel_timer(me, &WhichTimer::Id(timer)),
+            Effect::CancelNamed { name } => {
+                let name = self.effects.name(name).clone();
+                self.cancel_timer(me, &WhichTimer::Name(name));
+            }
             Effect::Spawn { queue, kind, value } => self.apply_spawn(me, queue, kind, value),
             Effect::SpawnOn { worker, kind, value, request } => self.apply_spawn_on(me, worker, (kind, value), request),
             Effect::Stop { queue } => self.stop(queue, me),

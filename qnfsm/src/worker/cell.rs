@@ -26,20 +26,19 @@ pub(super) enum Outcome {
     Stop,
 }
 
-/// A message for a handler, and what the handler may know of it.
-#[derive(Clone, Copy)]
-pub(super) struct Arrival {
-    pub(super) message: MessageRef,
-    pub(super) sender: RawQueueId,
-    pub(super) beats: u64,
-}
-
 /// A cell whose FSM type is not known here.
 pub(super) trait AnyCell: Any + Send {
     /// Runs the start handler.
     fn start(&mut self, effects: &mut Effects, externals: &mut dyn Externals);
     /// Runs the handler on a message, which it takes out of its pool.
-    fn handle(&mut self, arrival: Arrival, effects: &mut Effects, externals: &mut dyn Externals) -> Outcome;
+    fn handle(
+        &mut self,
+        message: MessageRef,
+        sender: RawQueueId,
+        beats: u64,
+        effects: &mut Effects,
+        externals: &mut dyn Externals,
+    ) -> Outcome;
     /// Runs the enter action of the state that was just entered.
     fn enter(&mut self, effects: &mut Effects, externals: &mut dyn Externals);
 

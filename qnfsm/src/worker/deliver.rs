@@ -177,9 +177,36 @@ impl Worker {
         self.enqueue(to.slot, envelope, intake.message);
     }
 
-    /// Delivers a message that lies in its pool to a queue here.
-    #[inline]
+    /// Delivers a message that lies in its pool to a queue here. Here is the short way, which most messages go.
+    #[inline(always)]
     pub(super) fn deliver(
+        &mut self,
+        to: RawQueueId,
+        (type_number, message): (u32, MessageRef),
+        sender: RawQueueId,
+        claim: Claim,
+    ) {
+        let Worker { seats, envelopes, ready, .. } = self;
+        match seats.get_mut(to.slot as usize) {
+            Some(seat)
+                if seat.queue.generation == to.generation
+                    && seat.intake.plain == type_number
+                    && seat.waiting.queue.len() < seat.intake.capacity =>
+            {
+                let envelope = Envelope { sender, claim, weight: seat.intake.bytes, message };
+                envelopes.push_back(&mut seat.waiting.queue, envelope);
+                if !seat.ready {
+                    seat.ready = true;
+                    ready.push_back(to.slot);
+                }
+            }
+            _ => self.deliver_otherwise(to, (type_number, message), sender, claim),
+        }
+    }
+
+    /// The long way: to nobody, into a full queue, as another type, or of a type whose messages are measured.
+    #[inline(never)]
+    fn deliver_otherwise(
         &mut self,
         to: RawQueueId,
         (type_number, message): (u32, MessageRef),
@@ -212,7 +239,6 @@ impl Worker {
 
     /// Puts a message of its own type into the queue of an FSM, as its policy has it. `type_number` is the type that was
     /// sent.
-    #[inline]
     fn enqueue(&mut self, slot: u32, envelope: Envelope, type_number: u32) {
         let Worker { seats, envelopes, ready, .. } = self;
         let seat = &mut seats[slot as usize];

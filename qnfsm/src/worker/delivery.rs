@@ -86,10 +86,20 @@ impl Effects {
     /// What the handler that just returned asked for, in a number.
     fn digest_of_list(&mut self) -> u64 {
         let mut digest = Digest::new();
-        for effect in &self.list {
-            digest.mix_bytes(format!("{effect:?}").as_bytes());
+        for send in &self.sends {
+            digest.mix_bytes(format!("{send:?}").as_bytes());
             self.scratch.clear();
             // A message that can't be encoded is a dead letter when it is put out; here it only leaves no trace.
+            let _ = self.pools.see(send.type_number).encode(send.message, &mut self.scratch);
+            digest.mix_bytes(&self.scratch);
+        }
+        for (sends_before, effect) in &self.others {
+            digest.mix(*sends_before as u64);
+            digest.mix_bytes(format!("{effect:?}").as_bytes());
+            if let Some(name) = effect.name() {
+                digest.mix_bytes(format!("{:?}", self.name(name)).as_bytes());
+            }
+            self.scratch.clear();
             if let Some((type_number, message)) = effect.message() {
                 let _ = self.pools.see(type_number).encode(message, &mut self.scratch);
             }
@@ -112,7 +122,7 @@ impl Worker {
         outcome: Outcome,
     ) {
         let effects_digest = self.effects.digest_of_list();
-        let spawned = self.effects.list.iter().filter_map(|effect| match effect {
+        let spawned = self.effects.others.iter().filter_map(|(_, effect)| match effect {
             Effect::Spawn { queue, .. } => Some(*queue),
             _ => None,
         });

@@ -51,6 +51,9 @@ pub(super) enum Claim {
     Outcome(RequestId),
     /// It is news of a monitored queue: it is never dropped for want of room.
     News,
+    /// It is a timer's message. It waits apart from the others, so an envelope has this only on its way to the handler.
+    #[serde(skip)]
+    Beat,
 }
 
 impl Claim {
@@ -63,7 +66,7 @@ impl Claim {
     pub(super) fn request(self) -> Option<RequestId> {
         match self {
             Claim::Request(request) => Some(request),
-            Claim::Nothing | Claim::Outcome(_) | Claim::News => None,
+            Claim::Nothing | Claim::Outcome(_) | Claim::News | Claim::Beat => None,
         }
     }
 

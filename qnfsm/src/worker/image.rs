@@ -102,7 +102,7 @@ impl Worker {
         let mut cells = Vec::with_capacity(self.fsms as usize);
         for (slot, seat) in (0..).zip(&self.seats) {
             let Some(cell) = &seat.cell else { continue };
-            let Seat { generation, kind, .. } = *seat;
+            let Seat { queue: RawQueueId { generation, .. }, kind, .. } = *seat;
             let mut bytes = Vec::new();
             let pool = self.effects.pools.see(seat.intake.message);
             let waiting = cell.encode(&mut bytes).and_then(|()| seat.waiting.to_image(pool, &self.envelopes));
@@ -158,10 +158,9 @@ impl Worker {
         worker.round = image.round;
         worker.effects.now = image.now;
         worker.effects.next_timer = image.next_timer;
-        worker.seats.resize_with(image.slots.len(), Seat::default);
-        for (slot, seat) in (0..).zip(&mut worker.seats) {
-            seat.generation = image.slots.generation(slot).unwrap_or_default();
-        }
+        worker.seats.extend((0..).zip(image.slots.generations()).map(|(slot, generation)| {
+            Seat::empty(RawQueueId { node: image.node, place, slot, generation })
+        }));
         for CellImage { slot, generation, kind, bytes, waiting } in image.cells {
             let queue = RawQueueId { node: image.node, place, slot, generation };
             if !image.slots.has(slot, generation) {
@@ -177,7 +176,7 @@ impl Worker {
                 return Err(ImageError::Inconsistent("two FSMs are in one slot"));
             }
             let (intake, started) = (known.intake, cell.has_started());
-            *seat = Seat { generation, kind, intake, ready: false, started, waiting, cell: Some(cell) };
+            *seat = Seat { queue, kind, intake, ready: false, started, waiting, cell: Some(cell) };
             worker.fsms += 1;
         }
         if image.slots.free_slots().any(|slot| worker.seats[slot as usize].cell.is_some()) {

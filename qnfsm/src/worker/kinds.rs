@@ -133,29 +133,39 @@ pub(super) struct Kind {
 }
 
 /// How the queues of a kind take messages.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Intake {
     /// The number of its message type.
     pub(super) message: u32,
+    /// That number, if no message of the type holds more than its own size. Otherwise messages are measured.
+    pub(super) plain: u32,
     /// How many messages may wait.
     pub(super) capacity: u32,
     /// What each weighs at least: its room in a pool and in a queue.
-    bytes: u32,
-    /// Its messages may hold more than their own size.
-    measures: bool,
+    pub(super) bytes: u32,
 }
 
+/// The number of no message type.
+const NO_TYPE: u32 = u32::MAX;
+
 impl Intake {
+    /// Of no queue.
+    pub(super) const NONE: Intake = Intake { message: NO_TYPE, plain: NO_TYPE, capacity: 0, bytes: 0 };
+
+    fn measures(&self) -> bool {
+        self.plain == NO_TYPE
+    }
+
     /// What a message that came from the FSMs here weighs.
     #[inline]
     pub(super) fn weigh(&self, pools: &Pools, message: MessageRef) -> u32 {
-        if self.measures { self.with(pools.see(self.message).encoded_bytes(message)) } else { self.bytes }
+        if self.measures() { self.with(pools.see(self.message).encoded_bytes(message)) } else { self.bytes }
     }
 
     /// What a message of the own type that came in a frame weighs.
     #[inline]
     pub(super) fn weigh_frame(&self, payload: &[u8]) -> u32 {
-        if self.measures { self.with(payload.len() as u64) } else { self.bytes }
+        if self.measures() { self.with(payload.len() as u64) } else { self.bytes }
     }
 
     fn with(&self, beyond: u64) -> u32 {
@@ -262,7 +272,7 @@ impl Kinds {
             type_id: TypeId::of::<F>(),
             rust_name: type_name::<F>(),
             message_type: TypeId::of::<F::Message>(),
-            intake: Intake { capacity: F::QUEUE.capacity, ..Intake::default() },
+            intake: Intake { capacity: F::QUEUE.capacity, ..Intake::NONE },
             overflow: F::QUEUE.overflow,
             on_panic: F::ON_PANIC,
             message_bytes: size_of::<F::Message>(),
@@ -391,7 +401,9 @@ impl Kinds {
             kind.intake.bytes = u32::try_from(ENVELOPE_BYTES + kind.message_bytes).unwrap_or(u32::MAX);
             // An encoded integer may be a byte longer than in memory; what is longer by far lies elsewhere.
             let encoded_bytes_max: Option<u64> = bytes_max[kind.intake.message as usize];
-            kind.intake.measures = encoded_bytes_max.is_none_or(|max| max > 2 * kind.message_bytes as u64);
+            if encoded_bytes_max.is_some_and(|max| max <= 2 * kind.message_bytes as u64) {
+                kind.intake.plain = kind.intake.message;
+            }
             let schema = |of: SchemaOf, what: &str| {
                 of(&self.samples)
                     .map_err(|source| KindsError::Schema { place: format!("{what} of kind {}", kind.name), source })

@@ -56,7 +56,6 @@ use crate::{
     fsm::{Effects, Externals, Fsm},
     id::{Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId},
     message::Undelivered,
-    slots::Slots,
     time::Time,
     worker::{notice::Notice, outputs::Outputs, queue::Envelopes, seats::Seat, timers::Timers, typed_cell::Cell},
 };
@@ -144,22 +143,8 @@ impl Worker {
     /// A worker without FSMs.
     #[must_use]
     pub fn new(catalogue: Arc<Catalogue>, node: NodeId, id: WorkerId, epoch: Epoch, config: WorkerConfig) -> Worker {
-        let effects = Effects {
-            list: Vec::new(),
-            pools: catalogue.new_pools(),
-            nurseries: catalogue.new_nurseries(),
-            numbers: catalogue.numbers().clone(),
-            slots: Slots::new(),
-            digest: Digest::new(),
-            now: Time::ZERO,
-            node,
-            worker: id,
-            next_timer: 0,
-            seed: config.seed,
-            misuse: None,
-            scratch: Vec::new(),
-            halted: None,
-        };
+        let pools = [catalogue.new_pools(), catalogue.new_nurseries()];
+        let effects = Effects::new(node, id, config.seed, pools, catalogue.numbers().clone());
         Worker {
             catalogue,
             config,

@@ -16,32 +16,38 @@ use crate::{
 };
 
 /// A slot with what is in it.
-#[derive(Default)]
 pub(super) struct Seat {
-    pub(super) generation: u32,
+    /// The queue that is in the slot, or the last one that was.
+    pub(super) queue: RawQueueId,
     /// The number of the kind of its FSM.
     pub(super) kind: u32,
     pub(super) intake: Intake,
     /// The slot stands in the ready queue.
     pub(super) ready: bool,
-    /// The start handler has run.
+    /// The start handler has run, or there is none to run.
     pub(super) started: bool,
     pub(super) waiting: Waiting,
     pub(super) cell: Option<Box<dyn AnyCell>>,
 }
 
 impl Seat {
+    /// A slot that nobody has had yet, if the generation of its queue is 0, or that is free now.
+    pub(super) fn empty(queue: RawQueueId) -> Seat {
+        let (intake, waiting) = (Intake::NONE, Waiting::default());
+        Seat { queue, kind: 0, intake, ready: false, started: true, waiting, cell: None }
+    }
+
     /// Something waits for the handler, or the FSM has yet to start.
     #[inline]
     pub(super) fn has_work(&self) -> bool {
-        self.cell.is_some() && (self.waiting.is_ready() || !self.started)
+        self.waiting.is_ready() || !self.started
     }
 }
 
 /// The seat of a queue of this worker, if its FSM is there.
 #[inline]
 pub(super) fn occupied(seats: &mut [Seat], queue: RawQueueId) -> Option<&mut Seat> {
-    seats.get_mut(queue.slot as usize).filter(|seat| seat.generation == queue.generation && seat.cell.is_some())
+    seats.get_mut(queue.slot as usize).filter(|seat| seat.queue.generation == queue.generation && seat.cell.is_some())
 }
 
 impl Worker {
@@ -52,16 +58,14 @@ impl Worker {
     }
 
     /// The queue that is in a slot, or the last one that was.
-    #[inline]
     pub(super) fn queue_of(&self, slot: u32) -> RawQueueId {
-        let generation = self.seats[slot as usize].generation;
-        RawQueueId { node: self.effects.node, place: self.here(), slot, generation }
+        self.seats[slot as usize].queue
     }
 
     pub(super) fn seat(&self, queue: RawQueueId) -> Option<&Seat> {
         let seat = self.seats.get(queue.slot as usize)?;
-        let there = queue.place == self.here() && queue.generation == seat.generation && seat.cell.is_some();
-        there.then_some(seat)
+        let is_here = queue.place == self.here() && queue.generation == seat.queue.generation;
+        (is_here && seat.cell.is_some()).then_some(seat)
     }
 
     pub(super) fn seat_mut(&mut self, queue: RawQueueId) -> Option<&mut Seat> {
@@ -119,12 +123,13 @@ impl Worker {
 
     /// Gives a new FSM its place; it starts in its first turn.
     pub(super) fn take_seat(&mut self, queue: RawQueueId, kind: u32, cell: Box<dyn AnyCell>) {
-        let RawQueueId { slot, generation, .. } = queue;
-        if self.seats.len() <= slot as usize {
-            self.seats.resize_with(self.effects.slots.len(), Seat::default);
+        let RawQueueId { slot, .. } = queue;
+        for slot in self.seats.len()..self.effects.slots.len() {
+            let slot = u32::try_from(slot).expect("slots are numbered in 32 bits");
+            self.seats.push(Seat::empty(RawQueueId { slot, generation: 0, ..queue }));
         }
         let seat = &mut self.seats[slot as usize];
-        seat.generation = generation;
+        seat.queue = queue;
         seat.kind = kind;
         seat.intake = self.catalogue.kind(kind).expect("cells are of kinds of the catalogue").intake;
         seat.started = cell.has_started();
@@ -158,6 +163,7 @@ impl Worker {
         let type_number = seat.intake.message;
         let watched = seat.waiting.take_watched();
         let remains = seat.waiting.dissolve(type_number, envelopes);
+        (seat.intake, seat.started) = (Intake::NONE, true);
         drop(cell);
         self.fsms -= 1;
         self.dispose(queue, type_number, remains);

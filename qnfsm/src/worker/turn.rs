@@ -10,17 +10,18 @@ use std::{
     },
 };
 
+use tracing::level_filters::LevelFilter;
+
 use crate::{
     fsm::{Externals, Handler, MessageRef, OnPanic, TimerName, WhichTimer},
     id::{RawQueueId, RequestId},
     message::{DownReason, NoReply, Undelivered},
     worker::{
         Fault, FaultKind, Recording, Worker,
-        cell::{Arrival, Outcome},
-        envelope::{Claim, Sent},
+        cell::Outcome,
+        envelope::{Claim, Envelope, Sent},
         notice::Notice,
         seats::occupied,
-        waiting::Incoming,
     },
 };
 
@@ -44,87 +45,120 @@ impl Turn {
 
 impl Worker {
     /// Hands a ready FSM up to `messages` messages; says how many it took.
+    #[inline]
     pub(super) fn turn(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
-        self.turn.show(slot, self.seats[slot as usize].generation);
-        let span = tracing::enabled!(tracing::Level::TRACE).then(|| self.span(slot).entered());
+        self.turn.show(slot, self.seats[slot as usize].queue.generation);
+        if LevelFilter::current() == LevelFilter::TRACE {
+            return self.traced_turn(slot, messages, externals);
+        }
+        self.hand_over(slot, messages, externals)
+    }
+
+    #[cold]
+    fn traced_turn(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
+        let queue = self.queue_of(slot);
+        let span = tracing::trace_span!("turn", round = self.round, fsm = %queue, kind = self.kind_name(queue));
+        span.in_scope(|| self.hand_over(slot, messages, externals))
+    }
+
+    #[inline]
+    fn hand_over(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         let mut taken = 0;
-        while taken < messages && self.fault.is_none() && self.seats[slot as usize].has_work() {
+        while taken < messages && self.seats[slot as usize].has_work() {
             self.handle(slot, externals);
             taken += 1;
+            if self.fault.is_some() {
+                break;
+            }
         }
-        drop(span);
         taken
     }
 
-    fn span(&self, slot: u32) -> tracing::Span {
-        let queue = self.queue_of(slot);
-        tracing::trace_span!("turn", round = self.round, fsm = %queue, kind = self.kind_name(queue))
-    }
-
     /// Runs the handler on the next message, or the start handler if that is due, and does what it asked for.
+    #[inline]
     fn handle(&mut self, slot: u32, externals: &mut dyn Externals) {
-        let queue = self.queue_of(slot);
         let Worker { seats, effects, envelopes, .. } = self;
         let seat = &mut seats[slot as usize];
+        let me = seat.queue;
         if !seat.started {
-            return self.start(queue, externals);
+            return self.start(me, externals);
         }
-        let incoming = seat.waiting.take_next(envelopes).expect("turns are given to FSMs that have work");
-        let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
+        let envelope = seat.waiting.take_next(me, envelopes).expect("turns are given to FSMs that have work");
+        let beats = if envelope.claim == Claim::Beat { seat.waiting.beats() } else { 0 };
         let everything = self.config.recording == Recording::Everything;
         if everything {
             self.payload.clear();
-            let encoded = effects.pools.see(seat.intake.message).encode_image(incoming.message(), &mut self.payload);
+            let encoded = effects.pools.see(seat.intake.message).encode_image(envelope.message, &mut self.payload);
             if let Err(error) = encoded {
                 effects.misuse = Some(format!("a message can't pass the codec: {error}"));
             }
         }
-        let (sent, claim, beats) = match &incoming {
-            Incoming::Message(envelope) => (envelope.sent(), envelope.claim, 0),
-            Incoming::Beat(fired) => (Sent { sender: queue, request: None }, Claim::Nothing, fired.beats),
-        };
-        let arrival = Arrival { message: incoming.message(), sender: sent.sender, beats };
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(arrival, effects, externals)));
+        let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+            cell.handle(envelope.message, envelope.sender, beats, effects, externals)
+        }));
+        match ended {
+            // By far the most common end has a short way.
+            Ok(Outcome::Stayed)
+                if !everything && !effects.is_refused() && !matches!(envelope.claim, Claim::Outcome(_)) =>
+            {
+                self.apply(me);
+                self.settle();
+            }
+            ended => self.conclude(me, envelope, ended, externals),
+        }
+    }
+
+    /// Sees to how a handler ended.
+    #[inline(never)]
+    fn conclude(
+        &mut self,
+        me: RawQueueId,
+        envelope: Envelope,
+        ended: Result<Outcome, Box<dyn Any + Send>>,
+        externals: &mut dyn Externals,
+    ) {
         if let Ok(Outcome::Changed) = ended {
             // The timeout ends with its state, whatever becomes of the handler's effects.
-            self.cancel_timer(queue, &WhichTimer::Name(TimerName::State));
+            self.cancel_timer(me, &WhichTimer::Name(TimerName::State));
         }
         let outcome = match ended {
             Ok(outcome) if !self.effects.is_refused() => outcome,
             Ok(outcome) => {
                 if let Outcome::Postponed(message) = outcome {
-                    self.discard(queue, message);
+                    self.discard(me, message);
                 }
-                return self.panicked(queue, None, sent, claim);
+                return self.panicked(me, None, envelope.sent(), envelope.claim);
             }
-            Err(payload) => return self.panicked(queue, Some(payload), sent, claim),
+            Err(payload) => return self.panicked(me, Some(payload), envelope.sent(), envelope.claim),
         };
         let unkept = match outcome {
-            Outcome::Postponed(message) if self.postpone(queue, incoming, message) => None,
+            Outcome::Postponed(message) if self.postpone(me, &envelope, message) => None,
             Outcome::Postponed(_) => Some(Undelivered::PostponedTooMany),
             Outcome::Unhandled => Some(Undelivered::Unhandled),
             Outcome::Stayed | Outcome::Changed | Outcome::Stop => None,
         };
-        if let (Claim::Outcome(request), false) = (claim, matches!(outcome, Outcome::Postponed(_))) {
+        if let (Claim::Outcome(request), false) = (envelope.claim, matches!(outcome, Outcome::Postponed(_))) {
             // The handler has seen the answer: whom it names is the FSM's business now.
-            self.take_born(queue, request);
+            self.take_born(me, request);
         }
-        if everything {
-            self.record_delivery(queue, Handler::Handle, sent.sender, outcome);
+        if self.config.recording == Recording::Everything {
+            self.record_delivery(me, Handler::Handle, envelope.sender, outcome);
         }
-        self.apply(queue);
+        self.apply(me);
         match outcome {
-            Outcome::Changed => self.enter_state(queue, externals),
-            Outcome::Stop => self.remove(queue, DownReason::Stopped),
+            Outcome::Changed => self.enter_state(me, externals),
+            Outcome::Stop => self.remove(me, DownReason::Stopped),
             Outcome::Stayed | Outcome::Postponed(_) | Outcome::Unhandled => {}
         }
         if let Some(why) = unkept {
-            self.undelivered(queue, sent, why);
+            self.undelivered(me, envelope.sent(), why);
         }
         self.settle();
     }
 
     /// Runs the start handler.
+    #[cold]
     fn start(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
         let Worker { seats, effects, .. } = self;
         let seat = &mut seats[queue.slot as usize];
@@ -166,11 +200,11 @@ impl Worker {
 
     /// Keeps what the handler handed back of what came in until the state changes; false if there is no room, and it is
     /// dropped.
-    fn postpone(&mut self, queue: RawQueueId, incoming: Incoming, message: MessageRef) -> bool {
+    fn postpone(&mut self, queue: RawQueueId, came: &Envelope, message: MessageRef) -> bool {
         let Worker { seats, effects, envelopes, .. } = self;
         let seat = &mut seats[queue.slot as usize];
-        let incoming = incoming.with(message, seat.intake.weigh(&effects.pools, message));
-        let kept = seat.waiting.postpone(incoming, seat.intake.capacity, &mut envelopes.load);
+        let envelope = Envelope { weight: seat.intake.weigh(&effects.pools, message), message, ..*came };
+        let kept = seat.waiting.postpone(envelope, seat.intake.capacity, &mut envelopes.load);
         if !kept {
             self.discard(queue, message);
         }

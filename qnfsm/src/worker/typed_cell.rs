@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
-    fsm::{Context, Effects, Externals, Fsm, Next, OnPanic, Own},
+    fsm::{Context, Effects, Externals, Fsm, MessageRef, Next, OnPanic, Own},
+    id::RawQueueId,
     random::Generator,
     worker::{
-        cell::{AnyCell, Arrival, Outcome},
+        cell::{AnyCell, Outcome},
         image::COUNT_MAX,
         kinds::CellSetup,
     },
@@ -77,12 +78,19 @@ impl<F: Fsm> AnyCell for Cell<F> {
         effects.digest.mix(self.state_digest);
     }
 
-    fn handle(&mut self, arrival: Arrival, effects: &mut Effects, externals: &mut dyn Externals) -> Outcome {
-        let Arrival { message, sender, beats } = arrival;
+    fn handle(
+        &mut self,
+        message: MessageRef,
+        sender: RawQueueId,
+        beats: u64,
+        effects: &mut Effects,
+        externals: &mut dyn Externals,
+    ) -> Outcome {
         let (state, of) = (self.state.expect("an FSM starts before it handles"), self.own.message);
         let message = effects.pools.of::<F::Message>(of).take(message);
         effects.digest.mix(u64::from(self.own.queue.slot) | u64::from(of) << 32);
-        let next = self.fsm.handle(state, message, &mut Context::new(effects, &mut self.own, externals, sender, beats));
+        let mut cx = Context::new(effects, &mut self.own, externals, sender, beats);
+        let next = self.fsm.handle(state, message, &mut cx);
         let outcome = match next {
             Next::Stay => Outcome::Stayed,
             Next::Goto(to) if to == state => Outcome::Stayed,

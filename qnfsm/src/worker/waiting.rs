@@ -68,12 +68,6 @@ pub(super) struct Pending {
     pub(super) answer: u32,
 }
 
-/// What comes next for a handler.
-pub(super) enum Incoming {
-    Message(Envelope),
-    Beat(Fired),
-}
-
 /// What only some FSMs have; kept apart so that an idle FSM is small.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
@@ -84,6 +78,8 @@ pub(super) struct Extras {
     pub(super) fired: VecDeque<Fired>,
     /// Messages of timers that were postponed; cancelling reaches them too.
     pub(super) postponed_fired: VecDeque<Fired>,
+    /// The timer whose message was taken last, to postpone it by.
+    pub(super) beat: Option<Fired>,
     pub(super) pending: Vec<Pending>,
     /// FSMs that were spawned elsewhere for a request whose answer waits: nobody knows them but that answer.
     pub(super) born: Vec<(RequestId, RawQueueId)>,
@@ -126,23 +122,35 @@ impl Waiting {
 
     /// Takes the next message: self-sent ones first; then timers and queue in turn.
     #[inline]
-    pub(super) fn take_next(&mut self, envelopes: &mut Envelopes) -> Option<Incoming> {
-        if let Some(extras) = &mut self.extras
-            && extras.is_ready()
-        {
-            if let Some(envelope) = extras.ahead.pop_front() {
-                envelopes.load.less(envelope.weight);
-                return Some(Incoming::Message(envelope));
-            }
-            if self.timers_next || self.queue.is_empty() {
-                let fired = extras.fired.pop_front()?;
-                self.timers_next = false;
-                envelopes.load.less(fired.weight);
-                return Some(Incoming::Beat(fired));
-            }
+    pub(super) fn take_next(&mut self, me: RawQueueId, envelopes: &mut Envelopes) -> Option<Envelope> {
+        if self.extras.as_ref().is_some_and(|extras| extras.is_ready()) {
+            return self.take_extra(me, envelopes);
         }
         self.timers_next = true;
-        envelopes.pop_front(&mut self.queue).map(Incoming::Message)
+        envelopes.pop_front(&mut self.queue)
+    }
+
+    fn take_extra(&mut self, me: RawQueueId, envelopes: &mut Envelopes) -> Option<Envelope> {
+        let extras = self.extras.as_mut()?;
+        if let Some(envelope) = extras.ahead.pop_front() {
+            envelopes.load.less(envelope.weight);
+            return Some(envelope);
+        }
+        if self.timers_next || self.queue.is_empty() {
+            self.timers_next = false;
+            let fired = extras.fired.pop_front()?;
+            let Fired { weight, message, .. } = fired;
+            envelopes.load.less(weight);
+            extras.beat = Some(fired);
+            return Some(Envelope { sender: me, claim: Claim::Beat, weight, message });
+        }
+        self.timers_next = true;
+        envelopes.pop_front(&mut self.queue)
+    }
+
+    /// How many beats of a periodic timer the message stands for that was taken last, as a beat.
+    pub(super) fn beats(&self) -> u64 {
+        self.extras.as_ref().and_then(|extras| extras.beat.as_ref()).map_or(0, |beat| beat.beats)
     }
 
     /// Puts a message into a queue that is full, as its policy has it. Messages with the same `key` stand for one another
@@ -175,21 +183,20 @@ impl Waiting {
         self.extras().ahead.push_back(envelope);
     }
 
-    /// Keeps a message until the state changes; false if `capacity` are kept already, and it is to be dropped.
-    pub(super) fn postpone(&mut self, incoming: Incoming, capacity: u32, load: &mut Load) -> bool {
+    /// Keeps the message that was taken last, or what the handler has put in its place, until the state changes; false if
+    /// `capacity` are kept already, and it is to be dropped.
+    pub(super) fn postpone(&mut self, envelope: Envelope, capacity: u32, load: &mut Load) -> bool {
         let extras = self.extras();
         if extras.postponed.len() + extras.postponed_fired.len() >= capacity as usize {
             return false;
         }
-        match incoming {
-            Incoming::Message(envelope) => {
-                load.more(envelope.weight);
-                extras.postponed.push_back(envelope);
+        let Envelope { claim, weight, message, .. } = envelope;
+        load.more(weight);
+        match extras.beat.take() {
+            Some(fired) if claim == Claim::Beat => {
+                extras.postponed_fired.push_back(Fired { weight, message, ..fired });
             }
-            Incoming::Beat(fired) => {
-                load.more(fired.weight);
-                extras.postponed_fired.push_back(fired);
-            }
+            _ => extras.postponed.push_back(envelope),
         }
         true
     }
@@ -441,26 +448,6 @@ impl Extras {
     /// The keys of all timers and deadlines.
     fn keys(&self) -> impl Iterator<Item = TimerKey> + '_ {
         self.timers.iter().map(SetTimer::key).chain(self.pending.iter().map(|pending| pending.key))
-    }
-}
-
-impl Incoming {
-    #[inline]
-    pub(super) fn message(&self) -> MessageRef {
-        match self {
-            Incoming::Message(envelope) => envelope.message,
-            Incoming::Beat(fired) => fired.message,
-        }
-    }
-
-    /// The same with what the handler handed back in the message's place.
-    pub(super) fn with(self, new: MessageRef, new_weight: u32) -> Incoming {
-        match self {
-            Incoming::Message(envelope) => {
-                Incoming::Message(Envelope { message: new, weight: new_weight, ..envelope })
-            }
-            Incoming::Beat(fired) => Incoming::Beat(Fired { message: new, weight: new_weight, ..fired }),
-        }
     }
 }
 

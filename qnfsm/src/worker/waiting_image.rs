@@ -187,6 +187,7 @@ impl Reader<'_> {
             pending,
             born,
             watched,
+            beat: None,
         })
     }
 }
