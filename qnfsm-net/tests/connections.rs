@@ -316,7 +316,7 @@ fn r6_a_stop_for_a_connection_that_is_gone_never_closes_its_successor() {
     drop(first_peer);
     rig.until_down(fsm(2), first);
     let (mut peer, second) = rig.attached(address, fsm(3));
-    assert_eq!((first.slot, first.generation + 1), (second.slot, second.generation), "the slot is used again");
+    assert_eq!((first.slot(), first.generation() + 1), (second.slot(), second.generation()), "the slot is used again");
     rig.ask(Class::Stop, fsm(2), first);
     rig.command(fsm(2), first, Command::Close);
     rig.line(fsm(3), first, "for a peer that is gone");

@@ -144,7 +144,7 @@ impl Fsm for Door {
     type Message = DoorMessage;
 
     fn start(&mut self, cx: &mut Context<'_, Self>) {
-        let control = qnfsm_net::control(cx.id().raw().node, self.tcp);
+        let control = qnfsm_net::control(cx.id().raw().node(), self.tcp);
         cx.send(control, Control::Listen { name: "talk".to_owned() });
     }
 

@@ -112,24 +112,83 @@ impl fmt::Debug for Place {
 ///
 /// `generation` tells the successors of one slot apart: a message to a queue that is gone never reaches the next
 /// queue in the same slot. Shown as `w1/7.2`: slot 7 of worker 1, generation 2.
+///
+/// It is two words, so that it travels in two registers: every message carries one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RawQueueId {
+    /// The node in the high half, the place there in the low one.
+    holder: u64,
+    /// The slot in the high half, the generation in the low one.
+    seat: u64,
+}
+
+impl RawQueueId {
+    /// The queue of that `generation`, counting from 1, in a slot of a worker or edge of a node.
+    #[must_use]
+    #[inline]
+    pub const fn new(node: NodeId, place: Place, slot: u32, generation: u32) -> RawQueueId {
+        RawQueueId { holder: join(node.0, place.0), seat: join(slot, generation) }
+    }
+
     /// The node that holds the queue.
-    pub node: NodeId,
+    #[must_use]
+    #[inline]
+    pub const fn node(self) -> NodeId {
+        NodeId(high(self.holder))
+    }
+
     /// The worker or edge that holds the queue.
-    pub place: Place,
+    #[must_use]
+    #[inline]
+    pub const fn place(self) -> Place {
+        Place(low(self.holder))
+    }
+
     /// The queue's slot there.
-    pub slot: u32,
+    #[must_use]
+    #[inline]
+    pub const fn slot(self) -> u32 {
+        high(self.seat)
+    }
+
     /// Which of the slot's queues, counting from 1.
-    pub generation: u32,
+    #[must_use]
+    #[inline]
+    pub const fn generation(self) -> u32 {
+        low(self.seat)
+    }
+
+    /// Slot and generation in one number.
+    #[inline]
+    pub(crate) const fn seat_bits(self) -> u64 {
+        self.seat
+    }
+
+    /// The slot and generation of such a number.
+    pub(crate) const fn seat_of_bits(bits: u64) -> (u32, u32) {
+        (high(bits), low(bits))
+    }
+}
+
+const fn join(high: u32, low: u32) -> u64 {
+    (high as u64) << 32 | low as u64
+}
+
+const fn high(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the other half is wanted")]
+const fn low(word: u64) -> u32 {
+    word as u32
 }
 
 impl fmt::Display for RawQueueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.node != NodeId(0) {
-            write!(f, "n{}:", self.node.0)?;
+        if self.node() != NodeId(0) {
+            write!(f, "n{}:", self.node().0)?;
         }
-        write!(f, "{}/{}.{}", self.place, self.slot, self.generation)
+        write!(f, "{}/{}.{}", self.place(), self.slot(), self.generation())
     }
 }
 
@@ -147,7 +206,7 @@ impl Serialize for RawQueueId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_newtype_struct(
             QUEUE_ID_SERDE_NAME,
-            &(self.node.0, self.place.to_bits(), self.slot, self.generation),
+            &(self.node().0, self.place().to_bits(), self.slot(), self.generation()),
         )
     }
 }
@@ -162,7 +221,7 @@ impl<'de> Deserialize<'de> for RawQueueId {
             }
             fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawQueueId, D::Error> {
                 let (node, place, slot, generation) = <(u32, u32, u32, u32)>::deserialize(deserializer)?;
-                Ok(RawQueueId { node: NodeId(node), place: Place::from_bits(place), slot, generation })
+                Ok(RawQueueId::new(NodeId(node), Place::from_bits(place), slot, generation))
             }
         }
         deserializer.deserialize_newtype_struct(QUEUE_ID_SERDE_NAME, Visitor)

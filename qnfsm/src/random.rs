@@ -24,10 +24,10 @@ impl Generator {
         let mut digest = Digest::new();
         for part in [
             seed,
-            u64::from(queue.node.0),
-            u64::from(queue.place.to_bits()),
-            u64::from(queue.slot),
-            u64::from(queue.generation),
+            u64::from(queue.node().0),
+            u64::from(queue.place().to_bits()),
+            u64::from(queue.slot()),
+            u64::from(queue.generation()),
         ] {
             digest.mix(part);
         }
@@ -114,7 +114,7 @@ mod tests {
     use crate::id::{NodeId, Place, WorkerId};
 
     fn queue(slot: u32) -> RawQueueId {
-        RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(1)), slot, generation: 1 }
+        RawQueueId::new(NodeId(0), Place::worker(WorkerId(1)), slot, 1)
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl<const AT: usize> External for Port<AT> {
 
 fn queue<M>(worker: u32) -> QueueId<M> {
     let place = Place::worker(WorkerId(worker));
-    QueueId::from_raw(RawQueueId { node: NodeId(0), place, slot: 0, generation: 1 })
+    QueueId::from_raw(RawQueueId::new(NodeId(0), place, 0, 1))
 }
 
 #[track_caller]

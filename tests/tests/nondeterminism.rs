@@ -54,7 +54,7 @@ fn planted_place(dir: &Path) -> (u64, Option<String>) {
             }
             Record::Deliveries { round, entries, .. } if in_round == Some(round) => {
                 let mut deliveries = Deliveries::new(entries).map(Result::unwrap).enumerate();
-                let found = deliveries.find(|(_, delivery)| delivery.queue.slot == slot).unwrap();
+                let found = deliveries.find(|(_, delivery)| delivery.queue.slot() == slot).unwrap();
                 let (at, delivery) = (found.0 + 1, found.1);
                 assert_eq!(usize::try_from(delivery.kind).unwrap(), cog);
                 return (round, Some(format!("delivery {at} of the round: kind cog ({})", delivery.queue)));

@@ -51,7 +51,7 @@ pub fn kinds() -> Kinds {
 
 /// An FSM's queue, by number.
 pub fn fsm(slot: u32) -> RawQueueId {
-    RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(0)), slot, generation: 1 }
+    RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), slot, 1)
 }
 
 /// What the edge put in, and for which FSM.
@@ -127,7 +127,7 @@ impl Rig {
     }
 
     pub fn take(&mut self, header: &Header, payload: &[u8]) {
-        let mut batch = Batch::new(header.sender.place, Epoch::FIRST, 1);
+        let mut batch = Batch::new(header.sender.place(), Epoch::FIRST, 1);
         batch.push(header, payload);
         let frame = batch.as_ref().frames().next().unwrap().unwrap();
         self.edge.take(&frame, &mut self.inputs);
@@ -204,7 +204,7 @@ impl Rig {
     #[track_caller]
     pub fn until_down(&mut self, watcher: RawQueueId, queue: RawQueueId) -> String {
         self.until(|to, got| match got {
-            Got::Down(gone, reason) if to == watcher.slot && *gone == queue => Some(reason.to_string()),
+            Got::Down(gone, reason) if to == watcher.slot() && *gone == queue => Some(reason.to_string()),
             _ => None,
         })
     }
@@ -212,7 +212,7 @@ impl Rig {
     #[track_caller]
     pub fn until_line(&mut self, owner: RawQueueId) -> String {
         self.until(|to, got| match got {
-            Got::Line(_, line) if to == owner.slot => Some(line.clone()),
+            Got::Line(_, line) if to == owner.slot() => Some(line.clone()),
             _ => None,
         })
     }

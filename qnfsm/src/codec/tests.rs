@@ -186,7 +186,7 @@ fn containers_are_frozen() {
 
 #[test]
 fn queue_ids_are_frozen_and_refused_from_peers_alone() {
-    let raw = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(1)), slot: 300, generation: 2 };
+    let raw = RawQueueId::new(NodeId(0), Place::worker(WorkerId(1)), 300, 2);
     let value = (1_u8, Some(QueueId::<Shape>::from_raw(raw)));
     let bytes = encoded(&value);
     assert_eq!(bytes, [1, 1, 0, 2, 251, 44, 1, 2]);

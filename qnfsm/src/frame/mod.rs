@@ -111,8 +111,8 @@ impl Header {
             class,
             untrusted: false,
             type_number,
-            slot: target.slot,
-            generation: target.generation,
+            slot: target.slot(),
+            generation: target.generation(),
             sender,
             request: None,
         }
@@ -205,12 +205,12 @@ fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFault> {
     let type_number = take_u32(bytes)?;
     let slot = take_u32(bytes)?;
     let generation = take_u32(bytes)?;
-    let sender = RawQueueId {
-        node: NodeId(take_u32(bytes)?),
-        place: Place::from_bits(take_u32(bytes)?),
-        slot: take_u32(bytes)?,
-        generation: take_u32(bytes)?,
-    };
+    let sender = RawQueueId::new(
+        NodeId(take_u32(bytes)?),
+        Place::from_bits(take_u32(bytes)?),
+        take_u32(bytes)?,
+        take_u32(bytes)?,
+    );
     let request = if flags & HAS_REQUEST == 0 { None } else { Some(RequestId(take_varint(bytes)?)) };
     if payload_len > FRAME_PAYLOAD_BYTES_MAX as u64 {
         return Err(FrameFault::TooLong(payload_len));
@@ -237,10 +237,10 @@ fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
         header.type_number,
         header.slot,
         header.generation,
-        header.sender.node.0,
-        header.sender.place.to_bits(),
-        header.sender.slot,
-        header.sender.generation,
+        header.sender.node().0,
+        header.sender.place().to_bits(),
+        header.sender.slot(),
+        header.sender.generation(),
     ] {
         put_varint(out, u64::from(number));
     }
@@ -253,7 +253,7 @@ fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
 /// The queue that stands for an edge as a whole, as against one of its connections.
 #[must_use]
 pub fn edge_queue(node: NodeId, edge: EdgeId) -> RawQueueId {
-    RawQueueId { node, place: Place::edge(edge), slot: 0, generation: 1 }
+    RawQueueId::new(node, Place::edge(edge), 0, 1)
 }
 
 #[cfg(test)]
@@ -262,8 +262,8 @@ mod tests {
     use crate::id::{Epoch, WorkerId};
 
     fn header() -> Header {
-        let sender = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(3)), slot: 300, generation: 2 };
-        let target = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(1)), slot: 7, generation: 1 };
+        let sender = RawQueueId::new(NodeId(0), Place::worker(WorkerId(3)), 300, 2);
+        let target = RawQueueId::new(NodeId(0), Place::worker(WorkerId(1)), 7, 1);
         Header { request: Some(RequestId(u64::MAX)), untrusted: true, ..Header::message(5, target, sender) }
     }
 

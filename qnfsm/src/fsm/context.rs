@@ -249,13 +249,13 @@ impl<'a, F: Fsm> Context<'a, F> {
     pub fn spawn<G: Fsm>(&mut self, fsm: G) -> QueueId<G::Message> {
         let Some(kind) = self.effects.numbers.kind::<G>() else {
             self.effects.unregistered_kind::<G>();
-            return QueueId::from_raw(RawQueueId { slot: u32::MAX, generation: 0, ..self.own.queue });
+            return QueueId::from_raw(RawQueueId::new(self.own.queue.node(), self.own.queue.place(), u32::MAX, 0));
         };
         if let OnPanic::Restart { .. } = G::ON_PANIC {
             self.effects.check_carried("the start value of an FSM that is to be restarted", &fsm);
         }
         let (slot, generation) = self.effects.slots.allot();
-        let queue = RawQueueId { slot, generation, ..self.own.queue };
+        let queue = RawQueueId::new(self.own.queue.node(), self.own.queue.place(), slot, generation);
         let value = self.effects.nurseries.of::<G>(kind).put(fsm);
         self.effects.push(Effect::Spawn { queue, kind, value });
         QueueId::from_raw(queue)

@@ -234,7 +234,13 @@ pub(crate) struct Halt;
 
 impl Effects {
     /// No effects yet, of handlers in that worker.
-    pub(crate) fn new(node: NodeId, worker: WorkerId, seed: u64, pools: [Pools; 2], numbers: Arc<TypeNumbers>) -> Effects {
+    pub(crate) fn new(
+        node: NodeId,
+        worker: WorkerId,
+        seed: u64,
+        pools: [Pools; 2],
+        numbers: Arc<TypeNumbers>,
+    ) -> Effects {
         let [pools, nurseries] = pools;
         Effects {
             sends: Vec::new(),
@@ -338,7 +344,7 @@ impl Effects {
                 self.nurseries.any(kind).discard(value);
             }
             if let Effect::Spawn { queue, .. } = effect {
-                self.slots.take_back(queue.slot);
+                self.slots.take_back(queue.slot());
             }
         }
         self.names.clear();

@@ -25,40 +25,55 @@ impl fmt::Debug for MessageRef {
 
 /// The messages of one type. A steady stream of them allocates nothing: the place freed last is used next.
 pub(crate) struct Pool<M> {
-    places: Vec<Option<M>>,
-    free: Vec<u32>,
+    places: Vec<Place<M>>,
+    /// The place freed last; the number of places, if none is free.
+    free: u32,
+}
+
+enum Place<M> {
+    Taken(M),
+    /// And the place that was freed before it.
+    Free(u32),
 }
 
 const THERE: &str = "a reference to a message is used up once";
 
 impl<M> Pool<M> {
     pub(crate) const fn new() -> Pool<M> {
-        Pool { places: Vec::new(), free: Vec::new() }
+        Pool { places: Vec::new(), free: 0 }
     }
 
     #[inline]
     pub(crate) fn put(&mut self, message: M) -> MessageRef {
-        let Some(place) = self.free.pop() else { return self.put_last(message) };
-        self.places[place as usize] = Some(message);
-        MessageRef(place)
+        let at = self.free;
+        match self.places.get_mut(at as usize) {
+            Some(place) => {
+                let Place::Free(before) = *place else { unreachable!("the free places are free") };
+                *place = Place::Taken(message);
+                self.free = before;
+            }
+            None => self.put_last(message),
+        }
+        MessageRef(at)
     }
 
     #[cold]
-    fn put_last(&mut self, message: M) -> MessageRef {
-        let place = u32::try_from(self.places.len()).expect("memory ends long before 2^32 messages");
-        self.places.push(Some(message));
-        MessageRef(place)
+    fn put_last(&mut self, message: M) {
+        self.places.push(Place::Taken(message));
+        self.free = u32::try_from(self.places.len()).expect("memory ends long before 2^32 messages");
     }
 
     #[inline]
     pub(crate) fn take(&mut self, at: MessageRef) -> M {
-        let message = self.places[at.0 as usize].take().expect(THERE);
-        self.free.push(at.0);
+        let place = std::mem::replace(&mut self.places[at.0 as usize], Place::Free(self.free));
+        self.free = at.0;
+        let Place::Taken(message) = place else { unreachable!("{THERE}") };
         message
     }
 
     pub(crate) fn see(&self, at: MessageRef) -> &M {
-        self.places[at.0 as usize].as_ref().expect(THERE)
+        let Place::Taken(message) = &self.places[at.0 as usize] else { unreachable!("{THERE}") };
+        message
     }
 }
 

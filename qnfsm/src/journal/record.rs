@@ -210,7 +210,7 @@ impl RecordDraft<'_> {
                 put_varint(out, u64::from(epoch.0));
                 out.push(u8::from(request.is_some()));
                 if let Some((queue, request)) = request {
-                    for number in [queue.node.0, queue.place.to_bits(), queue.slot, queue.generation] {
+                    for number in [queue.node().0, queue.place().to_bits(), queue.slot(), queue.generation()] {
                         put_varint(out, u64::from(number));
                     }
                     put_varint(out, request.0);
@@ -264,12 +264,12 @@ fn take_request(taker: &mut Taker<'_>) -> Result<Option<(RawQueueId, RequestId)>
     if !taker.flag()? {
         return Ok(None);
     }
-    let queue = RawQueueId {
-        node: NodeId(taker.varint_u32()?),
-        place: Place::from_bits(taker.varint_u32()?),
-        slot: taker.varint_u32()?,
-        generation: taker.varint_u32()?,
-    };
+    let queue = RawQueueId::new(
+        NodeId(taker.varint_u32()?),
+        Place::from_bits(taker.varint_u32()?),
+        taker.varint_u32()?,
+        taker.varint_u32()?,
+    );
     Ok(Some((queue, RequestId(taker.varint()?))))
 }
 

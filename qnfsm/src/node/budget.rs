@@ -116,8 +116,8 @@ impl Budget {
     /// Names the largest queues of all workers and the largest of these inboxes, in order.
     pub(super) fn name_largest(&self, inboxes: impl Iterator<Item = (WorkerId, u64)>) -> Vec<String> {
         let largest = self.largest.lock().expect(LOCK_REASON);
-        let queues = largest.values().flatten().map(|(queue, bytes)| match queue.place.as_edge() {
-            Some(_) => (*bytes, format!("what is to leave at {}", queue.place)),
+        let queues = largest.values().flatten().map(|(queue, bytes)| match queue.place().as_edge() {
+            Some(_) => (*bytes, format!("what is to leave at {}", queue.place())),
             None => (*bytes, format!("queue {queue}")),
         });
         let inboxes = inboxes.map(|(worker, bytes)| (bytes, format!("the inbox of {worker}")));

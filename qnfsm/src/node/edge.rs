@@ -51,7 +51,7 @@ impl EdgeSetup {
     /// The name of one of the edge's queues. Slot 0, generation 1 is the edge as a whole.
     #[must_use]
     pub fn queue(&self, slot: u32, generation: u32) -> RawQueueId {
-        RawQueueId { node: self.node, place: Place::edge(self.edge), slot, generation }
+        RawQueueId::new(self.node, Place::edge(self.edge), slot, generation)
     }
 }
 
@@ -110,7 +110,7 @@ impl Inputs {
     /// When the type is not registered or the value can't be encoded.
     pub fn message<M: Message>(&mut self, to: QueueId<M>, from: RawQueueId, message: &M) -> Result<(), PutError> {
         let number = self.setup.type_number::<M>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<M>()))?;
-        self.put_value(to.raw().place, &Header::message(number, to.raw(), from), message)
+        self.put_value(to.raw().place(), &Header::message(number, to.raw(), from), message)
     }
 
     /// Puts bytes that came from an untrusted peer into a queue, as they are. They are decoded by the worker, which
@@ -120,7 +120,7 @@ impl Inputs {
     /// When there are more than [`FRAME_PAYLOAD_BYTES_MAX`] bytes; an edge checks that before it reads them.
     pub fn untrusted(&mut self, to: RawQueueId, from: RawQueueId, type_number: u32, payload: &[u8]) {
         let header = Header { untrusted: true, ..Header::message(type_number, to, from) };
-        self.batch(to.place).push(&header, payload);
+        self.batch(to.place()).push(&header, payload);
     }
 
     /// Puts a request into a queue.
@@ -133,7 +133,7 @@ impl Inputs {
     ) -> Result<(), PutError> {
         let number = self.setup.type_number::<M>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<M>()))?;
         let header = Header { request: Some(request), ..Header::message(number, to.raw(), from) };
-        self.put_value(to.raw().place, &header, message)
+        self.put_value(to.raw().place(), &header, message)
     }
 
     /// Answers a request.
@@ -143,25 +143,25 @@ impl Inputs {
     pub fn reply<A: Message>(&mut self, to: &ReplyTo<A>, from: RawQueueId, answer: &A) -> Result<(), PutError> {
         let number = self.setup.type_number::<A>().ok_or_else(|| PutError::Unregistered(std::any::type_name::<A>()))?;
         let header = Header { request: Some(to.request()), ..Header::to(Class::Reply, number, to.queue(), from) };
-        self.put_value(to.queue().place, &header, answer)
+        self.put_value(to.queue().place(), &header, answer)
     }
 
     /// Says that a request will not be answered.
     pub fn fail<A>(&mut self, to: &ReplyTo<A>, from: RawQueueId, why: NoReply) {
         let header = Header { request: Some(to.request()), ..Header::to(Class::Failed, 0, to.queue(), from) };
-        self.put_reason(to.queue().place, &header, &why);
+        self.put_reason(to.queue().place(), &header, &why);
     }
 
     /// Tells `watcher` that one of the edge's queues is gone.
     pub fn down(&mut self, watcher: RawQueueId, gone: RawQueueId, reason: &DownReason) {
         let header = Header::to(Class::Down, 0, watcher, gone);
-        self.put_reason(watcher.place, &header, reason);
+        self.put_reason(watcher.place(), &header, reason);
     }
 
     /// Asks to be told when an FSM's queue is gone: a frame of [`Class::Down`] from it comes to `from`. A connection
     /// watches the FSM that it belongs to.
     pub fn watch(&mut self, fsm: RawQueueId, from: RawQueueId) {
-        self.batch(fsm.place).push(&Header::to(Class::Watch, 0, fsm, from), &[]);
+        self.batch(fsm.place()).push(&Header::to(Class::Watch, 0, fsm, from), &[]);
     }
 
     /// Tells who asked that the request of a frame will not be answered; does nothing for a frame that asks nothing.

@@ -173,7 +173,7 @@ impl Host {
     /// Lets new work in. The node does not count as drained before what comes back is dropped, so a message that is put
     /// in meanwhile is taken.
     fn admit(&self, to: RawQueueId) -> Result<Work<'_>, HostError> {
-        if to.place.as_edge().is_some_and(|edge| edge != EdgeId::NODE) {
+        if to.place().as_edge().is_some_and(|edge| edge != EdgeId::NODE) {
             return Err(HostError::NotAnFsm { queue: to });
         }
         let work = self.shared.work();

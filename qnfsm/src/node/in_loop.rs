@@ -49,7 +49,7 @@ impl InLoop {
             self.held_bytes = held_bytes;
             if !shared.budget.has_room() {
                 let queue = edge_queue(shared.node, self.edge);
-                shared.budget.set_largest(queue.place, vec![(queue, held_bytes)]);
+                shared.budget.set_largest(queue.place(), vec![(queue, held_bytes)]);
             }
         }
     }

@@ -452,7 +452,7 @@ impl Shared {
         own.put(|inputs| {
             for frame in frames().filter(waits) {
                 let Header { class, slot, generation, sender, .. } = frame.header;
-                let target = RawQueueId { node: self.node, place: to, slot, generation };
+                let target = RawQueueId::new(self.node, to, slot, generation);
                 match class {
                     Class::Watch => inputs.down(sender, target, &DownReason::Unknown),
                     _ => inputs.fail_request(&frame, target, NoReply::Gone),

@@ -210,7 +210,7 @@ impl NodeBuilder {
 
 /// The queue of a node's first FSM: the first that worker 0 ever allots.
 fn root_queue(node: NodeId) -> RawQueueId {
-    RawQueueId { node, place: Place::worker(WorkerId(0)), slot: 0, generation: 1 }
+    RawQueueId::new(node, Place::worker(WorkerId(0)), 0, 1)
 }
 
 /// The one input of [`EdgeId::BOOT`]. It is put in at every start with the same number, so a worker that has it drops it.
@@ -371,7 +371,7 @@ fn put_in_again(driver: &mut Driver, kept: &mut recovery::Kept, shared: &Shared,
         }
     }
     for (watched, watcher) in driver.worker.watches_elsewhere() {
-        let reason = match watched.place.as_worker() {
+        let reason = match watched.place().as_worker() {
             None => DownReason::Restarted,
             // Whether it was told before the node went down is not known; it is told once.
             Some(worker) if !shared.has_worker(worker) => DownReason::Unknown,

@@ -52,7 +52,7 @@ impl Watchdog {
             let runs = now.since(Time::from_nanos(begun_ns));
             if begun_ns != 0 && runs > allowed && watch.reported_ns.swap(begun_ns, Ordering::Relaxed) != begun_ns {
                 let (slot, generation) = watch.turn.queue();
-                let queue = RawQueueId { node, place: Place::worker(*worker), slot, generation };
+                let queue = RawQueueId::new(node, Place::worker(*worker), slot, generation);
                 tracing::error!(%worker, %queue, ?runs, "a handler doesn't return");
             }
         }

@@ -430,7 +430,7 @@ fn names_are_shown_without_modules() {
 
 #[test]
 fn a_queue_id_s_schema_says_nothing_of_what_the_queue_takes() {
-    let raw = RawQueueId { node: NodeId(1), place: Place::worker(WorkerId(1)), slot: 1, generation: 1 };
+    let raw = RawQueueId::new(NodeId(1), Place::worker(WorkerId(1)), 1, 1);
     let schema = Schema::of(&[QueueId::<Event>::from_raw(raw)]).unwrap();
     assert_eq!(schema.hash(), traced::<QueueId<Inner>>().hash());
 }

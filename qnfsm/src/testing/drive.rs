@@ -149,7 +149,7 @@ impl<F: Fsm> Drive<F> {
             panic!("Drive: the FSM can't be encoded: {error}");
         }
         let worker = Worker::new(catalogue, NODE, WORKER, Epoch::FIRST, config);
-        let here = RawQueueId { node: NODE, place: Place::worker(WORKER), slot: 0, generation: 1 };
+        let here = RawQueueId::new(NODE, Place::worker(WORKER), 0, 1);
         let mut drive = Drive {
             worker,
             queue: QueueId::from_raw(here),
@@ -160,7 +160,7 @@ impl<F: Fsm> Drive<F> {
             out: Vec::new(),
             fault: None,
         };
-        let nowhere = RawQueueId { slot: 0, generation: 0, ..here };
+        let nowhere = RawQueueId::new(here.node(), here.place(), 0, 0);
         drive.batch.push(&Header::to(Class::Spawn, kind, nowhere, edge_queue(NODE, WORLD)), &payload);
         drive.run();
         drive
@@ -420,7 +420,7 @@ impl<F: Fsm> Drive<F> {
         for frame in batch.as_ref().frames() {
             let frame = frame.expect("a worker puts out whole frames");
             let crate::frame::Frame { header, payload } = frame;
-            let to = RawQueueId { node: NODE, place, slot: header.slot, generation: header.generation };
+            let to = RawQueueId::new(NODE, place, header.slot, header.generation);
             self.out.push(Out { to, header, payload: payload.to_vec() });
         }
     }

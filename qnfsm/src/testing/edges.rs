@@ -11,7 +11,7 @@ use crate::{Catalogue, EdgeId, EdgeSetup, Epoch, Inputs, NodeId, Place, frame::B
 /// let kinds = Kinds::new().message::<String>().seal()?;
 /// let mut inputs = edge_inputs(NodeId(0), EdgeId::FIRST_OF_USER, Epoch::FIRST, &kinds);
 /// let worker = Place::worker(WorkerId(1));
-/// let queue = QueueId::from_raw(RawQueueId { node: NodeId(0), place: worker, slot: 4, generation: 1 });
+/// let queue = QueueId::from_raw(RawQueueId::new(NodeId(0), worker, 4, 1));
 /// let from = inputs.setup().queue(0, 1);
 /// inputs.message(queue, from, &"hello".to_owned())?;
 ///

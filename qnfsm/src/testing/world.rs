@@ -20,7 +20,12 @@ pub(super) struct Out {
 /// be taken with [`Drive::sent_to`].
 #[must_use]
 pub fn elsewhere<M: Message>(number: u32) -> QueueId<M> {
-    QueueId::from_raw(RawQueueId { slot: number, ..edge_queue(NODE, WORLD) })
+    QueueId::from_raw(RawQueueId::new(
+        (edge_queue(NODE, WORLD)).node(),
+        (edge_queue(NODE, WORLD)).place(),
+        number,
+        (edge_queue(NODE, WORLD)).generation(),
+    ))
 }
 
 /// An FSM that was to be created on another worker.
@@ -64,7 +69,7 @@ impl<F: Fsm> Drive<F> {
             take_varint(&mut start_value).ok()?;
             let fsm = Codec::CURRENT.decode(start_value, Trust::Node).ok()?;
             let reply = ReplyTo::new(out.header.sender, out.header.request?, FOREVER);
-            Some(Spawned { worker: out.to.place.as_worker()?, fsm, reply })
+            Some(Spawned { worker: out.to.place().as_worker()?, fsm, reply })
         });
         spawned.collect()
     }

@@ -18,12 +18,16 @@ use crate::{
 
 impl Worker {
     /// Applies the effects of the handler of `me`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn apply(&mut self, me: RawQueueId) {
         if !self.effects.others.is_empty() {
             return self.apply_all(me);
         }
-        self.send_upto(me, 0, self.effects.sends.len());
+        let mut at = 0;
+        while let Some(&sending) = self.effects.sends.get(at) {
+            self.send(me, sending);
+            at += 1;
+        }
         self.effects.sends.clear();
     }
 
@@ -31,28 +35,34 @@ impl Worker {
     fn apply_all(&mut self, me: RawQueueId) {
         let (mut sent, mut at) = (0, 0);
         while let Some(&(sends_before, effect)) = self.effects.others.get(at) {
-            self.send_upto(me, sent, sends_before);
+            for at in sent..sends_before {
+                self.send(me, self.effects.sends[at]);
+            }
             self.apply_other(me, effect);
             (sent, at) = (sends_before, at + 1);
         }
-        self.send_upto(me, sent, self.effects.sends.len());
+        for at in sent..self.effects.sends.len() {
+            self.send(me, self.effects.sends[at]);
+        }
         self.effects.clear();
         self.settle();
     }
 
-    /// Sends what stands in the list from one place up to another.
-    #[inline]
-    fn send_upto(&mut self, me: RawQueueId, from: usize, upto: usize) {
-        let here = self.here();
-        for at in from..upto {
-            let Sending { to, type_number, message, request } = self.effects.sends[at];
-            if to.place == here {
-                self.deliver(to, (type_number, message), me, Claim::of(request));
-            } else {
-                let header = Header { request, ..Header::message(type_number, to, me) };
-                self.put_out(to, &header, message, Sent { sender: me, request });
-            }
+    #[inline(always)]
+    fn send(&mut self, me: RawQueueId, sending: Sending) {
+        let Sending { to, type_number, message, request } = sending;
+        if to.place() == self.here() {
+            self.deliver(to, (type_number, message), me, Claim::of(request));
+        } else {
+            self.send_elsewhere(me, sending);
         }
+    }
+
+    #[inline(never)]
+    fn send_elsewhere(&mut self, me: RawQueueId, sending: Sending) {
+        let Sending { to, type_number, message, request } = sending;
+        let header = Header { request, ..Header::message(type_number, to, me) };
+        self.put_out(to, &header, message, Sent { sender: me, request });
     }
 
     fn apply_other(&mut self, me: RawQueueId, effect: Effect) {
@@ -167,7 +177,7 @@ impl Worker {
         let type_number = header.type_number;
         let Worker { effects, outputs, .. } = self;
         let pool = effects.pools.any(type_number);
-        let put = outputs.put(to.place, header, |out| pool.encode(message, out));
+        let put = outputs.put(to.place(), header, |out| pool.encode(message, out));
         pool.discard(message);
         if !put {
             self.dead_letter(to, Dropped { sent, type_number, why: Undelivered::NotEncodable, fatal: false });
@@ -182,7 +192,7 @@ impl Worker {
         (type_number, answer): (u32, MessageRef),
     ) {
         let sent = Sent { sender: me, request: None };
-        if to.place != self.here() {
+        if to.place() != self.here() {
             let header = Header { request: Some(request), ..Header::to(Class::Reply, type_number, to, me) };
             return self.put_out(to, &header, answer, sent);
         }
@@ -205,7 +215,7 @@ impl Worker {
     fn apply_spawn(&mut self, me: RawQueueId, queue: RawQueueId, kind: u32, value: MessageRef) {
         if !self.has_room() {
             self.effects.nurseries.any(kind).discard(value);
-            self.effects.slots.free(queue.slot);
+            self.effects.slots.free(queue.slot());
             return self.too_many_fsms(queue, kind, Sent { sender: me, request: None });
         }
         let known = self.catalogue.kind(kind).expect("contexts spawn only kinds of the catalogue");
@@ -233,7 +243,7 @@ impl Worker {
             return;
         }
         let answer = self.seat(me).and_then(|seat| seat.waiting.awaited_answer(request)).unwrap_or(u32::MAX);
-        let to = RawQueueId { place: Place::worker(worker), slot: 0, generation: 0, ..me };
+        let to = RawQueueId::new(me.node(), Place::worker(worker), 0, 0);
         let header = Header { request: Some(request), ..Header::to(Class::Spawn, kind, to, me) };
         let Worker { effects, outputs, .. } = self;
         let nursery = effects.nurseries.any(kind);
@@ -243,7 +253,7 @@ impl Worker {
         };
         let mut payload = Vec::new();
         let is_here = worker == effects.worker;
-        let put = if is_here { encode(&mut payload).is_ok() } else { outputs.put(to.place, &header, encode) };
+        let put = if is_here { encode(&mut payload).is_ok() } else { outputs.put(to.place(), &header, encode) };
         nursery.discard(value);
         if !put {
             let why = NoReply::NotUnderstood;

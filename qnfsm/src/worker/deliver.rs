@@ -45,7 +45,7 @@ impl Worker {
                     self.fail_request(queue, request, NoReply::Expired);
                 }
             }
-            self.wake(queue.slot);
+            self.wake(queue.slot());
         }
     }
 
@@ -53,7 +53,7 @@ impl Worker {
     pub(super) fn take_frame(&mut self, frame: &Frame<'_>) {
         let Frame { header, payload } = frame;
         let Header { slot, generation, sender, type_number, request, .. } = *header;
-        let to = RawQueueId { node: self.effects.node, place: self.here(), slot, generation };
+        let to = RawQueueId::new(self.effects.node, self.here(), slot, generation);
         match header.class {
             Class::Message => self.take_message(to, header, payload),
             Class::Reply | Class::Spawned => self.take_reply(to, header, payload),
@@ -104,13 +104,13 @@ impl Worker {
         match decoded {
             Ok((message, weight)) => {
                 let envelope = Envelope { sender, claim: Claim::of(request), weight, message };
-                self.enqueue(to.slot, envelope, type_number);
+                self.enqueue(to.slot(), envelope, type_number);
             }
             Err(error) => {
                 if untrusted {
                     let text = error.to_string();
                     let refused = Header::to(Class::Refused, type_number, sender, to);
-                    self.outputs.put(sender.place, &refused, |out| Codec::CURRENT.encode(&text, out));
+                    self.outputs.put(sender.place(), &refused, |out| Codec::CURRENT.encode(&text, out));
                 }
                 self.dead_letter(to, dropped(Undelivered::NotUnderstood));
             }
@@ -171,10 +171,10 @@ impl Worker {
 
     /// An answer's or a failure's message enters whatever the capacity is: there is one for each request.
     fn enqueue_outcome(&mut self, to: RawQueueId, request: RequestId, message: MessageRef) {
-        let intake = self.seats[to.slot as usize].intake;
+        let intake = self.seats[to.slot() as usize].intake;
         let weight = intake.weigh(&self.effects.pools, message);
-        let envelope = Envelope { sender: self.queue_of(to.slot), claim: Claim::Outcome(request), weight, message };
-        self.enqueue(to.slot, envelope, intake.message);
+        let envelope = Envelope { sender: self.queue_of(to.slot()), claim: Claim::Outcome(request), weight, message };
+        self.enqueue(to.slot(), envelope, intake.message);
     }
 
     /// Delivers a message that lies in its pool to a queue here. Here is the short way, which most messages go.
@@ -187,9 +187,9 @@ impl Worker {
         claim: Claim,
     ) {
         let Worker { seats, envelopes, ready, .. } = self;
-        match seats.get_mut(to.slot as usize) {
+        match seats.get_mut(to.slot() as usize) {
             Some(seat)
-                if seat.queue.generation == to.generation
+                if seat.queue.generation() == to.generation()
                     && seat.intake.plain == type_number
                     && seat.waiting.queue.len() < seat.intake.capacity =>
             {
@@ -197,7 +197,7 @@ impl Worker {
                 envelopes.push_back(&mut seat.waiting.queue, envelope);
                 if !seat.ready {
                     seat.ready = true;
-                    ready.push_back(to.slot);
+                    ready.push_back(to.slot());
                 }
             }
             _ => self.deliver_otherwise(to, (type_number, message), sender, claim),
@@ -226,7 +226,7 @@ impl Worker {
                 };
                 if let Some(message) = message {
                     let weight = intake.weigh(pools, message);
-                    return self.enqueue(to.slot, Envelope { sender, claim, weight, message }, type_number);
+                    return self.enqueue(to.slot(), Envelope { sender, claim, weight, message }, type_number);
                 }
                 Undelivered::NotAccepted
             }

@@ -102,7 +102,7 @@ impl Worker {
         let mut cells = Vec::with_capacity(self.fsms as usize);
         for (slot, seat) in (0..).zip(&self.seats) {
             let Some(cell) = &seat.cell else { continue };
-            let Seat { queue: RawQueueId { generation, .. }, kind, .. } = *seat;
+            let (generation, kind) = (seat.queue.generation(), seat.kind);
             let mut bytes = Vec::new();
             let pool = self.effects.pools.see(seat.intake.message);
             let waiting = cell.encode(&mut bytes).and_then(|()| seat.waiting.to_image(pool, &self.envelopes));
@@ -158,11 +158,13 @@ impl Worker {
         worker.round = image.round;
         worker.effects.now = image.now;
         worker.effects.next_timer = image.next_timer;
-        worker.seats.extend((0..).zip(image.slots.generations()).map(|(slot, generation)| {
-            Seat::empty(RawQueueId { node: image.node, place, slot, generation })
-        }));
+        worker.seats.extend(
+            (0..)
+                .zip(image.slots.generations())
+                .map(|(slot, generation)| Seat::empty(RawQueueId::new(image.node, place, slot, generation))),
+        );
         for CellImage { slot, generation, kind, bytes, waiting } in image.cells {
-            let queue = RawQueueId { node: image.node, place, slot, generation };
+            let queue = RawQueueId::new(image.node, place, slot, generation);
             if !image.slots.has(slot, generation) {
                 return Err(ImageError::Inconsistent("an FSM is in a slot of another generation"));
             }
@@ -268,8 +270,8 @@ mod tests {
         let catalogue = Kinds::new().with::<Sleeper>().seal().expect("the kind is plain");
         let mut worker = Worker::new(catalogue.clone(), NodeId(0), WorkerId(0), Epoch::FIRST, WorkerConfig::default());
         let edge = edge_queue(NodeId(0), EdgeId::HOST);
-        let mut batch = Batch::new(edge.place, Epoch::FIRST, 1);
-        let target = |slot, generation| RawQueueId { place: Place::worker(WorkerId(0)), slot, generation, ..edge };
+        let mut batch = Batch::new(edge.place(), Epoch::FIRST, 1);
+        let target = |slot, generation| RawQueueId::new(edge.node(), Place::worker(WorkerId(0)), slot, generation);
         for _ in 0..3 {
             batch.push(&Header::to(Class::Spawn, 0, target(0, 0), edge), &[0]);
         }
@@ -301,7 +303,7 @@ mod tests {
     #[test]
     fn a_timer_of_no_fsm_is_refused() {
         let stray = |image: &mut Image| {
-            let queue = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(0)), slot: 2, generation: 1 };
+            let queue = RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), 2, 1);
             image.timers.set(TimerKey { deadline: Time::ZERO, timer: TimerId(1) }, queue, Due::Timer);
         };
         assert_eq!(refusal(stray), "a timer of no FSM");

@@ -315,8 +315,11 @@ impl Worker {
             let Some(slot) = self.ready.pop_front() else { break };
             self.seats[slot as usize].ready = false;
             let messages = self.config.turn_messages.max(1).min(bound - handled);
-            handled += self.turn(slot, messages, externals);
-            self.wake(slot);
+            let taken = self.turn(slot, messages, externals);
+            if taken == messages {
+                self.wake(slot);
+            }
+            handled += taken;
         }
         self.counters.handled += u64::from(handled);
         let mut digest = self.effects.digest;
@@ -351,7 +354,7 @@ impl Worker {
     /// The queues elsewhere that FSMs here watch, each with who watches.
     pub fn watches_elsewhere(&self) -> impl Iterator<Item = (RawQueueId, RawQueueId)> + '_ {
         let here = Place::worker(self.id());
-        let elsewhere = self.watches.iter().filter(move |(watched, _)| watched.place != here);
+        let elsewhere = self.watches.iter().filter(move |(watched, _)| watched.place() != here);
         elsewhere.flat_map(|(watched, watchers)| watchers.iter().map(|watcher| (*watched, *watcher)))
     }
 

@@ -24,10 +24,10 @@ pub(super) enum Notice {
 impl Worker {
     /// Stops the FSM of a queue, here or elsewhere.
     pub(super) fn stop(&mut self, queue: RawQueueId, me: RawQueueId) {
-        if queue.place == self.here() {
+        if queue.place() == self.here() {
             self.remove(queue, DownReason::Stopped);
         } else {
-            self.outputs.put(queue.place, &Header::to(Class::Stop, 0, queue, me), |_| Ok(()));
+            self.outputs.put(queue.place(), &Header::to(Class::Stop, 0, queue, me), |_| Ok(()));
         }
     }
 
@@ -42,9 +42,9 @@ impl Worker {
         if let Some(seat) = self.seat_mut(watcher) {
             seat.waiting.watch(target);
         }
-        if target.place != here {
+        if target.place() != here {
             let header = Header::to(Class::Watch, 0, target, watcher);
-            self.outputs.put(target.place, &header, |_| Ok(()));
+            self.outputs.put(target.place(), &header, |_| Ok(()));
         } else if self.seat(target).is_none() {
             self.notices.push_back(Notice::Down { watcher, gone: target, reason: DownReason::Unknown });
         }
@@ -52,9 +52,9 @@ impl Worker {
 
     /// Ends a watch, and tells the target's place if it is elsewhere.
     pub(super) fn unwatch(&mut self, watcher: RawQueueId, target: RawQueueId) {
-        if self.forget_watch(watcher, target) && target.place != self.here() {
+        if self.forget_watch(watcher, target) && target.place() != self.here() {
             let header = Header::to(Class::Unwatch, 0, target, watcher);
-            self.outputs.put(target.place, &header, |_| Ok(()));
+            self.outputs.put(target.place(), &header, |_| Ok(()));
         }
     }
 
@@ -117,25 +117,25 @@ impl Worker {
     fn deliver_notice(&mut self, notice: Notice) {
         let here = self.here();
         match notice {
-            Notice::Failed { to, request, why, .. } if to.place == here => {
+            Notice::Failed { to, request, why, .. } if to.place() == here => {
                 if let Some(key) = self.fail_request(to, request, why) {
                     self.timers.cancel(key);
                 }
             }
             Notice::Failed { to, from, request, why } => {
                 let header = Header { request: Some(request), ..Header::to(Class::Failed, 0, to, from) };
-                self.outputs.put(to.place, &header, |out| Codec::CURRENT.encode(&why, out));
+                self.outputs.put(to.place(), &header, |out| Codec::CURRENT.encode(&why, out));
             }
             // Whoever unwatched since, or was told by an earlier notice, hears nothing more.
             Notice::Down { watcher, gone, .. } if !self.forget_watch(watcher, gone) => {}
-            Notice::Down { watcher, gone, reason } if watcher.place == here => {
+            Notice::Down { watcher, gone, reason } if watcher.place() == here => {
                 if self.seat(watcher).is_some() {
                     self.deliver_own(watcher, gone, Down { queue: gone, reason }, Claim::News);
                 }
             }
             Notice::Down { watcher, gone, reason } => {
                 let header = Header::to(Class::Down, 0, watcher, gone);
-                self.outputs.put(watcher.place, &header, |out| Codec::CURRENT.encode(&reason, out));
+                self.outputs.put(watcher.place(), &header, |out| Codec::CURRENT.encode(&reason, out));
             }
             Notice::DeadLetter(letter) => {
                 for mourner in self.mourners.clone() {

@@ -69,7 +69,10 @@ impl Envelopes {
     #[cold]
     fn link_last(&mut self, link: Link) -> u32 {
         self.links.push(link);
-        u32::try_from(self.links.len() - 1).ok().filter(|at| *at != NONE).expect("memory ends long before 2^32 messages")
+        u32::try_from(self.links.len() - 1)
+            .ok()
+            .filter(|at| *at != NONE)
+            .expect("memory ends long before 2^32 messages")
     }
 
     /// Frees a link that is out of its queue.
@@ -188,7 +191,7 @@ mod tests {
     };
 
     fn envelope(number: u32) -> Envelope {
-        let sender = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(0)), slot: number, generation: 1 };
+        let sender = RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), number, 1);
         Envelope { sender, claim: Claim::Nothing, weight: number, message: Pool::new().put(()) }
     }
 

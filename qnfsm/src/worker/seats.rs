@@ -47,7 +47,9 @@ impl Seat {
 /// The seat of a queue of this worker, if its FSM is there.
 #[inline]
 pub(super) fn occupied(seats: &mut [Seat], queue: RawQueueId) -> Option<&mut Seat> {
-    seats.get_mut(queue.slot as usize).filter(|seat| seat.queue.generation == queue.generation && seat.cell.is_some())
+    seats
+        .get_mut(queue.slot() as usize)
+        .filter(|seat| seat.queue.generation() == queue.generation() && seat.cell.is_some())
 }
 
 impl Worker {
@@ -63,13 +65,13 @@ impl Worker {
     }
 
     pub(super) fn seat(&self, queue: RawQueueId) -> Option<&Seat> {
-        let seat = self.seats.get(queue.slot as usize)?;
-        let is_here = queue.place == self.here() && queue.generation == seat.queue.generation;
+        let seat = self.seats.get(queue.slot() as usize)?;
+        let is_here = queue.place() == self.here() && queue.generation() == seat.queue.generation();
         (is_here && seat.cell.is_some()).then_some(seat)
     }
 
     pub(super) fn seat_mut(&mut self, queue: RawQueueId) -> Option<&mut Seat> {
-        let here = queue.place == self.here();
+        let here = queue.place() == self.here();
         occupied(&mut self.seats, queue).filter(|_| here)
     }
 
@@ -90,11 +92,11 @@ impl Worker {
         let mut start_value = payload;
         let answer = take_varint(&mut start_value).ok().and_then(|answer| u32::try_from(answer).ok());
         if !self.has_room() {
-            let nowhere = RawQueueId { node: self.effects.node, place: self.here(), slot: 0, generation: 0 };
+            let nowhere = RawQueueId::new(self.effects.node, self.here(), 0, 0);
             return self.too_many_fsms(nowhere, kind, Sent { sender, request });
         }
         let (slot, generation) = self.effects.slots.allot();
-        let queue = RawQueueId { node: self.effects.node, place: self.here(), slot, generation };
+        let queue = RawQueueId::new(self.effects.node, self.here(), slot, generation);
         let cell = self
             .catalogue
             .kind(kind)
@@ -110,23 +112,23 @@ impl Worker {
         self.take_seat(queue, kind, cell);
         if let Some(request) = request {
             let reply = Header { request: Some(request), ..Header::to(Class::Spawned, answer, sender, queue) };
-            if sender.place == queue.place {
+            if sender.place() == queue.place() {
                 // Nothing that a worker tells itself crosses the perimeter.
                 let mut answer = Vec::new();
                 Codec::CURRENT.encode(&queue, &mut answer).expect("a queue's ID is four numbers");
                 self.take_reply(sender, &reply, &answer);
             } else {
-                self.outputs.put(sender.place, &reply, |out| Codec::CURRENT.encode(&queue, out));
+                self.outputs.put(sender.place(), &reply, |out| Codec::CURRENT.encode(&queue, out));
             }
         }
     }
 
     /// Gives a new FSM its place; it starts in its first turn.
     pub(super) fn take_seat(&mut self, queue: RawQueueId, kind: u32, cell: Box<dyn AnyCell>) {
-        let RawQueueId { slot, .. } = queue;
+        let slot = queue.slot();
         for slot in self.seats.len()..self.effects.slots.len() {
             let slot = u32::try_from(slot).expect("slots are numbered in 32 bits");
-            self.seats.push(Seat::empty(RawQueueId { slot, generation: 0, ..queue }));
+            self.seats.push(Seat::empty(RawQueueId::new(queue.node(), queue.place(), slot, 0)));
         }
         let seat = &mut self.seats[slot as usize];
         seat.queue = queue;
@@ -158,7 +160,7 @@ impl Worker {
             return;
         }
         let Worker { seats, envelopes, .. } = self;
-        let seat = &mut seats[queue.slot as usize];
+        let seat = &mut seats[queue.slot() as usize];
         let Some(cell) = seat.cell.take() else { return };
         let type_number = seat.intake.message;
         let watched = seat.waiting.take_watched();
@@ -175,7 +177,7 @@ impl Worker {
             let (watcher, reason) = (*watcher, reason.clone());
             self.notices.push_back(Notice::Down { watcher, gone: queue, reason });
         }
-        self.effects.slots.free(queue.slot);
+        self.effects.slots.free(queue.slot());
     }
 
     /// Sees to what an FSM left behind, whose message type has that number.

@@ -33,21 +33,21 @@ impl Turn {
     /// Slot and generation of the FSM that was given the last message.
     #[must_use]
     pub fn queue(&self) -> (u32, u32) {
-        let bits = self.0.load(Ordering::Relaxed);
-        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).expect("half of a u64 has 32 bits");
-        (half(bits), half(bits >> 32))
+        RawQueueId::seat_of_bits(self.0.load(Ordering::Relaxed))
     }
 
-    pub(super) fn show(&self, slot: u32, generation: u32) {
-        self.0.store(u64::from(slot) | u64::from(generation) << 32, Ordering::Relaxed);
+    #[inline]
+    fn show(&self, queue: RawQueueId) {
+        self.0.store(queue.seat_bits(), Ordering::Relaxed);
     }
 }
 
 impl Worker {
-    /// Hands a ready FSM up to `messages` messages; says how many it took.
-    #[inline]
+    /// Hands a ready FSM up to `messages` messages; says how many it took. If fewer, it has no work left, or the worker can't
+    /// go on.
+    #[inline(always)]
     pub(super) fn turn(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
-        self.turn.show(slot, self.seats[slot as usize].queue.generation);
+        self.turn.show(self.seats[slot as usize].queue);
         if LevelFilter::current() == LevelFilter::TRACE {
             return self.traced_turn(slot, messages, externals);
         }
@@ -61,7 +61,7 @@ impl Worker {
         span.in_scope(|| self.hand_over(slot, messages, externals))
     }
 
-    #[inline]
+    #[inline(always)]
     fn hand_over(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         let mut taken = 0;
         while taken < messages && self.seats[slot as usize].has_work() {
@@ -75,7 +75,7 @@ impl Worker {
     }
 
     /// Runs the handler on the next message, or the start handler if that is due, and does what it asked for.
-    #[inline]
+    #[inline(always)]
     fn handle(&mut self, slot: u32, externals: &mut dyn Externals) {
         let Worker { seats, effects, envelopes, .. } = self;
         let seat = &mut seats[slot as usize];
@@ -161,7 +161,7 @@ impl Worker {
     #[cold]
     fn start(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
         let Worker { seats, effects, .. } = self;
-        let seat = &mut seats[queue.slot as usize];
+        let seat = &mut seats[queue.slot() as usize];
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
         let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.start(effects, externals)));
         seat.started = cell.has_started();
@@ -202,7 +202,7 @@ impl Worker {
     /// dropped.
     fn postpone(&mut self, queue: RawQueueId, came: &Envelope, message: MessageRef) -> bool {
         let Worker { seats, effects, envelopes, .. } = self;
-        let seat = &mut seats[queue.slot as usize];
+        let seat = &mut seats[queue.slot() as usize];
         let envelope = Envelope { weight: seat.intake.weigh(&effects.pools, message), message, ..*came };
         let kept = seat.waiting.postpone(envelope, seat.intake.capacity, &mut envelopes.load);
         if !kept {
@@ -213,7 +213,7 @@ impl Worker {
 
     /// Drops a message of the type of an FSM's queue.
     fn discard(&mut self, queue: RawQueueId, message: MessageRef) {
-        let type_number = self.seats[queue.slot as usize].intake.message;
+        let type_number = self.seats[queue.slot() as usize].intake.message;
         self.effects.pools.any(type_number).discard(message);
     }
 
@@ -245,7 +245,7 @@ impl Worker {
         self.counters.panics += 1;
         self.effects.digest.mix(u64::from_le_bytes(*b"panicked"));
         tracing::error!(queue = %queue, kind = self.kind_name(queue), %what, "a handler ends without effect");
-        let seat = &self.seats[queue.slot as usize];
+        let seat = &self.seats[queue.slot() as usize];
         let on_panic = self.catalogue.kind(seat.kind).map_or(OnPanic::StopNode, |kind| kind.on_panic);
         let restarts = seat.cell.as_ref().map_or(0, |cell| cell.restarts());
         match on_panic {

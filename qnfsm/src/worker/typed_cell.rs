@@ -72,7 +72,7 @@ impl<F: Fsm> Cell<F> {
 impl<F: Fsm> AnyCell for Cell<F> {
     fn start(&mut self, effects: &mut Effects, externals: &mut dyn Externals) {
         let queue = self.own.queue;
-        effects.digest.mix(u64::from(queue.slot));
+        effects.digest.mix(u64::from(queue.slot()));
         let state = self.fsm.start(&mut Context::new(effects, &mut self.own, externals, queue, 0));
         self.set_state(state, effects);
         effects.digest.mix(self.state_digest);
@@ -88,7 +88,6 @@ impl<F: Fsm> AnyCell for Cell<F> {
     ) -> Outcome {
         let (state, of) = (self.state.expect("an FSM starts before it handles"), self.own.message);
         let message = effects.pools.of::<F::Message>(of).take(message);
-        effects.digest.mix(u64::from(self.own.queue.slot) | u64::from(of) << 32);
         let mut cx = Context::new(effects, &mut self.own, externals, sender, beats);
         let next = self.fsm.handle(state, message, &mut cx);
         let outcome = match next {
@@ -103,7 +102,8 @@ impl<F: Fsm> AnyCell for Cell<F> {
             Next::Unhandled(_) => Outcome::Unhandled,
             Next::Stop => Outcome::Stop,
         };
-        effects.digest.mix(self.state_digest);
+        // Which queue, which type and which state, in one step: no more is taken from the time of a message.
+        effects.digest.mix((u64::from(self.own.queue.slot()) | u64::from(of) << 32) ^ self.state_digest);
         outcome
     }
 

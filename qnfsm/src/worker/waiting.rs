@@ -121,7 +121,7 @@ impl Waiting {
     }
 
     /// Takes the next message: self-sent ones first; then timers and queue in turn.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_next(&mut self, me: RawQueueId, envelopes: &mut Envelopes) -> Option<Envelope> {
         if self.extras.as_ref().is_some_and(|extras| extras.is_ready()) {
             return self.take_extra(me, envelopes);
@@ -514,7 +514,7 @@ mod tests {
 
     #[test]
     fn a_birth_that_no_answer_tells_of_is_refused() {
-        let born = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(1)), slot: 0, generation: 1 };
+        let born = RawQueueId::new(NodeId(0), Place::worker(WorkerId(1)), 0, 1);
         let alone = contradiction(|waiting, _| waiting.note_born(RequestId(1), born));
         assert_eq!(alone, Some("an FSM knows of another one from an answer that isn't there"));
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn at(place: Place) -> QueueId<Tell> {
-    QueueId::from_raw(RawQueueId { node: NodeId(0), place, slot: 0, generation: 1 })
+    QueueId::from_raw(RawQueueId::new(NodeId(0), place, 0, 1))
 }
 
 const NOBODY: WorkerId = WorkerId(77);
@@ -99,7 +99,12 @@ fn an_fsm_that_was_spawned_for_one_who_gave_up_is_stopped() {
     node.host().send(node.root(), &Tell::SpawnOn(WorkerId(1), PATIENCE)).unwrap();
     let line = until_logged(&node, |line| line.starts_with("spawned "));
     assert!(line.contains("slot: 0") && line.contains("generation: 2") || line.contains("0.2"), "{line}");
-    let queue = QueueId::from_raw(RawQueueId { generation: 2, ..at(Place::worker(WorkerId(1))).raw() });
+    let queue = QueueId::from_raw(RawQueueId::new(
+        at(Place::worker(WorkerId(1))).raw().node(),
+        at(Place::worker(WorkerId(1))).raw().place(),
+        at(Place::worker(WorkerId(1))).raw().slot(),
+        2,
+    ));
     assert_eq!(node.host().request(queue, PATIENCE, Tell::Total).unwrap(), 0);
     node.stop().unwrap();
 }

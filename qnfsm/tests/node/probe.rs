@@ -176,7 +176,7 @@ impl Probe {
                     Kind::Restarts => cx.spawn(Restarts(Probe::default())),
                 };
                 cx.monitor(queue);
-                self.log.push(format!("{}/{}", queue.raw().slot, queue.raw().generation));
+                self.log.push(format!("{}/{}", queue.raw().slot(), queue.raw().generation()));
             }
             Tell::Forward(to, message) => cx.send(to, *message),
             Tell::Each(messages) => {
@@ -291,7 +291,7 @@ pub(crate) fn until_logged(node: &Node, what: impl Fn(&str) -> bool) -> String {
 /// An FSM's queue in worker 0.
 pub(crate) fn queue(slot: u32, generation: u32) -> QueueId<Tell> {
     let place = qnfsm::Place::worker(WorkerId(0));
-    QueueId::from_raw(RawQueueId { node: NodeId(0), place, slot, generation })
+    QueueId::from_raw(RawQueueId::new(NodeId(0), place, slot, generation))
 }
 
 /// Replays a journal and looks at the root at its end.
@@ -390,5 +390,10 @@ pub(crate) fn second_worker(node: &Node) -> QueueId<Tell> {
     until_logged(node, |line| line == "started w1");
     node.host().send(node.root(), &Tell::SpawnOn(WorkerId(1), PATIENCE)).unwrap();
     until_logged(node, |line| line.starts_with("spawned"));
-    QueueId::from_raw(RawQueueId { place: qnfsm::Place::worker(WorkerId(1)), ..queue(0, 1).raw() })
+    QueueId::from_raw(RawQueueId::new(
+        (queue(0, 1).raw()).node(),
+        qnfsm::Place::worker(WorkerId(1)),
+        (queue(0, 1).raw()).slot(),
+        (queue(0, 1).raw()).generation(),
+    ))
 }

@@ -245,19 +245,14 @@ pub(crate) fn check(storage: &Arc<dyn Storage>, dir: &Path, root: &Root) {
     let playback = replay(storage, dir, kinds());
     assert_eq!(playback.faults().count(), 0);
     assert_eq!(playback.workers().count(), root.workers as usize, "workers");
-    let first = QueueId::from_raw(qnfsm::RawQueueId {
-        node: NodeId(0),
-        place: qnfsm::Place::worker(WorkerId(0)),
-        slot: 0,
-        generation: 1,
-    });
+    let first = QueueId::from_raw(qnfsm::RawQueueId::new(NodeId(0), qnfsm::Place::worker(WorkerId(0)), 0, 1));
     let (found, ()) = playback.workers().next().unwrap().fsm::<Root>(first).unwrap();
     let counters: Vec<_> = found
         .counters
         .iter()
         .map(|counter| {
             let worker =
-                playback.workers().find(|worker| qnfsm::Place::worker(worker.id()) == counter.raw().place).unwrap();
+                playback.workers().find(|worker| qnfsm::Place::worker(worker.id()) == counter.raw().place()).unwrap();
             worker.fsm::<Counter>(*counter).unwrap().0.clone()
         })
         .collect();

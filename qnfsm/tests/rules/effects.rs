@@ -497,7 +497,7 @@ fn stopped_after(which: Which, order: Order) -> Vec<RawQueueId> {
         batch.as_ref().frames().map(Result::unwrap).map(|frame| frame.header).collect::<Vec<_>>()
     });
     let asked = asked.rfind(|header| header.class == Class::Spawn).unwrap();
-    let child = RawQueueId { place: elsewhere, slot: 4, generation: 2, ..outside().raw() };
+    let child = RawQueueId::new(outside().raw().node(), elsewhere, 4, 2);
     let answer = stage.worker.catalogue().type_number::<Q>().unwrap();
     let mut payload = Vec::new();
     Codec::CURRENT.encode(&child, &mut payload).unwrap();
@@ -523,7 +523,7 @@ fn stopped_after(which: Which, order: Order) -> Vec<RawQueueId> {
             let frames: Vec<_> = batch.as_ref().frames().map(Result::unwrap).map(|frame| frame.header).collect();
             let stops = frames.into_iter().filter(|header| header.class == Class::Stop);
             stops
-                .map(|header| RawQueueId { place: *place, slot: header.slot, generation: header.generation, ..child })
+                .map(|header| RawQueueId::new(child.node(), *place, header.slot, header.generation))
                 .collect::<Vec<_>>()
         })
         .collect()
@@ -531,7 +531,7 @@ fn stopped_after(which: Which, order: Order) -> Vec<RawQueueId> {
 
 #[test]
 fn an_fsm_whose_birth_its_spawner_never_hears_of_is_stopped() {
-    let child = vec![RawQueueId { place: Place::worker(WorkerId(9)), slot: 4, generation: 2, ..outside().raw() }];
+    let child = vec![RawQueueId::new(outside().raw().node(), Place::worker(WorkerId(9)), 4, 2)];
     assert_eq!(stopped_after(Which::Stopping, note(1)), [], "it hears of it");
     assert_eq!(stopped_after(Which::Stopping, told(1, vec![Op::CancelRequest])), child);
     assert_eq!(stopped_after(Which::Stopping, then(1, vec![], Then::Stop)), child);

@@ -111,7 +111,7 @@ impl Externals for NoPorts {
 }
 
 fn queue(slot: u32) -> RawQueueId {
-    RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(0)), slot, generation: 1 }
+    RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), slot, 1)
 }
 
 struct Bench {
@@ -294,7 +294,7 @@ fn a_message_that_cannot_be_weighed_is_delivered_all_the_same() {
     let catalogue = Kinds::new().with::<Teller>().sample(Touchy(false, String::new())).seal().unwrap();
     let mut worker = Worker::new(catalogue, NodeId(0), WorkerId(0), Epoch::FIRST, WorkerConfig::default());
     let edge = edge_queue(NodeId(0), EdgeId(8));
-    let mut batch = Batch::new(edge.place, Epoch::FIRST, 1);
+    let mut batch = Batch::new(edge.place(), Epoch::FIRST, 1);
     batch.push(&Header::to(Class::Spawn, 0, queue(0), edge), &[0, 0]);
     worker.feed(Time::ZERO, [batch.as_ref()]);
     let end = worker.round(100, &mut NoPorts);

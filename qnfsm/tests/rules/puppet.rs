@@ -276,7 +276,7 @@ impl<P: Policy> Puppet<P> {
                 }
             }
             Op::OnEnter(ops) => self.on_enter = ops,
-            Op::StopWorkerNode => cx.send(NodeRequest::queue(cx.id().raw().node), NodeRequest::Stop),
+            Op::StopWorkerNode => cx.send(NodeRequest::queue(cx.id().raw().node()), NodeRequest::Stop),
             // Without the hook, which would print it.
             Op::Panic => std::panic::resume_unwind(Box::new("told to")),
         }

@@ -72,7 +72,12 @@ fn r2_a_round_can_not_begin_over_outputs_that_were_not_taken() {
 #[test]
 fn r2_outputs_are_numbered_for_each_destination_without_gaps() {
     let mut stage = Stage::with(&[Which::Plain]);
-    let other = qnfsm::QueueId::from_raw(qnfsm::RawQueueId { place: Place::edge(qnfsm::EdgeId(9)), ..outside().raw() });
+    let other = qnfsm::QueueId::from_raw(qnfsm::RawQueueId::new(
+        outside().raw().node(),
+        Place::edge(qnfsm::EdgeId(9)),
+        outside().raw().slot(),
+        outside().raw().generation(),
+    ));
     let out = |to, label| Op::Send(To::Queue(to), note(label));
     for label in 0..3 {
         stage.tell(queue(0, 1), told(0, vec![out(outside(), label), out(other, label), out(outside(), label)]));

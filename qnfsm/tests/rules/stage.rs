@@ -15,7 +15,7 @@ pub(crate) const EDGE: EdgeId = EdgeId(8);
 
 /// The queue in a slot of the worker.
 pub(crate) fn queue(slot: u32, generation: u32) -> Q {
-    QueueId::from_raw(RawQueueId { node: NodeId(0), place: Place::worker(WORKER), slot, generation })
+    QueueId::from_raw(RawQueueId::new(NodeId(0), Place::worker(WORKER), slot, generation))
 }
 
 /// A queue at the edge.

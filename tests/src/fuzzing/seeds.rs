@@ -63,7 +63,7 @@ fn encoded<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 }
 
 fn queue(slot: u32) -> QueueId<Order> {
-    let raw = RawQueueId { node: NodeId(0), place: Place::worker(WORKER), slot, generation: 1 };
+    let raw = RawQueueId::new(NodeId(0), Place::worker(WORKER), slot, 1);
     QueueId::from_raw(raw)
 }
 

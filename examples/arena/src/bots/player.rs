@@ -71,7 +71,7 @@ impl Player {
     }
 
     fn control(&self, cx: &Context<'_, Self>) -> QueueId<Control> {
-        qnfsm_net::control(cx.id().raw().node, self.tcp)
+        qnfsm_net::control(cx.id().raw().node(), self.tcp)
     }
 
     fn connect(&self, cx: &mut Context<'_, Self>) {

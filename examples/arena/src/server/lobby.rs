@@ -82,7 +82,7 @@ impl Lobby {
     }
 
     fn node(cx: &Context<'_, Lobby>) -> NodeId {
-        cx.id().raw().node
+        cx.id().raw().node()
     }
 
     fn ask_for_worker(cx: &mut Context<'_, Lobby>) {

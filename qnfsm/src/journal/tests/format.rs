@@ -44,7 +44,7 @@ fn reading_goes_on_from_any_record() {
 fn a_segment_has_the_bytes_that_the_documentation_says() {
     let node = Node::new();
     let journal = node.begin(1, None, SEGMENT_BYTES_DEFAULT);
-    let queue = RawQueueId { node: NodeId(0), place: Place::edge(EdgeId::HOST), slot: 1, generation: 1 };
+    let queue = RawQueueId::new(NodeId(0), Place::edge(EdgeId::HOST), 1, 1);
     let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch(1), 1);
     batch.push(&Header::message(2, queue, queue), b"hi");
     let (worker, now) = (WorkerId(0), Time::from_nanos(1000));

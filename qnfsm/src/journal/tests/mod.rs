@@ -112,7 +112,7 @@ fn round(round: u64) -> RecordDraft<'static> {
 
 /// Hands a record of every kind to `each`.
 fn every_record(mut each: impl FnMut(&RecordDraft<'_>)) {
-    let queue = RawQueueId { node: NodeId(0), place: Place::edge(EdgeId::HOST), slot: 300, generation: 2 };
+    let queue = RawQueueId::new(NodeId(0), Place::edge(EdgeId::HOST), 300, 2);
     let mut batch = Batch::new(Place::worker(WorkerId(1)), Epoch(2), 500);
     batch.push(&Header::message(7, queue, queue), b"payload");
     batch.push(&Header::message(7, queue, queue), b"");
