@@ -1,0 +1,64 @@
+//! `qnfsm-bench`: measures this library beside its peers and beside the bare loops that bound it.
+//!
+//! A suite is a module here that implements [`Suite`]: what is compared as data (`plan`), and how one run of one system is
+//! measured (`measure`). Everything else is shared: [`runner`] gives each run a process of its own and takes medians, [`row`]
+//! is the one format, [`table`] the one for eyes. To add a suite: a module, a variant of [`Command`], a line in [`measure`].
+#![forbid(unsafe_code)]
+#![allow(unreachable_pub, reason = "a program has no API: `pub` says what a module offers to the others")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a bench stands outside the perimeter: it reads clocks and starts threads"
+)]
+
+mod messaging;
+mod plan;
+mod progress;
+mod row;
+mod runner;
+mod sink;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    messaging::Messaging,
+    plan::{Failure, Figures, Job, Suite},
+};
+
+/// Measures qnfsm beside its peers and beside the bare loops that bound it.
+///
+/// Build it with `--release`. Each run of each system is a process of its own, the systems take turns, and a row is the
+/// median of the runs. Rows go to standard output, progress to standard error.
+#[derive(Parser)]
+#[command(name = "qnfsm-bench", version, arg_required_else_help = true)]
+#[command(after_help = "Example: qnfsm-bench messaging --only ping-pong --json")]
+enum Command {
+    /// Messages between FSMs and between actors: ping-pong, fan-in, ring, spawning, fan-out, replay, cost of recording.
+    Messaging(runner::Options),
+    /// One run of one system, in this process: what the other commands start, and what a failure names.
+    #[command(hide = true)]
+    Measure(Job),
+}
+
+fn measure(job: &Job) -> Result<Figures, Failure> {
+    match job.suite.as_str() {
+        Messaging::NAME => Messaging::measure(job),
+        other => Err(format!("there is no suite {other}; the suites are {}", Messaging::NAME).into()),
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::Messaging(options) => runner::run::<Messaging>(&options),
+        Command::Measure(job) => runner::run_one(&job, measure),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("qnfsm-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Ours: a whole node in its default configuration, and the host program's thread asleep until the answer comes.
+//!
+//! `lead` has what all cases have in common; each of the others is the FSMs of one case.
+
+mod fan_in;
+mod lead;
+mod ping_pong;
+mod ring;
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use qnfsm::{Node, NodeBuilder};
+use tempfile::TempDir;
+
+use self::{
+    fan_in::FanIn,
+    lead::{Lead, LeadMessage, Leader},
+    ping_pong::PingPong,
+    ring::Ring,
+};
+use super::{case::Case, lap::Course, message::Payload, roles::Received};
+use crate::{
+    plan::{Class, Failure, Recording},
+    sink::MemoryFiles,
+};
+
+/// How long anything may take that the host waits for.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Sets a node up for a case.
+///
+/// # Errors
+/// When the node doesn't start.
+pub fn course<P: Payload>(case: Case, class: Class, recording: Recording) -> Result<Box<dyn Course>, Failure> {
+    Ok(match case {
+        Case::PingPong => Running::start(PingPong::<P>::new(), class, recording)?,
+        Case::FanIn(senders) => Running::start(FanIn::<P>::new(senders), class, recording)?,
+        Case::Ring(tokens) => Running::start(Ring::<P>::new(tokens), class, recording)?,
+    })
+}
+
+/// A node with a case's FSMs, which are there and wait. Its directory, if it has one, goes away after it.
+struct Running<L: Leader> {
+    node: Node<LeadMessage<L>>,
+    _dir: Option<TempDir>,
+}
+
+impl<L: Leader> Running<L> {
+    fn start(leader: L, class: Class, recording: Recording) -> Result<Box<dyn Course>, Failure> {
+        let builder = NodeBuilder::new("qnfsm-bench", Lead::<L>::kinds());
+        let (builder, dir) = recorded(builder, recording)?;
+        let node = builder.start(&Lead::new(leader, class))?;
+        node.host().request(node.root(), PATIENCE, LeadMessage::Ready)?;
+        Ok(Box::new(Running { node, _dir: dir }))
+    }
+}
+
+impl<L: Leader> Course for Running<L> {
+    fn lap(&mut self, size: u32) -> Result<(Received, Duration), Failure> {
+        let begun = Instant::now();
+        let received =
+            self.node.host().request(self.node.root(), PATIENCE, |reply| LeadMessage::Begin { size, reply })?;
+        Ok((received, begun.elapsed()))
+    }
+
+    fn end(self: Box<Self>) -> Result<(), Failure> {
+        self.node.stop()?;
+        Ok(())
+    }
+}
+
+/// Makes a node record, and returns the directory that it records in, where that is one of the file system's.
+fn recorded(builder: NodeBuilder, recording: Recording) -> Result<(NodeBuilder, Option<TempDir>), Failure> {
+    let builder = match recording {
+        Recording::Off => return Ok((builder, None)),
+        Recording::Memory => {
+            let files = Arc::new(MemoryFiles::new());
+            return Ok((builder.storage(files).dir(PathBuf::from("/in-memory")), None));
+        }
+        Recording::Buffered => builder,
+        Recording::Everything => builder.recording(qnfsm::Recording::Everything),
+    };
+    let dir = directory()?;
+    Ok((builder.dir(dir.path()), Some(dir)))
+}
+
+/// A directory for one run, which goes away with the value.
+pub fn directory() -> Result<TempDir, Failure> {
+    Ok(tempfile::Builder::new().prefix("qnfsm-bench-").tempdir()?)
+}

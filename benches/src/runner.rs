@@ -1,0 +1,177 @@
+//! Runs a suite: a process for each run of each system, the systems of a group in turns; medians, rows, output.
+//!
+//! The processes run one after another and this one only waits for them, so nothing here takes a core from what is measured.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    path::Path,
+    process::{self, Stdio},
+    thread,
+    time::Duration,
+};
+
+use clap::Args;
+
+use crate::{
+    plan::{Failure, Figures, Group, Job, LimitIs, Suite},
+    progress::Progress,
+    row::{Row, rounded, spread},
+    table,
+};
+
+/// How many runs a median is of.
+const RUNS: usize = 7;
+/// How many it is of for a look.
+const RUNS_QUICK: usize = 3;
+/// After how long a run has hung.
+const RUN_MAX: Duration = Duration::from_secs(180);
+
+/// What each suite's command takes.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Print one JSON object a line in place of the table.
+    #[arg(long)]
+    json: bool,
+    /// Only this case, such as `fan-in-4`, or this family of cases, such as `fan-in`.
+    #[arg(long, value_name = "CASE")]
+    only: Option<String>,
+    /// A look in under a minute: shorter and fewer runs, 16-byte payloads, fewer sizes.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Measures a suite, or what was chosen of it, and prints the rows.
+///
+/// # Errors
+/// When there is no such case, or a run fails.
+pub fn run<S: Suite>(options: &Options) -> Result<(), Failure> {
+    let groups = chosen(S::plan(options.quick), options.only.as_deref())?;
+    if cfg!(debug_assertions) {
+        eprintln!("qnfsm-bench: this is a debug build; its figures mean nothing. Build with --release");
+    }
+    let program = std::env::current_exe()?;
+    let runs = if options.quick { RUNS_QUICK } else { RUNS };
+    let mut progress = Progress::new(groups.iter().map(|group| group.subjects.len() * runs).sum());
+    let mut case = String::new();
+    for group in &groups {
+        let jobs = jobs_of::<S>(group, options.quick);
+        let mut figures = vec![Vec::with_capacity(runs); jobs.len()];
+        for _ in 0..runs {
+            for (subject, job) in jobs.iter().enumerate() {
+                let Job { case, class, system, recording, payload_bytes, .. } = job;
+                progress.at(&format!("{case} {class} {payload_bytes} B, {system} {recording}"));
+                figures[subject].push(in_a_process(&program, job)?);
+                progress.one_done();
+            }
+        }
+        progress.clear();
+        let rows = rows::<S>(group, &figures);
+        let mut out = io::stdout().lock();
+        if options.json {
+            for row in &rows {
+                writeln!(out, "{}", serde_json::to_string(row)?)?;
+            }
+        } else {
+            if case != group.case {
+                case.clone_from(&group.case);
+                write!(out, "{}", table::head(&group.case))?;
+            }
+            write!(out, "{}", table::body(&rows))?;
+        }
+        out.flush()?;
+        progress.group_done(&format!("{} {} {} B", group.case, group.class, group.payload_bytes));
+    }
+    Ok(())
+}
+
+/// Does one job in this process, and prints what it found.
+///
+/// # Errors
+/// As `measure`.
+pub fn run_one(job: &Job, measure: impl FnOnce(&Job) -> Result<Figures, Failure>) -> Result<(), Failure> {
+    thread::spawn(|| {
+        thread::sleep(RUN_MAX);
+        eprintln!("qnfsm-bench: not done after {} s", RUN_MAX.as_secs());
+        process::exit(2);
+    });
+    println!("{}", serde_json::to_string(&measure(job)?)?);
+    Ok(())
+}
+
+fn chosen(groups: Vec<Group>, only: Option<&str>) -> Result<Vec<Group>, Failure> {
+    let Some(only) = only else { return Ok(groups) };
+    let cases: BTreeSet<String> =
+        groups.iter().flat_map(|group| [group.case.clone(), group.family.to_owned()]).collect();
+    let chosen: Vec<_> = groups.into_iter().filter(|group| group.case == only || group.family == only).collect();
+    if chosen.is_empty() {
+        let cases = cases.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(format!("there is no case {only}; there are {cases}").into());
+    }
+    Ok(chosen)
+}
+
+fn jobs_of<S: Suite>(group: &Group, quick: bool) -> Vec<Job> {
+    let jobs = group.subjects.iter().map(|subject| Job {
+        suite: S::NAME.to_owned(),
+        case: group.case.clone(),
+        class: group.class,
+        system: subject.name.to_owned(),
+        recording: subject.recording,
+        payload_bytes: group.payload_bytes,
+        quick,
+    });
+    jobs.collect()
+}
+
+fn in_a_process(program: &Path, job: &Job) -> Result<Figures, Failure> {
+    let arguments = job.arguments();
+    let alone = || format!("{} {}", program.display(), arguments.join(" "));
+    let mut command = process::Command::new(program);
+    let run = command.args(&arguments).stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&run.stderr);
+    if !run.status.success() {
+        return Err(format!("a run failed ({}): {}\nto run it alone: {}", run.status, said.trim(), alone()).into());
+    }
+    serde_json::from_slice(&run.stdout)
+        .map_err(|error| format!("a run printed no figures: {error}: {}", alone()).into())
+}
+
+fn rows<S: Suite>(group: &Group, figures: &[Vec<Figures>]) -> Vec<Row> {
+    let values = |subject: usize| figures[subject].iter().map(|of_run| of_run.value);
+    let median = |subject: usize| spread(values(subject))[0];
+    let row = |subject: usize, spread: [f64; 3], unit, limit: Option<f64>| {
+        let of = &group.subjects[subject];
+        let [value, min, max] = spread;
+        Row {
+            suite: S::NAME,
+            case: group.case.clone(),
+            class: group.class,
+            system: of.system,
+            version: of.version.clone(),
+            recording: of.recording,
+            payload_bytes: group.payload_bytes,
+            value: rounded(value),
+            min: rounded(min),
+            max: rounded(max),
+            unit,
+            runs: figures[subject].len(),
+            limit: limit.map(rounded),
+            ratio: limit.filter(|limit| *limit > 0.0).map(|limit| rounded(value / limit)),
+        }
+    };
+    let mut rows = Vec::new();
+    for (subject, of) in group.subjects.iter().enumerate() {
+        let limit = match of.limit {
+            LimitIs::Nothing => None,
+            LimitIs::Subject(limit) => Some(median(limit)),
+            LimitIs::OfItsOwnRun => Some(spread(figures[subject].iter().filter_map(|of_run| of_run.limit))[0]),
+        };
+        rows.push(row(subject, spread(values(subject)), group.unit, limit));
+        if let (Some(unit), LimitIs::Subject(limit)) = (group.more_than_limit, of.limit) {
+            let more = values(subject).zip(values(limit)).map(|(value, limit)| value - limit);
+            rows.push(row(subject, spread(more), unit, None));
+        }
+    }
+    rows
+}
