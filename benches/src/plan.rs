@@ -97,14 +97,11 @@ pub struct Figures {
 
 /// What a subject is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "the rows of limits come next")]
 pub enum LimitIs {
     /// Nothing.
     Nothing,
     /// The subject of that index in the same group.
     Subject(usize),
-    /// What the subject's own runs give as [`Figures::limit`].
-    OfItsOwnRun,
 }
 
 /// One system in a group.

@@ -9,6 +9,9 @@
 //!   messages of each sender wait, 4,096 of sixteen, and mailboxes need no bound of their own. Credits, one for 128 messages,
 //!   are not counted as messages.
 //! - **ring**: each token makes the same number of hops; each hop counts.
+//! - **spawn-and-drop**: the parent spawns [`BROOD`] children, sends each its first message and goes on to the next brood when
+//!   all of these have answered. A child stops after it has answered.
+//! - **fan-out**: the hub sends one message to each receiver, and begins the next round when each has acknowledged.
 
 use std::ops::ControlFlow;
 
@@ -23,6 +26,8 @@ pub const BURST: u32 = 128;
 pub const BURSTS_UNDER_WAY: u32 = 2;
 /// How many FSMs or actors a ring has.
 pub const RING: u32 = 1_000;
+/// How many children are spawned between two waits.
+pub const BROOD: u32 = 1_000;
 
 /// What was received, in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -47,6 +52,12 @@ impl Received {
     pub fn check(&self, senders: u32, each: u32) -> Result<(), Failure> {
         let sum = (0..senders).fold(0, |sum: u64, sender| sum.wrapping_add(sum_of(sender, each)));
         self.check_sum(u64::from(senders) * u64::from(each), sum)
+    }
+
+    /// Checks that each of `receivers` acknowledged each of `rounds`.
+    pub fn check_rounds(&self, receivers: u32, rounds: u32) -> Result<(), Failure> {
+        let sum = sum_of(0, rounds).wrapping_mul(u64::from(receivers));
+        self.check_sum(u64::from(receivers) * u64::from(rounds), sum)
     }
 
     fn check_sum(&self, messages: u64, sum: u64) -> Result<(), Failure> {
@@ -201,4 +212,83 @@ impl Arrivals {
         self.received.count(message, 0);
         (self.received.messages == self.expected).then_some(self.received)
     }
+}
+
+/// Who spawns children.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Parent {
+    children: u32,
+    spawned: u32,
+    received: Received,
+}
+
+impl Parent {
+    /// Begins so many children.
+    pub fn begin(&mut self, children: u32) {
+        *self = Parent { children, spawned: 0, received: Received::default() };
+    }
+
+    /// The first messages of the children to spawn next.
+    pub fn brood<P: Payload>(&mut self) -> impl Iterator<Item = P> + use<P> {
+        let end = (self.spawned + BROOD).min(self.children);
+        let brood = self.spawned..end;
+        self.spawned = end;
+        brood.map(|child| P::new(0, child))
+    }
+
+    /// Takes the answer of a child. True if the next brood is due.
+    pub fn take<P: Payload>(&mut self, answer: &P) -> ControlFlow<Received, bool> {
+        self.received.count(answer, answer.sequence());
+        let answers = self.received.messages;
+        if answers == u64::from(self.children) {
+            return ControlFlow::Break(self.received);
+        }
+        ControlFlow::Continue(answers == u64::from(self.spawned))
+    }
+}
+
+/// Fan-out's hub.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Hub {
+    receivers: u32,
+    rounds: u32,
+    round: u32,
+    outstanding: u32,
+    received: Received,
+}
+
+impl Hub {
+    /// Begins so many rounds; the first message is for each of the receivers.
+    pub fn begin<P: Payload>(&mut self, receivers: u32, rounds: u32) -> P {
+        *self = Hub { receivers, rounds, round: 0, outstanding: receivers, received: Received::default() };
+        P::new(0, 0)
+    }
+
+    /// Takes an acknowledgement. Gives the next round's message, if the round is over.
+    pub fn take<P: Payload>(&mut self, acknowledged: Acknowledged) -> ControlFlow<Received, Option<P>> {
+        self.received.messages += 1;
+        self.received.sum = self.received.sum.wrapping_add(acknowledged.value);
+        self.outstanding -= 1;
+        if self.outstanding > 0 {
+            return ControlFlow::Continue(None);
+        }
+        self.round += 1;
+        if self.round == self.rounds {
+            return ControlFlow::Break(self.received);
+        }
+        self.outstanding = self.receivers;
+        ControlFlow::Continue(Some(P::new(0, self.round)))
+    }
+}
+
+/// A receiver's answer to the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// The value of what is acknowledged.
+    pub value: u64,
+}
+
+/// What a receiver answers.
+pub fn acknowledge<P: Payload>(message: &P) -> Acknowledged {
+    Acknowledged { value: message.value() }
 }

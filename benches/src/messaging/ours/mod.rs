@@ -3,9 +3,11 @@
 //! `lead` has what all cases have in common; each of the others is the FSMs of one case.
 
 mod fan_in;
+mod fan_out;
 mod lead;
 mod ping_pong;
 mod ring;
+mod spawn;
 
 use std::{
     path::PathBuf,
@@ -18,9 +20,11 @@ use tempfile::TempDir;
 
 use self::{
     fan_in::FanIn,
+    fan_out::FanOut,
     lead::{Lead, LeadMessage, Leader},
     ping_pong::PingPong,
     ring::Ring,
+    spawn::Spawn,
 };
 use super::{case::Case, lap::Course, message::Payload, roles::Received};
 use crate::{
@@ -40,6 +44,8 @@ pub fn course<P: Payload>(case: Case, class: Class, recording: Recording) -> Res
         Case::PingPong => Running::start(PingPong::<P>::new(), class, recording)?,
         Case::FanIn(senders) => Running::start(FanIn::<P>::new(senders), class, recording)?,
         Case::Ring(tokens) => Running::start(Ring::<P>::new(tokens), class, recording)?,
+        Case::Spawn | Case::SpawnMemory => Running::start(Spawn::<P>::new(case.stays()), class, recording)?,
+        Case::FanOut(receivers) => Running::start(FanOut::<P>::new(receivers), class, recording)?,
     })
 }
 
