@@ -6,7 +6,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// What a message carries. Who sent it and its number tell a receiver what is missing; the value tells what was changed.
-pub trait Payload: Copy + Send + Sync + 'static + Serialize + DeserializeOwned {
+pub trait Payload: Copy + Send + Sync + Unpin + 'static + Serialize + DeserializeOwned {
     /// The size in memory.
     const BYTES: u32;
 

@@ -1,7 +1,7 @@
 //! The suite `messaging`: what it costs to carry messages between FSMs, and between actors of other libraries.
 //!
 //! `case` has the cases, `roles` what FSMs and actors do in them, `message` the payloads, `lap` how a run is timed, `system` what
-//! is compared; `ours`, `limits` and a file for each peer are the systems. What is fair about it stands in `roles` and at the
+//! is compared; `ours`, `peers` and `limits` are the systems. What is fair about it stands in `roles` and at the
 //! head of each system.
 
 mod case;
@@ -9,6 +9,7 @@ mod lap;
 mod limits;
 mod message;
 mod ours;
+mod peers;
 mod resident;
 mod roles;
 mod system;
@@ -133,6 +134,9 @@ fn measure<P: Payload>(job: &Job) -> Result<Figures, Failure> {
 fn course<P: Payload>(job: &Job, case: Case, system: System) -> Result<Box<dyn Course>, Failure> {
     match (system, job.class) {
         (System::Qnfsm, class) => ours::course::<P>(case, class, job.recording),
+        (System::Actix, class) => peers::actix::<P>(case, class),
+        (System::Ractor, class) => peers::ractor::<P>(case, class),
+        (System::Kameo, class) => peers::kameo::<P>(case, class),
         (System::VecDeque, Class::OneThread) => Ok(limits::vec_deques::<P>(case)),
         (System::Unbounded, Class::TwoThreads) => limits::channel::<limits::Unbounded, P>(case),
         (System::Bounded, Class::TwoThreads) => limits::channel::<limits::Bounded, P>(case),

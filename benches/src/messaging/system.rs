@@ -10,6 +10,12 @@ use crate::plan::{Class, Recording};
 pub enum System {
     /// Ours.
     Qnfsm,
+    /// The actor framework of actix-web's makers.
+    Actix,
+    /// Actors after Erlang's.
+    Ractor,
+    /// Actors with typed messages.
+    Kameo,
     /// Two `VecDeque`s in a loop.
     VecDeque,
     /// crossbeam-channel, unbounded.
@@ -25,6 +31,9 @@ pub enum System {
 /// All systems: the name as an argument, the name in rows, and the package whose version counts.
 const SYSTEMS: &[(System, &str, &str, &str)] = &[
     (System::Qnfsm, "qnfsm", "qnfsm", "qnfsm"),
+    (System::Actix, "actix", "actix", "actix"),
+    (System::Ractor, "ractor", "ractor", "ractor"),
+    (System::Kameo, "kameo", "kameo", "kameo"),
     (System::VecDeque, "vec-deque", "two VecDeques", "std"),
     (System::Unbounded, "crossbeam-unbounded", "crossbeam unbounded", "crossbeam-channel"),
     (System::Bounded, "crossbeam-bounded", "crossbeam bounded 4096", "crossbeam-channel"),
@@ -85,6 +94,7 @@ pub fn compared(case: Case, class: Class) -> Vec<Compared> {
     let off = |system| Compared { system, recording: Recording::Off };
     let ours = [Recording::Off, Recording::Memory, Recording::Buffered, Recording::Everything];
     let mut all = ours.map(|recording| Compared { system: System::Qnfsm, recording }).to_vec();
+    all.extend([System::Actix, System::Ractor, System::Kameo].map(off));
     match class {
         Class::OneThread => all.push(off(System::VecDeque)),
         Class::TwoThreads => {
