@@ -102,6 +102,8 @@ pub enum LimitIs {
     Nothing,
     /// The subject of that index in the same group.
     Subject(usize),
+    /// What the subject's own runs give as [`Figures::limit`].
+    OfItsOwnRun,
 }
 
 /// One system in a group.

@@ -165,6 +165,10 @@ fn rows<S: Suite>(group: &Group, figures: &[Vec<Figures>]) -> Vec<Row> {
         let limit = match of.limit {
             LimitIs::Nothing => None,
             LimitIs::Subject(limit) => Some(median(limit)),
+            LimitIs::OfItsOwnRun => {
+                let limits: Vec<f64> = figures[subject].iter().filter_map(|of_run| of_run.limit).collect();
+                (!limits.is_empty()).then(|| spread(limits)[0])
+            }
         };
         rows.push(row(subject, spread(values(subject)), group.unit, limit));
         if let (Some(unit), LimitIs::Subject(limit)) = (group.more_than_limit, of.limit) {

@@ -8,7 +8,7 @@ use crate::plan::Failure;
 /// How long the lap that counts takes, about.
 const LAP: Duration = Duration::from_millis(300);
 /// How long it takes for a look.
-const LAP_QUICK: Duration = Duration::from_millis(30);
+const LAP_QUICK: Duration = Duration::from_millis(20);
 /// The most messages of a lap; they are numbered in 32 bits.
 const MESSAGES_MAX: u64 = 400_000_000;
 

@@ -6,6 +6,8 @@ mod fan_in;
 mod fan_out;
 mod lead;
 mod ping_pong;
+mod recording_cost;
+mod replay;
 mod ring;
 mod spawn;
 
@@ -26,6 +28,7 @@ use self::{
     ring::Ring,
     spawn::Spawn,
 };
+pub use self::{recording_cost::recording_cost, replay::replayed};
 use super::{case::Case, lap::Course, message::Payload, roles::Received};
 use crate::{
     plan::{Class, Failure, Recording},
@@ -40,28 +43,50 @@ const PATIENCE: Duration = Duration::from_secs(100);
 /// # Errors
 /// When the node doesn't start.
 pub fn course<P: Payload>(case: Case, class: Class, recording: Recording) -> Result<Box<dyn Course>, Failure> {
-    Ok(match case {
-        Case::PingPong => Running::start(PingPong::<P>::new(), class, recording)?,
-        Case::FanIn(senders) => Running::start(FanIn::<P>::new(senders), class, recording)?,
-        Case::Ring(tokens) => Running::start(Ring::<P>::new(tokens), class, recording)?,
-        Case::Spawn | Case::SpawnMemory => Running::start(Spawn::<P>::new(case.stays()), class, recording)?,
-        Case::FanOut(receivers) => Running::start(FanOut::<P>::new(receivers), class, recording)?,
-    })
+    struct Start {
+        class: Class,
+        recording: Recording,
+    }
+    impl WithLeader for Start {
+        type Output = Result<Box<dyn Course>, Failure>;
+
+        fn call<L: Leader>(self, leader: L) -> Result<Box<dyn Course>, Failure> {
+            Ok(Box::new(Running::start(leader, self.class, self.recording)?))
+        }
+    }
+    with_leader::<P, _>(case, Start { class, recording })
+}
+
+/// Something to do with the leader of a case, whichever type that is.
+trait WithLeader {
+    type Output;
+
+    fn call<L: Leader>(self, leader: L) -> Self::Output;
+}
+
+fn with_leader<P: Payload, W: WithLeader>(case: Case, with: W) -> W::Output {
+    match case {
+        Case::PingPong => with.call(PingPong::<P>::new()),
+        Case::FanIn(senders) => with.call(FanIn::<P>::new(senders)),
+        Case::Ring(tokens) => with.call(Ring::<P>::new(tokens)),
+        Case::Spawn | Case::SpawnMemory => with.call(Spawn::<P>::new(case.stays())),
+        Case::FanOut(receivers) => with.call(FanOut::<P>::new(receivers)),
+    }
 }
 
 /// A node with a case's FSMs, which are there and wait. Its directory, if it has one, goes away after it.
 struct Running<L: Leader> {
     node: Node<LeadMessage<L>>,
-    _dir: Option<TempDir>,
+    dir: Option<TempDir>,
 }
 
 impl<L: Leader> Running<L> {
-    fn start(leader: L, class: Class, recording: Recording) -> Result<Box<dyn Course>, Failure> {
+    fn start(leader: L, class: Class, recording: Recording) -> Result<Running<L>, Failure> {
         let builder = NodeBuilder::new("qnfsm-bench", Lead::<L>::kinds());
         let (builder, dir) = recorded(builder, recording)?;
         let node = builder.start(&Lead::new(leader, class))?;
         node.host().request(node.root(), PATIENCE, LeadMessage::Ready)?;
-        Ok(Box::new(Running { node, _dir: dir }))
+        Ok(Running { node, dir })
     }
 }
 
@@ -74,7 +99,9 @@ impl<L: Leader> Course for Running<L> {
     }
 
     fn end(self: Box<Self>) -> Result<(), Failure> {
-        self.node.stop()?;
+        let Running { node, dir } = *self;
+        node.stop()?;
+        drop(dir);
         Ok(())
     }
 }
