@@ -84,7 +84,7 @@ impl Frames {
     fn like(message: &impl qnfsm::Message, bytes: usize) -> Result<Frames, Failure> {
         let (mut payload, mut batch) = (Vec::new(), Batch::new(Place::worker(WorkerId(1)), Epoch::FIRST, 1));
         Codec::CURRENT.encode(message, &mut payload)?;
-        let queue = RawQueueId { node: NodeId(0), place: Place::worker(WorkerId(1)), slot: 1, generation: 1 };
+        let queue = RawQueueId::new(NodeId(0), Place::worker(WorkerId(1)), 1, 1);
         batch.push(&Header::message(1, queue, queue), &payload);
         let zeros = batch.bytes_len().saturating_sub(TARGET_BYTES + bytes).min(ZEROS.len());
         Ok(Frames { zeros, bytes: TARGET_BYTES + zeros + bytes })

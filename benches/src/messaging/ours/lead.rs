@@ -144,7 +144,7 @@ impl<L: Leader> Fsm for Lead<L> {
             self.members.push(member);
         }
         if self.class == Class::TwoThreads {
-            let node = NodeRequest::queue(cx.id().raw().node);
+            let node = NodeRequest::queue(cx.id().raw().node());
             cx.request(node, PATIENCE, |reply| NodeRequest::StartWorker { reply });
         }
         self.look(cx)

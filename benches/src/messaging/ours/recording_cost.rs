@@ -126,7 +126,7 @@ impl<P: Payload> Fsm for Counter<P> {
             }
             CounterMessage::Begin { messages, reply } => {
                 (self.expected, self.received, self.asked_by) = (messages, Received::default(), Some(reply));
-                let edge = QueueId::from_raw(edge_queue(cx.id().raw().node, self.edge));
+                let edge = QueueId::from_raw(edge_queue(cx.id().raw().node(), self.edge));
                 cx.send(edge, Order { to: cx.id(), messages });
             }
         }
