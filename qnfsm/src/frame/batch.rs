@@ -1,8 +1,10 @@
 //! Frames one behind another, from one source, numbered without gaps: what enters a worker together.
 
+use std::convert::Infallible;
+
 use serde::{Deserialize, Serialize};
 
-use super::{FRAME_PAYLOAD_BYTES_MAX, Frame, FrameError, FrameFault, Header, put_frame, take_frame};
+use super::{Frame, FrameError, FrameFault, Header, Unput, put_frame, take_frame};
 use crate::id::{Epoch, Place};
 
 /// Frames from one source to one worker or edge, with the number of the first. The buffer is meant to be used again.
@@ -46,11 +48,26 @@ impl Batch {
     /// Appends a frame.
     ///
     /// # Panics
-    /// When the payload is longer than [`FRAME_PAYLOAD_BYTES_MAX`], or the batch has 2^32 - 1 frames already.
+    /// When the payload is longer than [`FRAME_PAYLOAD_BYTES_MAX`](super::FRAME_PAYLOAD_BYTES_MAX), or the batch has 2^32 - 1 frames already.
     pub fn push(&mut self, header: &Header, payload: &[u8]) {
-        assert!(payload.len() <= FRAME_PAYLOAD_BYTES_MAX, "callers check the length of what they send");
+        let put = self.put(header, |out| {
+            out.extend_from_slice(payload);
+            Ok::<(), Infallible>(())
+        });
+        put.expect("callers check the length of what they send");
+    }
+
+    /// Appends a frame whose payload `encode` appends; nothing if that fails, or the payload is longer than
+    /// [`FRAME_PAYLOAD_BYTES_MAX`](super::FRAME_PAYLOAD_BYTES_MAX).
+    #[inline]
+    pub(crate) fn put<E>(
+        &mut self,
+        header: &Header,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), Unput<E>> {
+        put_frame(&mut self.bytes, header, encode)?;
         self.count = self.count.checked_add(1).expect("a batch is handed on long before it has 2^32 frames");
-        put_frame(&mut self.bytes, header, payload);
+        Ok(())
     }
 
     /// Takes frames off the front, as many as make at most `bytes_max` bytes together but one at least, if all of them make
@@ -168,6 +185,7 @@ pub struct Frames<'a> {
 impl<'a> Iterator for Frames<'a> {
     type Item = Result<Frame<'a>, FrameError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed || (self.left == 0 && self.rest.is_empty()) {
             return None;

@@ -193,25 +193,51 @@ fn take_u32(bytes: &mut &[u8]) -> Result<u32, FrameFault> {
     u32::try_from(take_varint(bytes)?).map_err(|_| FrameFault::BadNumber)
 }
 
+/// A header's numbers beside the payload's length and the request, in the order in which they are spelled.
+type Numbers = [u32; 7];
+
+/// The bits that only numbers of more than one byte have, in eight numbers of one byte each.
+const LONGER: u64 = 0x8080_8080_8080_8080;
+
 /// Takes one frame from the front of `bytes`.
+#[inline]
 fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFault> {
+    // Most headers are flags and eight numbers of one byte each, which are read together.
+    if let Some((&[flags, ref numbers @ ..], rest)) = bytes.split_first_chunk::<9>()
+        && u64::from_le_bytes(*numbers) & LONGER == 0
+        && flags & HAS_REQUEST == 0
+    {
+        let [payload_len, numbers @ ..] = numbers.map(u32::from);
+        *bytes = rest;
+        return take_payload(bytes, flags, u64::from(payload_len), numbers, None);
+    }
+    take_long_frame(bytes)
+}
+
+fn take_long_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFault> {
     let (&flags, rest) = bytes.split_first().ok_or(FrameFault::CutShort)?;
     *bytes = rest;
+    let payload_len = take_varint(bytes)?;
+    let mut numbers = Numbers::default();
+    for number in &mut numbers {
+        *number = take_u32(bytes)?;
+    }
+    let request = if flags & HAS_REQUEST == 0 { None } else { Some(RequestId(take_varint(bytes)?)) };
+    take_payload(bytes, flags, payload_len, numbers, request)
+}
+
+#[inline]
+fn take_payload<'a>(
+    bytes: &mut &'a [u8],
+    flags: u8,
+    payload_len: u64,
+    numbers: Numbers,
+    request: Option<RequestId>,
+) -> Result<Frame<'a>, FrameFault> {
     if flags & !(CLASS_MASK | HAS_REQUEST | UNTRUSTED) != 0 {
         return Err(FrameFault::UnknownClass(flags));
     }
     let class = Class::from_bits(flags & CLASS_MASK).ok_or(FrameFault::UnknownClass(flags))?;
-    let payload_len = take_varint(bytes)?;
-    let type_number = take_u32(bytes)?;
-    let slot = take_u32(bytes)?;
-    let generation = take_u32(bytes)?;
-    let sender = RawQueueId::new(
-        NodeId(take_u32(bytes)?),
-        Place::from_bits(take_u32(bytes)?),
-        take_u32(bytes)?,
-        take_u32(bytes)?,
-    );
-    let request = if flags & HAS_REQUEST == 0 { None } else { Some(RequestId(take_varint(bytes)?)) };
     if payload_len > FRAME_PAYLOAD_BYTES_MAX as u64 {
         return Err(FrameFault::TooLong(payload_len));
     }
@@ -219,35 +245,72 @@ fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFault> {
     let (payload, rest) = bytes.split_at_checked(payload_len).ok_or(FrameFault::CutShort)?;
     *bytes = rest;
     let untrusted = flags & UNTRUSTED != 0;
+    let [type_number, slot, generation, node, place, sender_slot, sender_generation] = numbers;
+    let sender = RawQueueId::new(NodeId(node), Place::from_bits(place), sender_slot, sender_generation);
     Ok(Frame { header: Header { class, untrusted, type_number, slot, generation, sender, request }, payload })
 }
 
-/// Appends a frame's header and payload.
-fn put_frame(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
-    let mut flags = header.class.to_bits();
-    if header.request.is_some() {
+/// Appends a frame whose payload `encode` appends; nothing if that fails, or the payload is too long.
+#[inline]
+fn put_frame<E>(
+    out: &mut Vec<u8>,
+    header: &Header,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), Unput<E>> {
+    let start = out.len();
+    put_header(out, header);
+    let payload_at = out.len();
+    let payload_len = match encode(out) {
+        Ok(()) if out.len() - payload_at <= FRAME_PAYLOAD_BYTES_MAX => out.len() - payload_at,
+        unput => {
+            out.truncate(start);
+            return Err(unput.err().map_or(Unput::TooLong, Unput::Encode));
+        }
+    };
+    // Most payloads are so short that their length is one byte, for which there is room.
+    match u8::try_from(payload_len) {
+        Ok(short) if short < 0x80 => out[start + 1] = short,
+        _ => {
+            let mut spelled = Vec::new();
+            put_varint(&mut spelled, payload_len as u64);
+            out.splice(start + 1..start + 2, spelled);
+        }
+    }
+    Ok(())
+}
+
+/// Why a frame was not put.
+#[derive(Debug)]
+pub(crate) enum Unput<E> {
+    /// Its payload is longer than [`FRAME_PAYLOAD_BYTES_MAX`].
+    TooLong,
+    /// Its payload can't be encoded.
+    Encode(E),
+}
+
+/// Appends a frame's header, with a byte in which the payload's length is to stand.
+#[inline]
+fn put_header(out: &mut Vec<u8>, header: &Header) {
+    let Header { class, untrusted, type_number, slot, generation, sender, request } = *header;
+    let mut flags = class.to_bits();
+    if request.is_some() {
         flags |= HAS_REQUEST;
     }
-    if header.untrusted {
+    if untrusted {
         flags |= UNTRUSTED;
     }
-    out.push(flags);
-    put_varint(out, payload.len() as u64);
-    for number in [
-        header.type_number,
-        header.slot,
-        header.generation,
-        header.sender.node().0,
-        header.sender.place().to_bits(),
-        header.sender.slot(),
-        header.sender.generation(),
-    ] {
-        put_varint(out, u64::from(number));
+    let numbers: Numbers =
+        [type_number, slot, generation, sender.node().0, sender.place().to_bits(), sender.slot(), sender.generation()];
+    if numbers.iter().fold(0, |all, number| all | number) < 0x80 {
+        let [a, b, c, d, e, f, g] = numbers.map(|number| number.to_le_bytes()[0]);
+        out.extend_from_slice(&[flags, 0, a, b, c, d, e, f, g]);
+    } else {
+        out.extend_from_slice(&[flags, 0]);
+        numbers.iter().for_each(|number| put_varint(out, u64::from(*number)));
     }
-    if let Some(request) = header.request {
+    if let Some(request) = request {
         put_varint(out, request.0);
     }
-    out.extend_from_slice(payload);
 }
 
 /// The queue that stands for an edge as a whole, as against one of its connections.

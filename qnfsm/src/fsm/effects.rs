@@ -7,6 +7,7 @@ use std::{
     any::{TypeId, type_name},
     borrow::Cow,
     fmt,
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
@@ -97,14 +98,14 @@ pub(crate) enum WhichTimer {
     Id(TimerId),
 }
 
-/// The numbers of message types and kinds by Rust type, as the catalogue gave them out. Sorted; looked up, not walked.
-#[derive(Debug, Default)]
+/// The numbers of message types and kinds by Rust type, as the catalogue gave them out.
+#[derive(Debug)]
 pub(crate) struct TypeNumbers {
-    messages: Vec<(TypeId, u32)>,
-    kinds: Vec<(TypeId, u32)>,
-    /// Pairs of message types: queues of the first take the second.
+    messages: NumberTable,
+    kinds: NumberTable,
+    /// Pairs of message types, sorted: queues of the first take the second.
     accepts: Vec<(u32, u32)>,
-    /// Pairs of message types: FSMs with the first wait for answers of the second.
+    /// Pairs of message types, sorted: FSMs with the first wait for answers of the second.
     answers: Vec<(u32, u32)>,
 }
 
@@ -116,16 +117,7 @@ impl TypeNumbers {
         accepts: Vec<(u32, u32)>,
         answers: Vec<(u32, u32)>,
     ) -> TypeNumbers {
-        let numbered = |types: &[TypeId]| {
-            let mut numbers: Vec<_> = types.iter().copied().zip(0..).collect();
-            numbers.sort_unstable();
-            numbers
-        };
-        TypeNumbers { messages: numbered(messages), kinds: numbered(kinds), accepts, answers }
-    }
-
-    fn find(numbers: &[(TypeId, u32)], id: TypeId) -> Option<u32> {
-        numbers.binary_search_by_key(&id, |(known, _)| *known).ok().map(|at| numbers[at].1)
+        TypeNumbers { messages: NumberTable::new(messages), kinds: NumberTable::new(kinds), accepts, answers }
     }
 
     pub(crate) fn accepts(&self, message: u32, takes: u32) -> bool {
@@ -138,12 +130,74 @@ impl TypeNumbers {
 
     #[inline]
     pub(crate) fn message<M: 'static>(&self) -> Option<u32> {
-        TypeNumbers::find(&self.messages, TypeId::of::<M>())
+        self.messages.find(TypeId::of::<M>())
     }
 
     #[inline]
     pub(crate) fn kind<F: 'static>(&self) -> Option<u32> {
-        TypeNumbers::find(&self.kinds, TypeId::of::<F>())
+        self.kinds.find(TypeId::of::<F>())
+    }
+}
+
+/// Numbers by type: a hash table with open addressing, at most half full. A type's ID is a hash already, so its first place
+/// is known when the program is compiled, and the type is nearly always there. It is only looked up in, never walked.
+#[derive(Debug)]
+struct NumberTable(Vec<Option<(TypeId, u32)>>);
+
+impl NumberTable {
+    /// Numbers the types in their order.
+    fn new(types: &[TypeId]) -> NumberTable {
+        let mut places = vec![None; (2 * types.len()).next_power_of_two()];
+        for (&id, number) in types.iter().zip(0..) {
+            let mut at = NumberTable::first_place(id, places.len());
+            while places[at].is_some() {
+                at = (at + 1) % places.len();
+            }
+            places[at] = Some((id, number));
+        }
+        NumberTable(places)
+    }
+
+    #[inline]
+    fn first_place(id: TypeId, places: usize) -> usize {
+        let mut first_word = FirstWord::default();
+        id.hash(&mut first_word);
+        usize::try_from(first_word.finish() & (places as u64 - 1)).expect("it is less than the number of places")
+    }
+
+    #[inline]
+    fn find(&self, id: TypeId) -> Option<u32> {
+        let places = self.0.as_slice();
+        let mut at = NumberTable::first_place(id, places.len());
+        // The table is never full, so the search ends.
+        while let Some((known, number)) = places[at] {
+            if known == id {
+                return Some(number);
+            }
+            at = (at + 1) % places.len();
+        }
+        None
+    }
+}
+
+/// Takes the first number that it is given for a hash.
+#[derive(Default)]
+struct FirstWord(Option<u64>);
+
+impl Hasher for FirstWord {
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        self.0.get_or_insert(word);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let word = bytes.iter().fold(0, |word: u64, byte| word.rotate_left(8) ^ u64::from(*byte));
+        self.0.get_or_insert(word);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0.unwrap_or_default()
     }
 }
 
@@ -386,4 +440,21 @@ pub(crate) struct Own {
     pub(crate) message: u32,
     pub(crate) generator: Generator,
     pub(crate) requests: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_has_its_number_and_a_stranger_has_none() {
+        let types =
+            [TypeId::of::<u8>(), TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<u64>(), TypeId::of::<()>()];
+        let table = NumberTable::new(&types);
+        for (&id, number) in types.iter().zip(0..) {
+            assert_eq!(table.find(id), Some(number));
+        }
+        assert_eq!(table.find(TypeId::of::<String>()), None);
+        assert_eq!(NumberTable::new(&[]).find(TypeId::of::<String>()), None);
+    }
 }

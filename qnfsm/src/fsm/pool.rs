@@ -81,7 +81,9 @@ impl<M> Pool<M> {
 pub(crate) trait AnyPool: Any + Send {
     /// Drops a message.
     fn discard(&mut self, at: MessageRef);
-    /// Appends a message's bytes, as they cross the perimeter.
+    /// Takes a message out and appends its bytes, as they cross the perimeter.
+    fn put_out(&mut self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    /// Appends a message's bytes, as they cross the perimeter, and keeps it.
     fn encode(&self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError>;
     /// Appends a message's bytes, as they lie in a worker's image.
     fn encode_image(&self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError>;
@@ -96,6 +98,10 @@ pub(crate) trait AnyPool: Any + Send {
 impl<M: Message> AnyPool for Pool<M> {
     fn discard(&mut self, at: MessageRef) {
         drop(self.take(at));
+    }
+
+    fn put_out(&mut self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        Codec::CURRENT.encode(&self.take(at), out)
     }
 
     fn encode(&self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError> {

@@ -177,9 +177,7 @@ impl Worker {
         let type_number = header.type_number;
         let Worker { effects, outputs, .. } = self;
         let pool = effects.pools.any(type_number);
-        let put = outputs.put(to.place(), header, |out| pool.encode(message, out));
-        pool.discard(message);
-        if !put {
+        if !outputs.put(to.place(), header, |out| pool.put_out(message, out)) {
             self.dead_letter(to, Dropped { sent, type_number, why: Undelivered::NotEncodable, fatal: false });
         }
     }
@@ -247,14 +245,13 @@ impl Worker {
         let header = Header { request: Some(request), ..Header::to(Class::Spawn, kind, to, me) };
         let Worker { effects, outputs, .. } = self;
         let nursery = effects.nurseries.any(kind);
-        let encode = |out: &mut Vec<u8>| {
+        let mut encode = |out: &mut Vec<u8>| {
             put_varint(out, u64::from(answer));
-            nursery.encode(value, out)
+            nursery.put_out(value, out)
         };
         let mut payload = Vec::new();
         let is_here = worker == effects.worker;
         let put = if is_here { encode(&mut payload).is_ok() } else { outputs.put(to.place(), &header, encode) };
-        nursery.discard(value);
         if !put {
             let why = NoReply::NotUnderstood;
             self.notices.push_back(Notice::Failed { to: me, from: to, request, why });

@@ -239,11 +239,14 @@ impl Worker {
 
     /// Puts a message of its own type into the queue of an FSM, as its policy has it. `type_number` is the type that was
     /// sent.
+    #[inline(always)]
     fn enqueue(&mut self, slot: u32, envelope: Envelope, type_number: u32) {
         let Worker { seats, envelopes, ready, .. } = self;
         let seat = &mut seats[slot as usize];
         if seat.waiting.queue.len() >= seat.intake.capacity && envelope.claim.may_be_dropped() {
-            return self.overflow(slot, envelope, type_number);
+            // Its parts, so that they stay in registers on the other way.
+            let Envelope { sender, claim, weight, message } = envelope;
+            return self.overflow(slot, sender, claim, weight, message, type_number);
         }
         envelopes.push_back(&mut seat.waiting.queue, envelope);
         if !seat.ready {
@@ -253,7 +256,16 @@ impl Worker {
     }
 
     #[cold]
-    fn overflow(&mut self, slot: u32, envelope: Envelope, type_number: u32) {
+    fn overflow(
+        &mut self,
+        slot: u32,
+        sender: RawQueueId,
+        claim: Claim,
+        weight: u32,
+        message: MessageRef,
+        type_number: u32,
+    ) {
+        let envelope = Envelope { sender, claim, weight, message };
         let Worker { seats, effects, envelopes, catalogue, .. } = self;
         let seat = &mut seats[slot as usize];
         let own_type = seat.intake.message;

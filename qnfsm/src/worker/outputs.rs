@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::EncodeError,
     digest::Digest,
-    frame::{Batch, FRAME_PAYLOAD_BYTES_MAX, Header},
+    frame::{Batch, Header},
     id::{Epoch, Place},
 };
 
@@ -18,7 +18,8 @@ pub(crate) struct Outputs {
     streams: Vec<Stream>,
     /// The streams that have frames, in the order of their first frame in this round.
     used: Vec<usize>,
-    scratch: Vec<u8>,
+    /// The stream that was put into last.
+    latest: usize,
 }
 
 #[derive(Debug)]
@@ -40,31 +41,37 @@ impl Outputs {
             .into_iter()
             .map(|StreamImage { to, next }| Stream { to, batch: Batch::new(source, epoch, next) })
             .collect();
-        Outputs { source, epoch, streams, used: Vec::new(), scratch: Vec::new() }
+        Outputs { source, epoch, streams, used: Vec::new(), latest: 0 }
     }
 
     /// Puts out a frame whose payload `encode` appends. False, and nothing put out, if the payload is too long or
     /// can't be encoded.
+    #[inline]
     pub(crate) fn put(
         &mut self,
         to: Place,
         header: &Header,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> bool {
-        self.scratch.clear();
-        if encode(&mut self.scratch).is_err() || self.scratch.len() > FRAME_PAYLOAD_BYTES_MAX {
-            return false;
+        let at = match self.streams.get(self.latest) {
+            Some(stream) if stream.to == to => self.latest,
+            _ => self.stream_of(to),
+        };
+        let batch = &mut self.streams[at].batch;
+        let is_first = batch.is_empty();
+        let put = batch.put(header, encode).is_ok();
+        if put && is_first {
+            self.used.push(at);
         }
-        let at = self.streams.iter().position(|stream| stream.to == to).unwrap_or_else(|| {
+        put
+    }
+
+    fn stream_of(&mut self, to: Place) -> usize {
+        self.latest = self.streams.iter().position(|stream| stream.to == to).unwrap_or_else(|| {
             self.streams.push(Stream { to, batch: Batch::new(self.source, self.epoch, 1) });
             self.streams.len() - 1
         });
-        let batch = &mut self.streams[at].batch;
-        if batch.is_empty() {
-            self.used.push(at);
-        }
-        batch.push(header, &self.scratch);
-        true
+        self.latest
     }
 
     /// Takes into the digest what was put out.
