@@ -2,10 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{
-    plan::{Class, Recording},
-    row::Row,
-};
+use crate::{plan::Recording, row::Row};
 
 /// The system that is compared with the others.
 const OURS: &str = "qnfsm";
@@ -13,8 +10,8 @@ const OURS: &str = "qnfsm";
 /// The head of a case's table.
 pub fn head(case: &str) -> String {
     format!(
-        "\n{case}\n{:<11} {:>4} {:<24} {:<12} {:<10} {:>9} {:>9} {:>9} {:<12} {:>9} {:>7} {:>7}\n",
-        "class", "B", "system", "version", "recording", "median", "min", "max", "unit", "limit", "× limit", "× ours"
+        "\n{case}\n{:<11} {:>4} {:<22} {:<8} {:<10} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {}\n",
+        "class", "B", "system", "version", "recording", "median", "min", "max", "limit", "× limit", "× ours", "unit"
     )
 }
 
@@ -24,26 +21,21 @@ pub fn body(rows: &[Row]) -> String {
     let ours = rows.iter().find(|row| row.system == OURS && row.recording == Recording::Off);
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
-        let Row { system, version, unit, .. } = row;
+        let Row { system, version, recording, unit, .. } = row;
         let (class, payload) =
-            if index == 0 { (class(row.class), row.payload_bytes.to_string()) } else { Default::default() };
+            if index == 0 { (row.class.to_string(), row.payload_bytes.to_string()) } else { Default::default() };
         let times_ours = ours.filter(|ours| ours.unit == *unit && ours.value > 0.0).map(|ours| row.value / ours.value);
-        let (value, min, max) = (figure(row.value), figure(row.min), figure(row.max));
-        let (limit, times_limit) = (row.limit.map_or_else(String::new, figure), times(row.ratio));
-        let recording = row.recording;
+        let [value, min, max] = [row.value, row.min, row.max].map(figure);
+        let [limit, times_limit, times_ours] =
+            [row.limit, row.ratio, times_ours].map(|known| known.map_or_else(String::new, figure));
         writeln!(
             text,
-            "{class:<11} {payload:>4} {system:<24} {version:<12} {recording:<10} {value:>9} {min:>9} {max:>9} {unit:<12} \
-             {limit:>9} {times_limit:>7} {:>7}",
-            times(times_ours)
+            "{class:<11} {payload:>4} {system:<22} {version:<8} {recording:<10} {value:>9} {min:>9} {max:>9} {limit:>9} \
+             {times_limit:>7} {times_ours:>7} {unit}"
         )
         .expect("a text takes all that is written to it");
     }
     text
-}
-
-fn class(class: Class) -> String {
-    class.to_string()
 }
 
 /// Three digits at least, and no more behind the point than make sense.
@@ -55,6 +47,32 @@ fn figure(value: f64) -> String {
     }
 }
 
-fn times(ratio: Option<f64>) -> String {
-    ratio.map_or_else(String::new, figure)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Class;
+
+    #[test]
+    fn a_peer_that_takes_three_times_as_long_says_so() {
+        let ours = Row {
+            suite: "messaging",
+            case: "ring-1".to_owned(),
+            class: Class::OneThread,
+            system: OURS,
+            version: "0.1.0".to_owned(),
+            recording: Recording::Off,
+            payload_bytes: 16,
+            value: 50.0,
+            min: 49.0,
+            max: 51.0,
+            unit: "ns/message",
+            runs: 7,
+            limit: Some(10.0),
+            ratio: Some(5.0),
+        };
+        let peer = Row { system: "peer", value: 150.0, ratio: Some(15.0), ..ours.clone() };
+        let text = body(&[ours, peer]);
+        let ends: Vec<_> = text.lines().map(|line| line.split_whitespace().rev().take(4).collect::<Vec<_>>()).collect();
+        assert_eq!(ends, [["ns/message", "1.00", "5.00", "10.0"], ["ns/message", "3.00", "15.0", "10.0"]]);
+    }
 }

@@ -62,7 +62,7 @@ const QUICK: &[(Measured, &[Class])] = &[
     (Live(Case::Spawn), ONE),
     (Live(Case::SpawnMemory), ONE),
     (Live(Case::FanOut(100)), BOTH),
-    (Live(Case::FanOut(10_000)), BOTH),
+    (Live(Case::FanOut(1_000)), BOTH),
     (Replay(Case::PingPong), BOTH),
     (Replay(Case::FanIn(16)), TWO),
     (Replay(Case::Ring(100)), TWO),

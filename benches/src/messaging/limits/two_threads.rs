@@ -1,6 +1,6 @@
 //! Channels between two threads, bare: typed messages, and a loop at each end.
 
-use std::{ops::ControlFlow, thread};
+use std::{collections::VecDeque, hint::black_box, ops::ControlFlow, thread};
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
 
@@ -168,16 +168,31 @@ fn fan_in<C: Channel, P: Payload>(senders: u32) -> Box<dyn Course> {
 /// A token and the place that it comes to; [`RING`] for one that has arrived.
 type Placed<P> = (usize, P);
 
-/// Lets a token go on as long as it stays in a thread's half of the ring. Where it comes to then.
-pub(super) fn walk<P: Payload>(taken: &mut [u64], half: usize, (mut place, mut token): Placed<P>) -> Placed<P> {
-    loop {
-        taken[place] += 1;
-        let Some(next) = roles::hop(&token) else { return (RING as usize, token) };
-        token = next;
-        place = (place + 1) % RING as usize;
-        if place / (RING as usize / 2) != half {
-            return (place, token);
+/// A thread's half of the ring: as on one thread, each hop goes through a queue.
+pub(super) struct Half<P> {
+    number: usize,
+    queue: VecDeque<Placed<P>>,
+    taken: Vec<u64>,
+}
+
+impl<P: Payload> Half<P> {
+    pub(super) fn new(number: usize) -> Half<P> {
+        Half { number, queue: VecDeque::new(), taken: vec![0; RING as usize] }
+    }
+
+    /// Lets a token go on as long as it stays in this half. Where it comes to then.
+    pub(super) fn walk(&mut self, placed: Placed<P>) -> Placed<P> {
+        let mut at = placed;
+        while at.0 / (RING as usize / 2) == self.number {
+            self.queue.push_back(at);
+            let Some((place, token)) = black_box(&mut self.queue).pop_front() else { return at };
+            self.taken[place] += 1;
+            at = match roles::hop(&token) {
+                Some(token) => ((place + 1) % RING as usize, token),
+                None => (RING as usize, token),
+            };
         }
+        at
     }
 }
 
@@ -185,11 +200,11 @@ fn ring<C: Channel, P: Payload>(tokens: u32) -> Box<dyn Course> {
     let (mut there, mut second) = C::pair::<Placed<P>>();
     let (mut back, mut first) = C::pair::<Placed<P>>();
     thread::spawn(move || {
-        let mut taken = vec![0; RING as usize];
-        while second.take().is_some_and(|token| back.put(walk(&mut taken, 1, token))) {}
+        let mut half = Half::new(1);
+        while second.take().is_some_and(|token| back.put(half.walk(token))) {}
     });
     let mut arrivals = Arrivals::default();
-    let mut taken = vec![0; RING as usize];
+    let mut half = Half::new(0);
     bare(move |hops| {
         arrivals.begin(tokens);
         let mut begun: Vec<Placed<P>> =
@@ -199,7 +214,7 @@ fn ring<C: Channel, P: Payload>(tokens: u32) -> Box<dyn Course> {
                 Some(placed) => placed,
                 None => first.take().ok_or_else(broken)?,
             };
-            let placed = if placed.0 < RING as usize / 2 { walk(&mut taken, 0, placed) } else { placed };
+            let placed = half.walk(placed);
             if placed.0 < RING as usize {
                 there.put(placed);
             } else if let Some(received) = arrivals.take(&placed.1) {

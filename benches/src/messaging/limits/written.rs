@@ -25,7 +25,7 @@ use super::{
         roles::{self, Acknowledged, Arrivals, BURST, Hub, Pinger, RING, Sink, Then},
     },
     bare, broken, not_measured,
-    two_threads::walk,
+    two_threads::Half,
 };
 use crate::plan::Failure;
 
@@ -203,19 +203,19 @@ fn fan_in<P: Payload>(senders: u32) -> Result<Box<dyn Course>, Failure> {
 
 fn ring<P: Payload>(tokens: u32) -> Result<Box<dyn Course>, Failure> {
     let (frames, journal) = (Frames::of::<P>()?, Journal::new()?);
-    let step = move |taken: &mut [u64], half: usize, (place, token): (u32, P)| {
-        let (place, token) = walk(taken, half, (place as usize, token));
+    let step = move |half: &mut Half<P>, (place, token): (u32, P)| {
+        let (place, token) = half.walk((place as usize, token));
         (u32::try_from(place).expect("a place of the ring"), token)
     };
-    let mut taken = vec![0; RING as usize];
+    let mut second = Half::new(1);
     let (there, back) = second_thread(journal.clone(), move |batch, answer| {
         for placed in frames.messages::<P>(batch) {
-            let (place, token) = step(&mut taken, 1, placed);
+            let (place, token) = step(&mut second, placed);
             frames.put(answer, place, &token);
         }
     });
     let mut arrivals = Arrivals::default();
-    let mut taken = vec![0; RING as usize];
+    let mut first = Half::new(0);
     Ok(bare(move |hops| {
         arrivals.begin(tokens);
         let mut batch = Vec::new();
@@ -226,7 +226,7 @@ fn ring<P: Payload>(tokens: u32) -> Result<Box<dyn Course>, Failure> {
         loop {
             let mut out = Vec::with_capacity(batch.len());
             for placed in frames.messages::<P>(&batch) {
-                let (place, token) = if placed.0 < RING / 2 { step(&mut taken, 0, placed) } else { placed };
+                let (place, token) = step(&mut first, placed);
                 if place < RING {
                     frames.put(&mut out, place, &token);
                 } else if let Some(received) = arrivals.take(&token) {
