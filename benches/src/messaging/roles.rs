@@ -5,9 +5,9 @@
 //!
 //! - **ping-pong**: one message is under way. Each crossing counts as a message.
 //! - **fan-in**: each sender sends bursts of [`BURST`] messages. The sink gives a credit back for each burst that it has
-//!   received whole, and a sender has at most [`BURSTS_UNDER_WAY`] bursts under way. So whatever the system, no more than 256
-//!   messages of each sender wait, 4,096 of sixteen, and mailboxes need no bound of their own. Credits, one for 128 messages,
-//!   are not counted as messages.
+//!   received whole. All senders together have at most [`UNDER_WAY`] messages under way, so mailboxes need no bound of their own
+//!   whatever the system; and that is several times what the sink takes in one go, so that both ends always have work.
+//!   Credits, one for 128 messages, are not counted as messages.
 //! - **ring**: each token makes the same number of hops; each hop counts.
 //! - **spawn-and-drop**: the parent spawns [`BROOD`] children, sends each its first message and goes on to the next brood when
 //!   all of these have answered. A child stops after it has answered.
@@ -22,8 +22,8 @@ use crate::plan::Failure;
 
 /// How many messages of fan-in a sender sends in one go.
 pub const BURST: u32 = 128;
-/// How many bursts a sender of fan-in may have under way.
-pub const BURSTS_UNDER_WAY: u32 = 2;
+/// How many messages all senders of fan-in together may have under way.
+pub const UNDER_WAY: u32 = 32_768;
 /// How many FSMs or actors a ring has.
 pub const RING: u32 = 1_000;
 /// How many children are spawned between two waits.
@@ -105,20 +105,21 @@ pub fn pong<P: Payload>(message: &P) -> P {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Sender {
     number: u32,
+    bursts_under_way: u32,
     sent: u32,
     of: u32,
 }
 
 impl Sender {
-    /// Sender number so and so.
-    pub fn new(number: u32) -> Sender {
-        Sender { number, sent: 0, of: 0 }
+    /// Sender number so and so of so many.
+    pub fn new(number: u32, senders: u32) -> Sender {
+        Sender { number, bursts_under_way: (UNDER_WAY / BURST / senders).max(1), sent: 0, of: 0 }
     }
 
     /// Begins so many bursts.
     pub fn begin<P: Payload>(&mut self, bursts: u32, mut send: impl FnMut(P)) {
         (self.sent, self.of) = (0, bursts * BURST);
-        for _ in 0..BURSTS_UNDER_WAY {
+        for _ in 0..self.bursts_under_way {
             self.burst(&mut send);
         }
     }

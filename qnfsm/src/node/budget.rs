@@ -95,7 +95,10 @@ impl Budget {
     pub(super) fn is_past_hard_limit(&self) -> bool {
         let held = self.held();
         if held <= self.hard_limit_bytes {
-            self.brought_back_bytes.store(0, Ordering::Relaxed);
+            // All workers look here after each round; what doesn't change is only read.
+            if self.brought_back_bytes.load(Ordering::Relaxed) != 0 {
+                self.brought_back_bytes.store(0, Ordering::Relaxed);
+            }
             return false;
         }
         held > self.hard_limit_bytes.saturating_add(self.brought_back_bytes.load(Ordering::Relaxed))

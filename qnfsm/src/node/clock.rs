@@ -24,8 +24,13 @@ impl Clock {
         Clock { begun: Instant::now(), begun_utc, latest: AtomicU64::new(begun_utc.as_nanos()) }
     }
 
+    /// That moment, as this clock would have said it if nobody had heard of a later one.
+    pub(super) fn at(&self, moment: Instant) -> Time {
+        self.begun_utc.after(moment.saturating_duration_since(self.begun))
+    }
+
     pub(super) fn now(&self) -> Time {
-        let now = self.begun_utc.after(self.begun.elapsed()).as_nanos();
+        let now = self.at(Instant::now()).as_nanos();
         let latest = self.latest.fetch_max(now, Ordering::Relaxed);
         Time::from_nanos(now.max(latest))
     }

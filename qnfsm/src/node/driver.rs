@@ -66,6 +66,8 @@ pub(super) struct Driver {
     went_down: Time,
     /// Batches of the inbox that the next round takes.
     gathered: Vec<Arc<Batch>>,
+    /// Room for looking at them, empty between rounds.
+    admitted: Vec<BatchRef<'static>>,
     bound: u32,
     /// The worker counts as work under way.
     busy: bool,
@@ -136,6 +138,7 @@ impl Driver {
             resumed: 0,
             went_down: Time::ZERO,
             gathered: Vec::new(),
+            admitted: Vec::new(),
             bound: 4096,
             busy: true,
             waiting_bytes: 0,
@@ -287,12 +290,12 @@ impl Driver {
         // Letting go of the batches acknowledges them: they are recorded.
         self.gathered.clear();
         let begun = Instant::now();
-        self.watch.round_begins(self.shared.clock.now());
+        self.watch.round_begins(self.shared.clock.at(begun));
         let mut ports = Ports::new(&self.shared, round);
         let end = self.worker.round(self.bound, &mut ports);
         let failed = ports.failed;
         self.watch.round_ends();
-        self.adapt_bound(end.handled, begun.elapsed());
+        self.adapt_bound(end.handled, begun);
         if let Some(error) = failed {
             return Err(NodeError::Journal(error));
         }
@@ -313,8 +316,9 @@ impl Driver {
 
     /// Writes down what has gathered, and feeds it to the worker.
     fn begin_round(&mut self, round: u64, now: Time) -> Result<(), NodeError> {
-        let Driver { worker, gathered, .. } = self;
-        let batches = admit(worker, gathered)?;
+        let Driver { worker, gathered, admitted, .. } = self;
+        let mut batches = emptied(std::mem::take(admitted));
+        admit(worker, gathered, &mut batches)?;
         if let Some(journal) = &self.shared.journal {
             journal.write(&Record::Round {
                 worker: worker.id(),
@@ -325,16 +329,17 @@ impl Driver {
                 batches: &batches[..],
             })?;
         }
-        worker.feed(now, batches);
+        worker.feed(now, batches.iter().copied());
+        *admitted = emptied(batches);
         Ok(())
     }
 
     /// Aims the next round's bound at the time that a round should take.
-    fn adapt_bound(&mut self, handled: u32, took: Duration) {
+    fn adapt_bound(&mut self, handled: u32, begun: Instant) {
         if handled < self.bound / 2 {
             return;
         }
-        let took_ns = took.as_nanos().max(1);
+        let took_ns = begun.elapsed().as_nanos().max(1);
         let aimed = u128::from(handled) * ROUND_AIM.as_nanos() / took_ns;
         let aimed = u32::try_from(aimed).unwrap_or(u32::MAX);
         self.bound = aimed.clamp(*BOUND.start(), *BOUND.end());
@@ -483,12 +488,17 @@ impl Driver {
     }
 }
 
+/// Room for batches that live otherwise long: the same buffer, which collecting in place keeps.
+fn emptied<'a>(mut room: Vec<BatchRef<'_>>) -> Vec<BatchRef<'a>> {
+    room.clear();
+    room.into_iter().map(|_| unreachable!("it was just emptied")).collect()
+}
+
 /// The batches without what the worker has seen already.
-fn admit<'a>(worker: &Worker, gathered: &'a [Arc<Batch>]) -> Result<Vec<BatchRef<'a>>, NodeError> {
-    let mut admitted: Vec<BatchRef<'a>> = Vec::with_capacity(gathered.len());
+fn admit<'a>(worker: &Worker, gathered: &'a [Arc<Batch>], admitted: &mut Vec<BatchRef<'a>>) -> Result<(), NodeError> {
     for batch in gathered {
         let batch = batch.as_ref().as_ref();
-        match worker.admission(&admitted, &batch) {
+        match worker.admission(admitted, &batch) {
             Admission::Take { skip: 0 } => admitted.push(batch),
             Admission::Take { skip } => {
                 let rest = batch.skip(skip).map_err(|error| inconsistent(worker, &error.to_string()))?;
@@ -501,7 +511,7 @@ fn admit<'a>(worker: &Worker, gathered: &'a [Arc<Batch>]) -> Result<Vec<BatchRef
             }
         }
     }
-    Ok(admitted)
+    Ok(())
 }
 
 fn inconsistent(worker: &Worker, what: &str) -> NodeError {

@@ -41,7 +41,7 @@ fn ping_pong<P: Payload>() -> Box<dyn Course> {
 fn fan_in<P: Payload>(senders: u32) -> Box<dyn Course> {
     let (mut inbox, mut credits) = (VecDeque::new(), VecDeque::new());
     let mut sink = Sink::default();
-    let mut all: Vec<_> = (0..senders).map(Sender::new).collect();
+    let mut all: Vec<_> = (0..senders).map(|number| Sender::new(number, senders)).collect();
     bare(move |bursts| {
         sink.begin(senders, bursts);
         all.iter_mut().for_each(|sender| sender.begin(bursts, |message: P| inbox.push_back(message)));

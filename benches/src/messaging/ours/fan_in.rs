@@ -37,7 +37,7 @@ impl<P: Payload> Leader for FanIn<P> {
     }
 
     fn member(&self, number: u32, lead: QueueId<LeadMessage<Self>>) -> Source<P> {
-        Source { sender: Sender::new(number), sink: lead }
+        Source { sender: Sender::new(number, self.senders), sink: lead }
     }
 
     fn begin(&mut self, bursts: u32, members: &Members<Self>, cx: &mut Context<'_, Lead<Self>>) {

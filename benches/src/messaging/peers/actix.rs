@@ -176,7 +176,7 @@ impl<P: Payload> SinkActor<P> {
         SinkActor::start_in_arbiter(&arbiters.first, move |cx| {
             let source = |number| {
                 let sink = cx.address();
-                let source = move |_: &mut _| SourceActor { sender: Sender::new(number), sink };
+                let source = move |_: &mut _| SourceActor { sender: Sender::new(number, senders), sink };
                 SourceActor::start_in_arbiter(&arbiters.second, source)
             };
             SinkActor { sink: Sink::default(), sources: (0..senders).map(source).collect(), done: None }

@@ -145,7 +145,7 @@ impl<P: Payload> Actor for SinkActor<P> {
     type Error = Infallible;
 
     async fn on_start(senders: u32, sink: ActorRef<Self>) -> Result<Self, Infallible> {
-        let source = |number| spawn(SourceActor { sender: Sender::new(number), sink: sink.clone() });
+        let source = |number| spawn(SourceActor { sender: Sender::new(number, senders), sink: sink.clone() });
         Ok(SinkActor { sink: Sink::default(), sources: (0..senders).map(source).collect(), done: None })
     }
 }

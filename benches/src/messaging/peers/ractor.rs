@@ -120,7 +120,7 @@ impl<P: Payload> Actor for SinkActor<P> {
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, senders: u32) -> Result<SinkState, ActorProcessingErr> {
         let mut sources = Vec::new();
         for number in 0..senders {
-            let state = (Sender::new(number), myself.clone());
+            let state = (Sender::new(number, senders), myself.clone());
             sources.push(Actor::spawn(None, SourceActor(PhantomData), state).await?.0);
         }
         Ok(SinkState { sink: Sink::default(), sources, done: None })
