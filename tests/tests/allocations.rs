@@ -1,0 +1,112 @@
+//! In steady state no message costs an allocation of the library's: not within a worker, and between the workers of a node
+//! only rounds and batches do. What is true of many timers, and of recording each delivery, is said where it is asserted.
+//!
+//! Each case runs in a process of its own, whose allocator counts (`src/bin/allocations`). A failure shows where the
+//! allocations were made.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What a case counted, after it was warm.
+struct Counted {
+    messages: u64,
+    rounds: u64,
+    allocations: u64,
+    whole: Value,
+}
+
+/// Runs a case, which handles a few 10,000 messages at least.
+fn count(case: &str) -> Counted {
+    let output = Command::new(env!("CARGO_BIN_EXE_allocations")).arg(case).output().unwrap();
+    assert!(output.status.success(), "{case}: {output:?}");
+    let whole: Value = serde_json::from_str(String::from_utf8(output.stdout).unwrap().lines().last().unwrap()).unwrap();
+    let number = |name: &str| whole[name].as_u64().unwrap();
+    let (messages, rounds, allocations) = (number("messages"), number("rounds"), number("allocations"));
+    assert!(messages >= 20_000, "{case} handled only {messages} messages");
+    Counted { messages, rounds, allocations, whole }
+}
+
+#[track_caller]
+fn allocates_at_most(case: &str, allocations_max: impl FnOnce(&Counted) -> u64) {
+    let counted = count(case);
+    let max = allocations_max(&counted);
+    assert!(counted.allocations <= max, "{case} made more than {max} allocations: {:#}", counted.whole);
+}
+
+#[track_caller]
+fn allocates_nothing(case: &str) {
+    allocates_at_most(case, |_| 0);
+}
+
+#[test]
+fn messages_within_a_worker_allocate_nothing() {
+    for case in ["ping-pong", "send-self", "fan-out"] {
+        allocates_nothing(case);
+    }
+}
+
+#[test]
+fn requests_and_their_answers_within_a_worker_allocate_nothing() {
+    allocates_nothing("requests");
+}
+
+#[test]
+fn a_timer_that_is_reset_or_set_again_when_it_fired_allocates_nothing() {
+    for case in ["reset-timer", "timer"] {
+        allocates_nothing(case);
+    }
+}
+
+#[test]
+fn a_beat_allocates_nothing() {
+    // The one is for the message to come, when the timer is set.
+    allocates_at_most("beats", |_| 1);
+}
+
+#[test]
+fn many_timers_allocate_less_than_once_for_four_that_are_set() {
+    // Not nothing: their order is a B-tree, which makes a node for several timers and gives it back.
+    allocates_at_most("many-timers", |counted| counted.messages / 4);
+}
+
+#[test]
+fn batches_between_workers_allocate_nothing() {
+    for case in ["batches-of-one", "batches-of-many"] {
+        allocates_nothing(case);
+    }
+}
+
+/// A node's round allocates once, for the list of its batches, and its inbox once for 31 batches. The rest is for the host's
+/// request, and one for each sync, of which there are twenty a second.
+fn a_few_for_each_round(counted: &Counted) -> u64 {
+    let a_few = counted.rounds + counted.rounds / 10 + 2_000;
+    assert!(a_few <= counted.messages / 40, "rounds are too small to tell their allocations from those of messages");
+    a_few
+}
+
+#[test]
+fn a_stream_between_a_nodes_workers_allocates_for_rounds_and_not_for_messages() {
+    allocates_at_most("node", a_few_for_each_round);
+}
+
+#[test]
+fn a_recorded_stream_between_a_nodes_workers_allocates_for_rounds_and_not_for_messages() {
+    allocates_at_most("node-recorded", a_few_for_each_round);
+}
+
+#[test]
+fn recording_each_delivery_allocates_no_more_than_it_did() {
+    // Not nothing: what stands in the record of a delivery is written through texts and buffers of its own.
+    allocates_at_most("node-recorded-whole", |counted| counted.messages * 12);
+}
+
+#[test]
+fn a_message_that_allocates_is_seen_and_where_it_does() {
+    let Counted { messages, allocations, whole, .. } = count("planted");
+    assert!(allocations >= messages, "{whole:#}");
+    let most = &whole["sites"][0];
+    assert!(most["allocations"].as_u64().unwrap() >= messages - 1, "{whole:#}");
+    assert!(most["calls"].as_array().unwrap().iter().any(|call| call.as_str().unwrap().contains("Scribe")), "{most:#}");
+}
