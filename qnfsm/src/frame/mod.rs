@@ -214,8 +214,16 @@ fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFault> {
     take_long_frame(bytes)
 }
 
+#[inline]
+fn class_of(flags: u8) -> Result<Class, FrameFault> {
+    let known = flags & !(CLASS_MASK | HAS_REQUEST | UNTRUSTED) == 0;
+    Class::from_bits(flags & CLASS_MASK).filter(|_| known).ok_or(FrameFault::UnknownClass(flags))
+}
+
 fn take_long_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFault> {
     let (&flags, rest) = bytes.split_first().ok_or(FrameFault::CutShort)?;
+    // Before the numbers, which may be others where the class is one that this version doesn't know.
+    class_of(flags)?;
     *bytes = rest;
     let payload_len = take_varint(bytes)?;
     let mut numbers = Numbers::default();
@@ -234,10 +242,7 @@ fn take_payload<'a>(
     numbers: Numbers,
     request: Option<RequestId>,
 ) -> Result<Frame<'a>, FrameFault> {
-    if flags & !(CLASS_MASK | HAS_REQUEST | UNTRUSTED) != 0 {
-        return Err(FrameFault::UnknownClass(flags));
-    }
-    let class = Class::from_bits(flags & CLASS_MASK).ok_or(FrameFault::UnknownClass(flags))?;
+    let class = class_of(flags)?;
     if payload_len > FRAME_PAYLOAD_BYTES_MAX as u64 {
         return Err(FrameFault::TooLong(payload_len));
     }
@@ -321,6 +326,8 @@ pub fn edge_queue(node: NodeId, edge: EdgeId) -> RawQueueId {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::id::{Epoch, WorkerId};
 
@@ -389,6 +396,110 @@ mod tests {
                 let _ = BatchRef { bytes: &bytes, ..whole }.frames().count();
             }
         }
+    }
+
+    /// How a frame is read, told in the plainest way: one thing after another.
+    fn read_plainly<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFault> {
+        let (&flags, rest) = bytes.split_first().ok_or(FrameFault::CutShort)?;
+        *bytes = rest;
+        let class = Class::from_bits(flags & CLASS_MASK).filter(|_| flags & 0xc0 == 0);
+        let class = class.ok_or(FrameFault::UnknownClass(flags))?;
+        let payload_len = take_varint(bytes)?;
+        let [type_number, slot, generation] = [take_u32(bytes)?, take_u32(bytes)?, take_u32(bytes)?];
+        let (node, place) = (NodeId(take_u32(bytes)?), Place::from_bits(take_u32(bytes)?));
+        let sender = RawQueueId::new(node, place, take_u32(bytes)?, take_u32(bytes)?);
+        let request = if flags & HAS_REQUEST == 0 { None } else { Some(RequestId(take_varint(bytes)?)) };
+        if payload_len > FRAME_PAYLOAD_BYTES_MAX as u64 {
+            return Err(FrameFault::TooLong(payload_len));
+        }
+        let payload_len = usize::try_from(payload_len).expect("it is not too long");
+        let (payload, rest) = bytes.split_at_checked(payload_len).ok_or(FrameFault::CutShort)?;
+        *bytes = rest;
+        let untrusted = flags & UNTRUSTED != 0;
+        Ok(Frame { header: Header { class, untrusted, type_number, slot, generation, sender, request }, payload })
+    }
+
+    /// How a frame is spelled, likewise.
+    fn spell_plainly(out: &mut Vec<u8>, header: &Header, payload: &[u8]) {
+        let Header { class, untrusted, type_number, slot, generation, sender, request } = *header;
+        let has_request = if request.is_some() { HAS_REQUEST } else { 0 };
+        out.push(class.to_bits() | has_request | if untrusted { UNTRUSTED } else { 0 });
+        put_varint(out, payload.len() as u64);
+        for number in [type_number, slot, generation, sender.node().0, sender.place().to_bits()] {
+            put_varint(out, u64::from(number));
+        }
+        put_varint(out, u64::from(sender.slot()));
+        put_varint(out, u64::from(sender.generation()));
+        request.into_iter().for_each(|request| put_varint(out, request.0));
+        out.extend_from_slice(payload);
+    }
+
+    fn number() -> impl Strategy<Value = u32> {
+        prop_oneof![8 => 0u32..128, 1 => 120u32..140, 1 => any::<u32>()]
+    }
+
+    fn any_header() -> impl Strategy<Value = Header> {
+        let request = prop::option::of(prop_oneof![0u64..200, any::<u64>()]);
+        (0u8..10, any::<bool>(), prop::array::uniform7(number()), request).prop_map(
+            |(class, untrusted, [type_number, slot, generation, node, place, of_slot, of], request)| {
+                let class = Class::from_bits(class).expect("there are ten classes");
+                let sender = RawQueueId::new(NodeId(node), Place::from_bits(place), of_slot, of);
+                let request = request.map(RequestId);
+                Header { class, untrusted, type_number, slot, generation, sender, request }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_is_spelled_and_read_as_if_number_by_number(
+            header in any_header(),
+            payload_len in prop_oneof![0usize..20, 125usize..131, 16_382usize..16_387],
+            before in 0usize..3,
+        ) {
+            let payload = vec![0xa5; payload_len];
+            let mut plainly = vec![7; before];
+            let mut put = plainly.clone();
+            spell_plainly(&mut plainly, &header, &payload);
+            let spelled = put_frame(&mut put, &header, |out| { out.extend_from_slice(&payload); Ok::<(), ()>(()) });
+            spelled.expect("no payload is too long here");
+            prop_assert_eq!(&put, &plainly);
+            prop_assert_eq!(take_frame(&mut &put[before..]), Ok(Frame { header, payload: &payload }));
+            let unput = put_frame(&mut put, &header, |out| { out.push(1); Err(()) });
+            prop_assert!(matches!(unput, Err(Unput::Encode(()))));
+            prop_assert_eq!(&put, &plainly, "what could not be encoded leaves nothing");
+        }
+
+        #[test]
+        fn bytes_that_are_no_frame_are_refused_as_if_read_number_by_number(
+            header in any_header(),
+            payload in prop::collection::vec(any::<u8>(), 0..12),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut bytes = Vec::new();
+            spell_plainly(&mut bytes, &header, &payload);
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len())));
+            let (mut rest, mut plain_rest) = (&bytes[..], &bytes[..]);
+            let frame = take_frame(&mut rest);
+            prop_assert_eq!(&frame, &read_plainly(&mut plain_rest));
+            prop_assert!(frame.is_err() || rest == plain_rest);
+        }
+    }
+
+    #[test]
+    fn a_payload_that_is_too_long_leaves_nothing() {
+        let mut bytes = vec![7];
+        let put = put_frame(&mut bytes, &header(), |out| {
+            out.resize(out.len() + FRAME_PAYLOAD_BYTES_MAX + 1, 0);
+            Ok::<(), ()>(())
+        });
+        assert!(matches!(put, Err(Unput::TooLong)));
+        assert_eq!(bytes, [7]);
     }
 
     #[test]
