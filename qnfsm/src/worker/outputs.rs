@@ -63,6 +63,9 @@ impl Outputs {
         if put && is_first {
             self.used.push(at);
         }
+        if !put {
+            self.forget_unused();
+        }
         put
     }
 
@@ -72,6 +75,12 @@ impl Outputs {
             self.streams.len() - 1
         });
         self.latest
+    }
+
+    /// The last stream is for a place that nothing was put out for yet, if it was made for what could not be put out.
+    #[cold]
+    fn forget_unused(&mut self) {
+        self.streams.pop_if(|last| last.batch.as_ref().next_number() == 1);
     }
 
     /// Takes into the digest what was put out.
@@ -106,5 +115,26 @@ impl Outputs {
 
     pub(crate) fn image(&self) -> Vec<StreamImage> {
         self.streams.iter().map(|stream| StreamImage { to: stream.to, next: stream.batch.as_ref().first }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{NodeId, RawQueueId, WorkerId};
+
+    #[test]
+    fn what_cannot_be_encoded_makes_no_destination() {
+        let place = |worker| Place::worker(WorkerId(worker));
+        let mut outputs = Outputs::new(place(0), Epoch::FIRST, Vec::new());
+        let mut put = |worker, payload: Result<(), EncodeError>| {
+            let [from, to] = [0, worker].map(|worker| RawQueueId::new(NodeId(0), place(worker), 0, 1));
+            outputs.put(to.place(), &Header::message(0, to, from), |_| payload)
+        };
+        assert!(put(1, Ok(())));
+        assert!(!put(2, Err(EncodeError::NestingTooDeep)));
+        assert!(put(3, Ok(())));
+        assert!(!put(1, Err(EncodeError::NestingTooDeep)));
+        assert_eq!(outputs.destinations().collect::<Vec<_>>(), [place(1), place(3)]);
     }
 }
