@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Worker {
-    /// Applies the effects of the handler of `me`.
+    /// Applies the effects of the handler of `me`, and delivers the news of what became of them.
     #[inline(always)]
     pub(super) fn apply(&mut self, me: RawQueueId) {
         if !self.effects.others.is_empty() {
@@ -29,6 +29,7 @@ impl Worker {
             at += 1;
         }
         self.effects.sends.clear();
+        self.settle();
     }
 
     /// Applies effects of all kinds, in order.

@@ -103,7 +103,6 @@ impl Worker {
                 if !everything && !effects.is_refused() && !matches!(envelope.claim, Claim::Outcome(_)) =>
             {
                 self.apply(me);
-                self.settle();
             }
             ended => self.conclude(me, envelope, ended, externals),
         }

@@ -90,6 +90,20 @@ fn the_enter_action_runs_with_each_new_state_after_what_the_handler_asked_for() 
     assert_eq!(entered.collect::<Vec<_>>(), [&Note::Entered(None, 0), &Note::Entered(Some(0), 1)]);
 }
 
+#[test]
+fn what_became_of_a_handlers_messages_is_told_before_the_enter_action_runs() {
+    let said = |beside: Vec<Op>| {
+        let mut stage = Stage::with(&[Which::Plain, Which::Plain]);
+        stage.tell(queue(1, 1), told(0, vec![Op::DeadLetters(true)]));
+        stage.tell(queue(0, 1), told(0, vec![Op::OnEnter(vec![send(1, 2)])]));
+        let ops = [beside, vec![Op::Send(To::Queue(queue(9, 1)), note(1))]].concat();
+        stage.tell(queue(0, 1), then(1, ops, Then::Goto(1)));
+        stage.notes(1).into_iter().skip(1).map(|note| matches!(note, Note::Dead(_))).collect::<Vec<_>>()
+    };
+    assert_eq!(said(vec![Op::CancelStateTimeout]), [true, false]);
+    assert_eq!(said(vec![]), [true, false], "whether anything but messages was asked for changes no order");
+}
+
 proptest! {
     #![proptest_config(cases(64))]
 
