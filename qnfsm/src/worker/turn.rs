@@ -243,6 +243,7 @@ impl Worker {
         }
         self.counters.panics += 1;
         self.effects.digest.mix(u64::from_le_bytes(*b"panicked"));
+        self.effects.digest.mix(u64::from(queue.slot()));
         tracing::error!(queue = %queue, kind = self.kind_name(queue), %what, "a handler ends without effect");
         let seat = &self.seats[queue.slot() as usize];
         let on_panic = self.catalogue.kind(seat.kind).map_or(OnPanic::StopNode, |kind| kind.on_panic);

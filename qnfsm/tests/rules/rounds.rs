@@ -179,6 +179,15 @@ fn the_digest_tells_rounds_apart_that_differ() {
 }
 
 #[test]
+fn the_digest_tells_whose_handler_panicked() {
+    let digest = |slot| {
+        let mut stage = Stage::with(&[Which::Stopping, Which::Stopping]);
+        stage.put(queue(slot, 1), told(1, vec![Op::Panic])).round().digest
+    };
+    assert_ne!(digest(0), digest(1));
+}
+
+#[test]
 fn r5_a_spawn_past_the_limit_is_a_dead_letter_and_makes_room_for_nobody() {
     let config = WorkerConfig { fsms_max: 3, ..WorkerConfig::default() };
     let mut stage = Stage::configured(config, &[Which::Plain, Which::Plain]);
