@@ -1,43 +1,90 @@
 //! An FSM that does what its messages say, and writes down what it was given. Its kinds differ in their policies.
 
-use std::{marker::PhantomData, time::Duration};
+use std::{cell::Cell, marker::PhantomData, time::Duration};
 
 use qnfsm::{
     Context, DeadLetter, Down, External, Fsm, Kinds, Next, NodeRequest, OnPanic, Overflow, QueueId, QueuePolicy, Reply,
     ReplyTo, RequestId, TimerId, WorkerId,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) type Q = QueueId<Order>;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Order {
-    Do { label: u32, ops: Vec<Op>, then: Then },
-    Ask { label: u32, reply: ReplyTo<u32>, act: Act },
-    Down(Down),
-    Dead(DeadLetter),
-    Answer(Reply<u32>),
-    Born(Reply<Q>),
+    Do { label: u32, ops: Vec<Op>, then: Then, counted: Counted },
+    Ask { label: u32, reply: ReplyTo<u32>, act: Act, counted: Counted },
+    Down(Down, Counted),
+    Dead(DeadLetter, Counted),
+    Answer(Reply<u32>, Counted),
+    Born(Reply<Q>, Counted),
 }
 
 impl From<Down> for Order {
     fn from(down: Down) -> Order {
-        Order::Down(down)
+        Order::Down(down, Counted::new())
     }
 }
 impl From<DeadLetter> for Order {
     fn from(letter: DeadLetter) -> Order {
-        Order::Dead(letter)
+        Order::Dead(letter, Counted::new())
     }
 }
 impl From<Reply<u32>> for Order {
     fn from(reply: Reply<u32>) -> Order {
-        Order::Answer(reply)
+        Order::Answer(reply, Counted::new())
     }
 }
 impl From<Reply<Q>> for Order {
     fn from(reply: Reply<Q>) -> Order {
-        Order::Born(reply)
+        Order::Born(reply, Counted::new())
+    }
+}
+
+thread_local!(static COUNTED: Cell<i64> = const { Cell::new(0) });
+
+/// Stands in each order, so that one that is never dropped can be found.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Counted {
+    /// Has a byte, so that it counts as a field of the message and not as nothing.
+    byte: bool,
+}
+
+impl Counted {
+    pub(crate) fn new() -> Counted {
+        COUNTED.set(COUNTED.get() + 1);
+        Counted { byte: true }
+    }
+
+    /// How many there are on this thread.
+    pub(crate) fn count() -> i64 {
+        COUNTED.get()
+    }
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Counted {
+        Counted::new()
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        COUNTED.set(COUNTED.get() - 1);
+    }
+}
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Counted, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Counted")]
+        struct Plain {
+            byte: bool,
+        }
+        let Plain { byte } = Plain::deserialize(deserializer)?;
+        let mut counted = Counted::new();
+        counted.byte = byte;
+        Ok(counted)
     }
 }
 
@@ -263,7 +310,12 @@ impl<P: Policy> Puppet<P> {
             }
             Op::Request(to, ns, act) => {
                 let to = self.find(to, cx);
-                self.requests.push(cx.request(to, NS(ns), |reply| Order::Ask { label: 0, reply, act }));
+                self.requests.push(cx.request(to, NS(ns), |reply| Order::Ask {
+                    label: 0,
+                    reply,
+                    act,
+                    counted: Counted::new(),
+                }));
             }
             Op::CancelRequest => {
                 if let Some(request) = self.requests.last() {
@@ -315,8 +367,8 @@ impl<P: Policy> Fsm for Puppet<P> {
             _ => {}
         }
         match order {
-            Order::Do { label, ops, then } => {
-                let copy = Order::Do { label, ops: vec![], then };
+            Order::Do { label, ops, then, counted } => {
+                let copy = Order::Do { label, ops: vec![], then, counted };
                 self.notes.push(Note::Did { label, now: cx.now().as_nanos(), state, beats: cx.beats() });
                 self.perform(ops, cx);
                 match then {
@@ -326,32 +378,32 @@ impl<P: Policy> Fsm for Puppet<P> {
                     Then::Stop => Next::Stop,
                 }
             }
-            Order::Ask { label, reply, act } => {
+            Order::Ask { label, reply, act, counted } => {
                 self.notes.push(Note::Did { label, now: cx.now().as_nanos(), state, beats: 0 });
                 match act {
                     Act::Answer(answer) => cx.reply(reply, answer),
                     Act::Refuse => cx.refuse(reply),
                     Act::Keep => self.kept.push(reply),
                     Act::Ignore => {}
-                    Act::Unhandled => return Next::Unhandled(Order::Ask { label, reply, act }),
+                    Act::Unhandled => return Next::Unhandled(Order::Ask { label, reply, act, counted }),
                     Act::Postpone => cx.reply(reply, 0),
                     Act::Panic => std::panic::resume_unwind(Box::new("told to")),
                 }
                 Next::Stay
             }
-            Order::Down(down) => {
+            Order::Down(down, _) => {
                 self.notes.push(Note::Down(down));
                 Next::Stay
             }
-            Order::Dead(letter) => {
+            Order::Dead(letter, _) => {
                 self.notes.push(Note::Dead(letter));
                 Next::Stay
             }
-            Order::Answer(reply) => {
+            Order::Answer(reply, _) => {
                 self.notes.push(Note::Answer(reply));
                 Next::Stay
             }
-            Order::Born(reply) => {
+            Order::Born(reply, _) => {
                 self.notes.push(Note::Born(reply));
                 Next::Stay
             }
@@ -395,10 +447,10 @@ pub(crate) fn note(label: u32) -> Order {
 
 /// An order to do something and stay.
 pub(crate) fn told(label: u32, ops: Vec<Op>) -> Order {
-    Order::Do { label, ops, then: Then::Stay }
+    then(label, ops, Then::Stay)
 }
 
 /// An order to do something, and what then.
 pub(crate) fn then(label: u32, ops: Vec<Op>, then: Then) -> Order {
-    Order::Do { label, ops, then }
+    Order::Do { label, ops, then, counted: Counted::new() }
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use qnfsm::{Epoch, NodeId, Place, Recording, Time, Worker, WorkerConfig, WorkerId, frame::Batch, testing::twin_round};
 
 use crate::{
-    puppet::{Act, Note, Op, Order, Plain, Then, To, Which, note, then, told},
+    puppet::{Act, Counted, Note, Op, Order, Plain, Then, To, Which, note, then, told},
     stage::{EDGE, Ports, Stage, WORKER, catalogue, outside, push_order, push_spawn, queue},
 };
 
@@ -61,7 +61,7 @@ fn which() -> impl Strategy<Value = Which> {
 
 fn order(depth: u32) -> BoxedStrategy<Order> {
     (0u32..400, prop::collection::vec(op(depth), 0..4), what_then())
-        .prop_map(|(label, ops, then)| Order::Do { label, ops, then })
+        .prop_map(|(label, ops, then)| crate::puppet::then(label, ops, then))
         .boxed()
 }
 
@@ -145,6 +145,7 @@ fn zoo(config: WorkerConfig) -> Worker {
 /// Runs the steps, each with a restored twin beside it, and then until idle or for some rounds more.
 fn live(config: WorkerConfig, steps: &[Step]) -> Result<Vec<Record>, TestCaseError> {
     let catalogue = catalogue();
+    let counted = Counted::count();
     let mut worker = zoo(config);
     let mut now = 1_000;
     let mut next = 1;
@@ -159,6 +160,7 @@ fn live(config: WorkerConfig, steps: &[Step]) -> Result<Vec<Record>, TestCaseErr
         for (slot, order) in &orders {
             push_order(&mut batch, &catalogue, queue(*slot, 1), order);
         }
+        drop(orders);
         next = batch.as_ref().next_number();
         let batches: Vec<_> = Some(batch).into_iter().filter(|batch| !batch.is_empty()).collect();
         let time = Time::from_nanos(now);
@@ -168,10 +170,14 @@ fn live(config: WorkerConfig, steps: &[Step]) -> Result<Vec<Record>, TestCaseErr
         let mut image = vec![];
         if round.end.fault.is_none() {
             worker.snapshot(&mut image).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let held = Counted::count() - counted;
             // The sum that is kept is the one that is there when all is counted anew.
             let restored = Worker::restore(catalogue.clone(), &image);
             let restored = restored.map_err(|error| TestCaseError::fail(error.to_string()))?;
             prop_assert_eq!(worker.waiting_bytes(), restored.waiting_bytes(), "what waits after round {}", count + 1);
+            // Whatever a worker holds that its image does not is a message that is never dropped.
+            let held_anew = Counted::count() - counted - held;
+            prop_assert_eq!(held, held_anew, "messages held after round {}", count + 1);
         }
         let ended = round.end.fault.is_some();
         records.push(Record { now: time, batches, bound, digest: round.end.digest, image });
