@@ -1,6 +1,6 @@
 //! An FSM that does what its messages say, and writes down what it was given. Its kinds differ in their policies.
 
-use std::{cell::Cell, marker::PhantomData, time::Duration};
+use std::{marker::PhantomData, time::Duration};
 
 use qnfsm::{
     Context, DeadLetter, Down, External, Fsm, Kinds, Next, NodeRequest, OnPanic, Overflow, QueueId, QueuePolicy, Reply,
@@ -41,7 +41,11 @@ impl From<Reply<Q>> for Order {
     }
 }
 
-thread_local!(static COUNTED: Cell<i64> = const { Cell::new(0) });
+#[allow(clippy::disallowed_types, reason = "the count is a test's, and no FSM acts on it")]
+mod counted {
+    thread_local!(pub(super) static COUNTED: std::cell::Cell<i64> = const { std::cell::Cell::new(0) });
+}
+use counted::COUNTED;
 
 /// Stands in each order, so that one that is never dropped can be found.
 #[derive(Debug, PartialEq, Serialize)]
