@@ -13,3 +13,4 @@ mod rounds;
 mod stage;
 mod timers;
 mod twins;
+mod ways;

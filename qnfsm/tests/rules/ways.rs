@@ -1,0 +1,214 @@
+//! The short way of a message and the long one: FSMs whose messages all weigh the same and FSMs whose messages are
+//! measured do the same. The puppets' messages are measured, so that without these the short way would be taken by few.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use proptest::prelude::*;
+use qnfsm::{
+    Catalogue, Codec, Context, Epoch, Fsm, Kinds, Message, Next, NodeId, OnPanic, Overflow, Place, QueueId,
+    QueuePolicy, RawQueueId, Time, Undelivered, Worker, WorkerConfig,
+    frame::{Batch, Class, Header},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    random_runs::cases,
+    stage::{EDGE, Ports, WORKER, outside},
+};
+
+/// A message that is a number.
+trait Word: Message {
+    const NAME: &'static str;
+    fn of(number: u32) -> Self;
+    fn number(&self) -> u32;
+}
+
+/// Goes the short way.
+impl Word for u32 {
+    const NAME: &'static str = "plain";
+    fn of(number: u32) -> u32 {
+        number
+    }
+    fn number(&self) -> u32 {
+        *self
+    }
+}
+
+/// Goes the long way: a text may hold more than its size.
+impl Word for String {
+    const NAME: &'static str = "measured";
+    fn of(number: u32) -> String {
+        number.to_string()
+    }
+    fn number(&self) -> u32 {
+        self.parse().expect("it was made of a number")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+struct Clerk<W> {
+    /// What it was given by whom, in which state.
+    given: Vec<(RawQueueId, u32, u8)>,
+    words: PhantomData<fn(W)>,
+}
+
+impl<W> Clerk<W> {
+    fn new() -> Clerk<W> {
+        Clerk { given: vec![], words: PhantomData }
+    }
+}
+
+const SLOTS: u32 = 4;
+
+impl<W: Word> Fsm for Clerk<W> {
+    const NAME: &'static str = W::NAME;
+    type State = u8;
+    type Message = W;
+    const QUEUE: QueuePolicy = QueuePolicy { capacity: 3, overflow: Overflow::DropOldest };
+    const ON_PANIC: OnPanic = OnPanic::StopFsm;
+
+    fn start(&mut self, _: &mut Context<'_, Self>) -> u8 {
+        0
+    }
+
+    fn handle(&mut self, state: u8, word: W, cx: &mut Context<'_, Self>) -> Next<Self> {
+        let number = word.number();
+        self.given.push((cx.sender(), number, state));
+        let (what, rest) = (number % 8, number / 8);
+        let peer = |at: u32| QueueId::from_raw(seat(at % SLOTS, 1 + at / SLOTS % 2));
+        match what {
+            // Each word is of smaller ones, and nothing is of 0.
+            0..3 if number > 0 => {
+                for count in 0..=what {
+                    cx.send(peer(rest + count), W::of(rest / 2));
+                }
+                Next::Stay
+            }
+            3 => Next::Goto(state ^ 1),
+            4 if state == 0 => Next::Postpone(word),
+            5 => {
+                cx.spawn(Clerk::<W>::new());
+                cx.send(peer(rest), W::of(rest / 2));
+                Next::Stay
+            }
+            6 if rest % 3 == 0 => {
+                cx.send(peer(rest), W::of(rest));
+                Next::Stop
+            }
+            // Without the hook, which would print it.
+            7 if rest % 5 == 0 => std::panic::resume_unwind(Box::new("told to")),
+            _ => Next::Unhandled(word),
+        }
+    }
+}
+
+fn seat(slot: u32, generation: u32) -> RawQueueId {
+    RawQueueId::new(NodeId(0), Place::worker(WORKER), slot, generation)
+}
+
+/// A worker with clerks and what feeds it.
+struct Office<W> {
+    worker: Worker,
+    next: u64,
+    words: PhantomData<fn(W)>,
+}
+
+impl<W: Word> Office<W> {
+    fn catalogue() -> Arc<Catalogue> {
+        Kinds::new().with::<Clerk<W>>().seal().unwrap()
+    }
+
+    fn new(catalogue: &Arc<Catalogue>) -> Office<W> {
+        let config = WorkerConfig { turn_messages: 2, fsms_max: 8, ..WorkerConfig::default() };
+        let worker = Worker::new(catalogue.clone(), NodeId(0), WORKER, Epoch::FIRST, config);
+        let mut office = Office { worker, next: 1, words: PhantomData };
+        let mut start = vec![0];
+        Codec::CURRENT.encode(&Clerk::<W>::new(), &mut start).unwrap();
+        let spawn = Header::to(Class::Spawn, 0, seat(0, 0), outside().raw());
+        office.round(100, |batch| (0..SLOTS).for_each(|_| batch.push(&spawn, &start)));
+        office
+    }
+
+    /// How many messages a round handles, and whether the worker is idle then.
+    fn round(&mut self, bound: u32, put: impl FnOnce(&mut Batch)) -> (u32, bool) {
+        let mut batch = Batch::new(Place::edge(EDGE), Epoch::FIRST, self.next);
+        put(&mut batch);
+        self.next = batch.as_ref().next_number();
+        self.worker.feed(Time::ZERO, Some(batch.as_ref()).filter(|batch| batch.count > 0));
+        let end = self.worker.round(bound, &mut Ports::default());
+        self.worker.drain_outputs(|_, _| {});
+        (end.handled, end.idle)
+    }
+
+    fn tell(&mut self, bound: u32, words: &[(u32, u32)]) -> (u32, bool) {
+        let number = self.worker.catalogue().type_number::<W>().unwrap();
+        self.round(bound, |batch| {
+            for &(slot, word) in words {
+                let mut payload = vec![];
+                Codec::CURRENT.encode(&W::of(word), &mut payload).unwrap();
+                batch.push(&Header::message(number, seat(slot, 1), outside().raw()), &payload);
+            }
+        })
+    }
+
+    fn given(&self, slot: u32, generation: u32) -> Option<Vec<(RawQueueId, u32, u8)>> {
+        Some(self.worker.fsm::<Clerk<W>>(QueueId::from_raw(seat(slot, generation)))?.0.given.clone())
+    }
+
+    fn dead(&self, why: Undelivered) -> u64 {
+        self.worker.counters().dead_letters.get(&why).copied().unwrap_or_default()
+    }
+
+    /// All that can be seen of it and depends on no message's size.
+    fn seen(&self) -> (Vec<Option<Vec<(RawQueueId, u32, u8)>>>, qnfsm::Counters, u32) {
+        let seats = (0..12).flat_map(|slot| (1..6).map(move |generation| (slot, generation)));
+        let given = seats.map(|(slot, generation)| self.given(slot, generation)).collect();
+        (given, self.worker.counters().clone(), self.worker.fsms())
+    }
+
+    /// The same, after a snapshot and a restore.
+    fn restored(&self) -> Worker {
+        let mut image = vec![];
+        self.worker.snapshot(&mut image).unwrap();
+        Worker::restore(self.worker.catalogue().clone(), &image).unwrap()
+    }
+}
+
+fn a_message_to_who_is_gone_is_a_dead_letter<W: Word>() {
+    let mut office = Office::<W>::new(&Office::<W>::catalogue());
+    office.tell(100, &[(1, 6), (2, 8)]);
+    assert_eq!(office.worker.fsms(), 3, "1 has stopped");
+    assert_eq!(office.dead(Undelivered::NoSuchQueue), 1, "2 has sent to 1");
+    assert!(office.worker.is_idle());
+    assert_eq!(office.worker.waiting_bytes(), 0);
+}
+
+#[test]
+fn a_message_to_who_is_gone_is_a_dead_letter_on_both_ways() {
+    a_message_to_who_is_gone_is_a_dead_letter::<u32>();
+    a_message_to_who_is_gone_is_a_dead_letter::<String>();
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    #[test]
+    fn r1_r5_r6_messages_that_go_the_short_way_come_like_those_that_go_the_long_one(
+        rounds in prop::collection::vec((1u32..12, prop::collection::vec((0..SLOTS, 0u32..40_000), 0..8)), 1..12),
+    ) {
+        let catalogues = (Office::<u32>::catalogue(), Office::<String>::catalogue());
+        let (mut short, mut long) = (Office::<u32>::new(&catalogues.0), Office::<String>::new(&catalogues.1));
+        let idle = (0..200).map(|_| (50, vec![]));
+        for (bound, words) in rounds.into_iter().chain(idle) {
+            let ended = short.tell(bound, &words);
+            prop_assert_eq!(ended, long.tell(bound, &words));
+            prop_assert_eq!(short.seen(), long.seen());
+            prop_assert_eq!(short.worker.waiting_bytes(), short.restored().waiting_bytes());
+            prop_assert_eq!(short.worker.waiting_bytes() == 0, long.worker.waiting_bytes() == 0);
+            if words.is_empty() && ended.1 {
+                break;
+            }
+        }
+    }
+}
