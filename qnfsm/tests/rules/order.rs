@@ -36,6 +36,18 @@ fn r1_fsms_have_their_turns_in_the_order_in_which_they_became_ready() {
 }
 
 #[test]
+fn r1_who_sends_to_its_own_full_queue_is_ready_before_those_it_sends_to_later() {
+    let config = WorkerConfig { turn_messages: 1, ..WorkerConfig::default() };
+    let mut stage = Stage::configured(config, &[Which::Plain, Which::Plain]);
+    let out = |label| told(label, vec![Op::Send(To::Queue(outside()), note(label))]);
+    let start = vec![Op::Send(To::Me, out(4)), Op::Send(To::Queue(queue(1, 1)), out(5))];
+    let fill = (1..4).map(|label| Op::Send(To::Child(0), out(label)));
+    let ops = std::iter::once(Op::Spawn(Which::Oldest, start)).chain(fill);
+    stage.tell(queue(0, 1), told(0, ops.collect()));
+    assert_eq!(stage.sent_out(), [2, 5, 3, 4], "1 gave way to 4");
+}
+
+#[test]
 fn r1_a_turn_is_bounded_and_who_has_more_goes_to_the_end() {
     let config = WorkerConfig { turn_messages: 2, ..WorkerConfig::default() };
     let mut stage = Stage::configured(config, &[Which::Plain; 2]);
@@ -74,7 +86,7 @@ fn a_postponed_message_keeps_its_sender() {
     let ask_back = then(3, vec![Op::Send(To::Sender, note(7))], Then::Postpone);
     stage.tell(queue(1, 1), told(1, vec![Op::Send(To::Queue(queue(0, 1)), ask_back)]));
     stage.tell(queue(0, 1), then(2, vec![], Then::Goto(1)));
-    assert_eq!(stage.labels(1), [1, 7]);
+    assert_eq!(stage.labels(1), [1, 7, 7], "when it is postponed and when it comes again");
 }
 
 #[test]

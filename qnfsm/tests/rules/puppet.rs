@@ -47,7 +47,7 @@ mod counted {
 }
 use counted::COUNTED;
 
-/// Stands in each order, so that one that is never dropped can be found.
+/// Stands in each order and puppet, so that one that is never dropped can be found.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Counted {
     /// Has a byte, so that it counts as a field of the message and not as nothing.
@@ -148,7 +148,7 @@ pub(crate) enum Act {
 pub(crate) enum Then {
     Stay,
     Goto(u8),
-    /// Postpones the message in state 0 and stays in others.
+    /// Postpones the message in state 0 and stays in others; what it says is done each time.
     Postpone,
     Unhandled,
     Stop,
@@ -221,6 +221,7 @@ pub(crate) struct Puppet<P> {
     pub(crate) timers: Vec<TimerId>,
     pub(crate) requests: Vec<RequestId>,
     pub(crate) policy: PhantomData<fn(P)>,
+    counted: Counted,
 }
 
 impl<P> Puppet<P> {
@@ -234,6 +235,7 @@ impl<P> Puppet<P> {
             timers: vec![],
             requests: vec![],
             policy: PhantomData,
+            counted: Counted::new(),
         }
     }
 
@@ -366,7 +368,10 @@ impl<P: Policy> Fsm for Puppet<P> {
 
     fn handle(&mut self, state: u8, order: Order, cx: &mut Context<'_, Self>) -> Next<Self> {
         match order {
-            Order::Do { then: Then::Postpone, .. } if state == 0 => return Next::Postpone(order),
+            Order::Do { then: Then::Postpone, ref ops, .. } if state == 0 => {
+                self.perform(ops.clone(), cx);
+                return Next::Postpone(order);
+            }
             Order::Ask { act: Act::Postpone, .. } if state == 0 => return Next::Postpone(order),
             _ => {}
         }
