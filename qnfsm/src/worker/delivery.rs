@@ -164,7 +164,40 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use std::{any::TypeId, sync::Arc};
+
     use super::*;
+    use crate::{
+        fsm::{Pool, Pools, Sending, TypeNumbers},
+        id::{NodeId, Place, WorkerId},
+    };
+
+    /// The digest of a handler's effects, where each is a send or else a stop, in a worker where so many messages wait.
+    fn digest_of(sends: &[bool], waiting: u8) -> u64 {
+        let numbers = TypeNumbers::new(&[TypeId::of::<u8>()], &[], vec![], vec![]);
+        let pools = [Pools::new(vec![Box::new(Pool::<u8>::new())]), Pools::new(vec![])];
+        let mut effects = Effects::new(NodeId(0), WorkerId(0), 0, pools, Arc::new(numbers));
+        let to = RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), 1, 1);
+        (0..waiting).for_each(|message| _ = effects.stage(message));
+        for send in sends {
+            if *send {
+                let (type_number, message) = effects.stage(7_u8).expect("the type has a number");
+                effects.sends.push(Sending { to, type_number, message, request: None });
+            } else {
+                effects.push(Effect::Stop { queue: to });
+            }
+        }
+        effects.digest_of_list()
+    }
+
+    #[test]
+    fn the_digest_of_effects_is_of_their_order_and_of_no_place() {
+        let stopped_between = digest_of(&[true, false, true], 0);
+        assert_ne!(stopped_between, digest_of(&[true, true, false], 0));
+        assert_ne!(stopped_between, digest_of(&[false, true, true], 0));
+        assert_ne!(stopped_between, digest_of(&[true, true], 0));
+        assert_eq!(stopped_between, digest_of(&[true, false, true], 5));
+    }
 
     #[test]
     fn pieces_are_whole_entries_and_together_all_of_them() {

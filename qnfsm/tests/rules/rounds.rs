@@ -179,6 +179,15 @@ fn the_digest_tells_rounds_apart_that_differ() {
 }
 
 #[test]
+fn a_watchdog_sees_whose_turn_it_is() {
+    let mut stage = Stage::with(&[Which::Plain; 3]);
+    let turn = qnfsm::Turn::default();
+    stage.worker.show_turns(turn.clone());
+    stage.tell(queue(2, 1), note(1));
+    assert_eq!(turn.queue(), (2, 1), "slot and generation");
+}
+
+#[test]
 fn the_digest_tells_whose_handler_panicked() {
     let digest = |slot| {
         let mut stage = Stage::with(&[Which::Stopping, Which::Stopping]);
