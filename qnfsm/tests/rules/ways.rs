@@ -86,7 +86,8 @@ impl<W: Word> Fsm for Clerk<W> {
                 Next::Stay
             }
             3 => Next::Goto(state ^ 1),
-            4 if state == 0 => Next::Postpone(word),
+            // Another word in its place, which may weigh less.
+            4 if state == 0 => Next::Postpone(W::of(rest)),
             5 => {
                 cx.spawn(Clerk::<W>::new());
                 cx.send(peer(rest), W::of(rest / 2));
@@ -205,6 +206,7 @@ proptest! {
             prop_assert_eq!(ended, long.tell(bound, &words));
             prop_assert_eq!(short.seen(), long.seen());
             prop_assert_eq!(short.worker.waiting_bytes(), short.restored().waiting_bytes());
+            prop_assert_eq!(long.worker.waiting_bytes(), long.restored().waiting_bytes());
             prop_assert_eq!(short.worker.waiting_bytes() == 0, long.worker.waiting_bytes() == 0);
             if words.is_empty() && ended.1 {
                 break;
