@@ -45,11 +45,13 @@ impl Word for String {
     }
 }
 
+/// What a clerk was given by whom, in which state.
+type Given = (RawQueueId, u32, u8);
+
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 struct Clerk<W> {
-    /// What it was given by whom, in which state.
-    given: Vec<(RawQueueId, u32, u8)>,
+    given: Vec<Given>,
     words: PhantomData<fn(W)>,
 }
 
@@ -153,7 +155,7 @@ impl<W: Word> Office<W> {
         })
     }
 
-    fn given(&self, slot: u32, generation: u32) -> Option<Vec<(RawQueueId, u32, u8)>> {
+    fn given(&self, slot: u32, generation: u32) -> Option<Vec<Given>> {
         Some(self.worker.fsm::<Clerk<W>>(QueueId::from_raw(seat(slot, generation)))?.0.given.clone())
     }
 
@@ -162,7 +164,7 @@ impl<W: Word> Office<W> {
     }
 
     /// All that can be seen of it and depends on no message's size.
-    fn seen(&self) -> (Vec<Option<Vec<(RawQueueId, u32, u8)>>>, qnfsm::Counters, u32) {
+    fn seen(&self) -> (Vec<Option<Vec<Given>>>, qnfsm::Counters, u32) {
         let seats = (0..12).flat_map(|slot| (1..6).map(move |generation| (slot, generation)));
         let given = seats.map(|(slot, generation)| self.given(slot, generation)).collect();
         (given, self.worker.counters().clone(), self.worker.fsms())
