@@ -26,6 +26,7 @@ mod idle;
 mod in_loop;
 mod inlet;
 mod lent;
+mod quota;
 mod recovery;
 mod retained;
 mod service;
