@@ -214,6 +214,42 @@ fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFault> {
     take_long_frame(bytes)
 }
 
+/// How a header without a request is spelled, but for the payload's length.
+#[derive(Debug, Clone, Copy)]
+struct Likeness<'a> {
+    flags: u8,
+    numbers: &'a [u8],
+}
+
+impl<'a> Likeness<'a> {
+    /// Of a header as it is spelled, if the payload's length is one byte.
+    #[inline]
+    fn of(header: &'a [u8]) -> Option<Likeness<'a>> {
+        let (&[flags, payload_len], numbers) = header.split_first_chunk()?;
+        (flags & HAS_REQUEST == 0 && payload_len < 0x80).then_some(Likeness { flags, numbers })
+    }
+}
+
+/// How long the numbers are at least, and mostly.
+const NUMBERS_LEN: usize = size_of::<Numbers>() / size_of::<u32>();
+
+/// Takes the payload of the frame at the front of `bytes`, if it is spelled like that and has a length of one byte.
+#[inline]
+fn take_alike<'a>(bytes: &mut &'a [u8], header: Likeness<'_>) -> Option<&'a [u8]> {
+    let (&[flags, payload_len], rest) = bytes.split_first_chunk()?;
+    if flags != header.flags || payload_len >= 0x80 {
+        return None;
+    }
+    let rest = match <&[u8; NUMBERS_LEN]>::try_from(header.numbers) {
+        // Of a length that is known here, they are compared without a call.
+        Ok(numbers) => rest.split_first_chunk().and_then(|(other, rest)| (other == numbers).then_some(rest))?,
+        Err(_) => rest.strip_prefix(header.numbers)?,
+    };
+    let (payload, rest) = rest.split_at_checked(usize::from(payload_len))?;
+    *bytes = rest;
+    Some(payload)
+}
+
 #[inline]
 fn class_of(flags: u8) -> Result<Class, FrameFault> {
     let known = flags & !(CLASS_MASK | HAS_REQUEST | UNTRUSTED) == 0;
@@ -259,11 +295,11 @@ fn take_payload<'a>(
 #[inline]
 fn put_frame<E>(
     out: &mut Vec<u8>,
-    header: &Header,
+    header: &Spelled,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(), Unput<E>> {
     let start = out.len();
-    put_header(out, header);
+    header.put(out);
     let payload_at = out.len();
     let payload_len = match encode(out) {
         Ok(()) if out.len() - payload_at <= FRAME_PAYLOAD_BYTES_MAX => out.len() - payload_at,
@@ -293,28 +329,42 @@ pub(crate) enum Unput<E> {
     Encode(E),
 }
 
-/// Appends a frame's header, with a byte in which the payload's length is to stand.
-#[inline]
-fn put_header(out: &mut Vec<u8>, header: &Header) {
-    let Header { class, untrusted, type_number, slot, generation, sender, request } = *header;
-    let mut flags = class.to_bits();
-    if request.is_some() {
-        flags |= HAS_REQUEST;
+/// A header as it is spelled, with a byte in which the payload's length is to stand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Spelled {
+    /// Flags and eight numbers of one byte each.
+    Short([u8; 9]),
+    /// Another, which is spelled number by number.
+    Long(u8, Numbers, Option<RequestId>),
+}
+
+impl Spelled {
+    /// The spelling of a header. It serves for all frames that have that header.
+    #[inline]
+    pub(crate) fn of(header: &Header) -> Spelled {
+        let Header { class, untrusted, type_number, slot, generation, sender, request } = *header;
+        let has_request = if request.is_some() { HAS_REQUEST } else { 0 };
+        let flags = class.to_bits() | has_request | if untrusted { UNTRUSTED } else { 0 };
+        let (node, place) = (sender.node().0, sender.place().to_bits());
+        let numbers = [type_number, slot, generation, node, place, sender.slot(), sender.generation()];
+        if request.is_none() && numbers.iter().fold(0, |all, number| all | number) < 0x80 {
+            let [a, b, c, d, e, f, g] = numbers.map(|number| number.to_le_bytes()[0]);
+            Spelled::Short([flags, 0, a, b, c, d, e, f, g])
+        } else {
+            Spelled::Long(flags, numbers, request)
+        }
     }
-    if untrusted {
-        flags |= UNTRUSTED;
-    }
-    let numbers: Numbers =
-        [type_number, slot, generation, sender.node().0, sender.place().to_bits(), sender.slot(), sender.generation()];
-    if numbers.iter().fold(0, |all, number| all | number) < 0x80 {
-        let [a, b, c, d, e, f, g] = numbers.map(|number| number.to_le_bytes()[0]);
-        out.extend_from_slice(&[flags, 0, a, b, c, d, e, f, g]);
-    } else {
-        out.extend_from_slice(&[flags, 0]);
-        numbers.iter().for_each(|number| put_varint(out, u64::from(*number)));
-    }
-    if let Some(request) = request {
-        put_varint(out, request.0);
+
+    #[inline(always)]
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Spelled::Short(bytes) => out.extend_from_slice(bytes),
+            Spelled::Long(flags, numbers, request) => {
+                out.extend_from_slice(&[*flags, 0]);
+                numbers.iter().for_each(|number| put_varint(out, u64::from(*number)));
+                request.iter().for_each(|request| put_varint(out, request.0));
+            }
+        }
     }
 }
 
@@ -461,11 +511,11 @@ mod tests {
             let mut plainly = vec![7; before];
             let mut put = plainly.clone();
             spell_plainly(&mut plainly, &header, &payload);
-            let spelled = put_frame(&mut put, &header, |out| { out.extend_from_slice(&payload); Ok::<(), ()>(()) });
+            let spelled = put_frame(&mut put, &Spelled::of(&header), |out| { out.extend_from_slice(&payload); Ok::<(), ()>(()) });
             spelled.expect("no payload is too long here");
             prop_assert_eq!(&put, &plainly);
             prop_assert_eq!(take_frame(&mut &put[before..]), Ok(Frame { header, payload: &payload }));
-            let unput = put_frame(&mut put, &header, |out| { out.push(1); Err(()) });
+            let unput = put_frame(&mut put, &Spelled::of(&header), |out| { out.push(1); Err(()) });
             prop_assert!(matches!(unput, Err(Unput::Encode(()))));
             prop_assert_eq!(&put, &plainly, "what could not be encoded leaves nothing");
         }
@@ -491,10 +541,61 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Each frame is read by itself, or as one like the last where it is one. Headers differ in little.
+        #[test]
+        fn a_run_of_frames_is_read_as_if_each_by_itself(
+            base in any_header(),
+            runs in prop::collection::vec(
+                (0u8..2, any::<bool>(), 0u32..2, prop::option::of(0u64..2), prop::collection::vec(0usize..130, 1..6)),
+                0..7,
+            ),
+            alike in prop::collection::vec(any::<bool>(), 40),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
+            for (class, untrusted, more, request, lengths) in runs {
+                let class = Class::from_bits(class).expect("there are ten classes");
+                let slot = base.slot ^ more;
+                let header = Header { class, untrusted, slot, request: request.map(RequestId), ..base };
+                lengths.iter().for_each(|len| batch.push(&header, &vec![0x85; *len]));
+            }
+            let whole = batch.as_ref();
+            let end = cut.map_or(whole.bytes.len(), |cut| cut.index(whole.bytes.len() + 1));
+            let cut = BatchRef { bytes: &whole.bytes[..end], ..whole };
+            let each: Vec<_> = cut.frames().collect();
+            let (mut frames, mut read) = (cut.frames(), Vec::new());
+            for alike in alike {
+                let latest = read.last().and_then(|frame: &Result<Frame<'_>, _>| frame.as_ref().ok().copied());
+                let payload = if alike { frames.next_alike() } else { None };
+                if let Some(payload) = payload {
+                    let latest = latest.expect("the first frame is like none");
+                    prop_assert_eq!(latest.header.request, None);
+                    read.push(Ok(Frame { payload, ..latest }));
+                } else {
+                    read.extend(frames.next());
+                }
+            }
+            prop_assert_eq!(read, each);
+        }
+    }
+
+    #[test]
+    fn a_longer_length_is_not_taken_for_the_numbers_behind_a_short_one() {
+        let ones = RawQueueId::new(NodeId(1), Place::from_bits(1), 1, 1);
+        let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
+        batch.push(&Header::message(1, ones, ones), b"short");
+        batch.push(&Header::message(1, ones, ones), &[1; 128]);
+        let mut frames = batch.as_ref().frames();
+        frames.next().unwrap().unwrap();
+        assert_eq!(frames.next_alike(), None);
+        assert_eq!(frames.next().unwrap().unwrap().payload, [1; 128]);
+    }
+
     #[test]
     fn a_payload_that_is_too_long_leaves_nothing() {
         let mut bytes = vec![7];
-        let put = put_frame(&mut bytes, &header(), |out| {
+        let put = put_frame(&mut bytes, &Spelled::of(&header()), |out| {
             out.resize(out.len() + FRAME_PAYLOAD_BYTES_MAX + 1, 0);
             Ok::<(), ()>(())
         });

@@ -34,6 +34,17 @@ pub(crate) struct Sending {
     pub(crate) request: Option<RequestId>,
 }
 
+impl Sending {
+    /// True if it goes the same way, from the same FSM, and neither asks for an answer.
+    #[inline]
+    pub(crate) fn goes_with(&self, other: &Sending) -> bool {
+        self.to == other.to
+            && self.type_number == other.type_number
+            && self.request.is_none()
+            && other.request.is_none()
+    }
+}
+
 /// Any other effect, in words that don't depend on types. `type_number`s name the pool that holds the message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Effect {

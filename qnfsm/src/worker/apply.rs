@@ -1,8 +1,10 @@
 //! Does what a handler asked for, in the order in which it asked, when it has returned.
 
+use std::iter;
+
 use crate::{
-    frame::{Class, Header, put_varint},
-    fsm::{Effect, MessageRef, Sending, TimerName, WhichTimer},
+    frame::{Class, Header, Spelled, put_varint},
+    fsm::{Effect, Effects, MessageRef, Sending, TimerName, WhichTimer},
     id::{Place, RawQueueId, RequestId, WorkerId},
     message::{NoReply, Undelivered},
     worker::{
@@ -23,11 +25,7 @@ impl Worker {
         if !self.effects.others.is_empty() {
             return self.apply_all(me);
         }
-        let mut at = 0;
-        while let Some(&sending) = self.effects.sends.get(at) {
-            self.send(me, sending);
-            at += 1;
-        }
+        self.send(me, 0, self.effects.sends.len());
         self.effects.sends.clear();
         self.settle();
     }
@@ -36,34 +34,48 @@ impl Worker {
     fn apply_all(&mut self, me: RawQueueId) {
         let (mut sent, mut at) = (0, 0);
         while let Some(&(sends_before, effect)) = self.effects.others.get(at) {
-            for at in sent..sends_before {
-                self.send(me, self.effects.sends[at]);
-            }
+            self.send(me, sent, sends_before);
             self.apply_other(me, effect);
             (sent, at) = (sends_before, at + 1);
         }
-        for at in sent..self.effects.sends.len() {
-            self.send(me, self.effects.sends[at]);
-        }
+        self.send(me, sent, self.effects.sends.len());
         self.effects.clear();
         self.settle();
     }
 
+    /// Sends what was asked for from the message of one index to that before another.
     #[inline(always)]
-    fn send(&mut self, me: RawQueueId, sending: Sending) {
-        let Sending { to, type_number, message, request } = sending;
-        if to.place() == self.here() {
-            self.deliver(to, (type_number, message), me, Claim::of(request));
-        } else {
-            self.send_elsewhere(me, sending);
+    fn send(&mut self, me: RawQueueId, mut at: usize, end: usize) {
+        while at < end {
+            let Sending { to, type_number, message, request } = self.effects.sends[at];
+            if to.place() == self.here() {
+                self.deliver(to, (type_number, message), me, Claim::of(request));
+                at += 1;
+            } else {
+                at = self.send_elsewhere(me, at, end);
+            }
         }
     }
 
+    /// Puts out a message, and those behind it that go the same way: the header of all of them is spelled once. Says which
+    /// is the first behind these.
     #[inline(never)]
-    fn send_elsewhere(&mut self, me: RawQueueId, sending: Sending) {
-        let Sending { to, type_number, message, request } = sending;
-        let header = Header { request, ..Header::message(type_number, to, me) };
-        self.put_out(to, &header, message, Sent { sender: me, request });
+    fn send_elsewhere(&mut self, me: RawQueueId, at: usize, end: usize) -> usize {
+        let Worker { effects: Effects { sends, pools, .. }, outputs, .. } = self;
+        let first = sends[at];
+        let Sending { to, type_number, request, .. } = first;
+        let header = Spelled::of(&Header { request, ..Header::message(type_number, to, me) });
+        let pool = pools.any(type_number);
+        let behind = sends[at + 1..end].iter().take_while(|behind| behind.goes_with(&first));
+        let mut next = at;
+        for sending in iter::once(&first).chain(behind) {
+            next += 1;
+            if !outputs.put_spelled(to.place(), &header, |out| pool.put_out(sending.message, out)) {
+                self.not_encodable(to, type_number, Sent { sender: me, request });
+                break;
+            }
+        }
+        next
     }
 
     fn apply_other(&mut self, me: RawQueueId, effect: Effect) {
@@ -179,8 +191,13 @@ impl Worker {
         let Worker { effects, outputs, .. } = self;
         let pool = effects.pools.any(type_number);
         if !outputs.put(to.place(), header, |out| pool.put_out(message, out)) {
-            self.dead_letter(to, Dropped { sent, type_number, why: Undelivered::NotEncodable, fatal: false });
+            self.not_encodable(to, type_number, sent);
         }
+    }
+
+    #[cold]
+    fn not_encodable(&mut self, to: RawQueueId, type_number: u32, sent: Sent) {
+        self.dead_letter(to, Dropped { sent, type_number, why: Undelivered::NotEncodable, fatal: false });
     }
 
     fn apply_reply(

@@ -2,7 +2,7 @@
 
 use crate::{
     codec::{Codec, Trust},
-    frame::{Class, Frame, Header},
+    frame::{Class, Frame, Frames, Header},
     fsm::MessageRef,
     id::{RawQueueId, RequestId},
     message::{DownReason, NoReply, Undelivered},
@@ -11,7 +11,7 @@ use crate::{
         envelope::{Claim, Dropped, Envelope, Sent},
         kinds::Convert,
         notice::Notice,
-        seats::occupied,
+        seats::{Seat, occupied},
         timers::{Due, TimerKey},
         waiting::{Beat, Overflowed},
     },
@@ -115,6 +115,30 @@ impl Worker {
                 self.dead_letter(to, dropped(Undelivered::NotUnderstood));
             }
         }
+    }
+
+    /// Takes the messages that follow one with the same header, as if each were taken by itself: the way to their queue is
+    /// looked for once. Ends where a frame is another, the queue is full, or something is to be said of a message.
+    pub(super) fn take_run(&mut self, header: &Header, frames: &mut Frames<'_>) {
+        let Header { slot, generation, sender, type_number, untrusted, .. } = *header;
+        let to = RawQueueId::new(self.effects.node, self.here(), slot, generation);
+        let trust = if untrusted { Trust::Peer } else { Trust::Node };
+        let Worker { seats, effects, envelopes, .. } = self;
+        let own_type = |seat: &&mut Seat| header.class == Class::Message && seat.intake.message == type_number;
+        let Some(seat) = occupied(seats, to).filter(own_type) else { return };
+        let (intake, pool) = (seat.intake, effects.pools.any(type_number));
+        while seat.waiting.queue.len() < intake.capacity {
+            let Some(payload) = frames.next_alike() else { break };
+            let Ok(message) = pool.decode(payload, trust) else {
+                self.wake(slot);
+                self.take_frame(&Frame { header: *header, payload });
+                return self.settle();
+            };
+            let weight = intake.weigh_frame(payload);
+            let envelope = Envelope { sender, claim: Claim::Nothing, weight, message };
+            envelopes.push_back(&mut seat.waiting.queue, envelope);
+        }
+        self.wake(slot);
     }
 
     /// Takes an answer that came in a frame.

@@ -294,16 +294,20 @@ impl Worker {
                 "drivers admit batches before they feed them"
             );
             self.taken.insert(batch.source, (batch.epoch, batch.next_number()));
-            for frame in batch.frames() {
+            let mut frames = batch.frames();
+            while let Some(frame) = frames.next() {
                 match frame {
-                    Ok(frame) => self.take_frame(&frame),
+                    Ok(frame) => {
+                        self.take_frame(&frame);
+                        self.settle();
+                        self.take_run(&frame.header, &mut frames);
+                    }
                     Err(error) => {
                         let source_place = batch.source;
                         self.fail(None, FaultKind::BadBatch { source_place, error });
                         break;
                     }
                 }
-                self.settle();
             }
         }
     }

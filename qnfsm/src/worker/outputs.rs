@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     codec::EncodeError,
     digest::Digest,
-    frame::{Batch, Header},
+    frame::{Batch, Header, Spelled},
     id::{Epoch, Place},
 };
 
@@ -51,6 +51,17 @@ impl Outputs {
         &mut self,
         to: Place,
         header: &Header,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> bool {
+        self.put_spelled(to, &Spelled::of(header), encode)
+    }
+
+    /// As [`put`](Outputs::put), with a header that is spelled already.
+    #[inline]
+    pub(crate) fn put_spelled(
+        &mut self,
+        to: Place,
+        header: &Spelled,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> bool {
         let at = match self.streams.get(self.latest) {

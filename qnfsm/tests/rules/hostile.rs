@@ -137,14 +137,19 @@ fn a_message_from_an_untrusted_peer_may_name_no_queue() {
     let mut stage = Stage::with(&[Which::Plain]);
     let number = stage.worker.catalogue().type_number::<crate::puppet::Order>().unwrap();
     let header = Header { untrusted: true, ..Header::message(number, queue(0, 1).raw(), outside().raw()) };
-    let mut payload = vec![];
-    Codec::CURRENT.encode(&told(1, vec![Op::Send(To::Queue(outside()), note(2))]), &mut payload).unwrap();
-    stage.put_frame(&header, &payload);
-    payload.clear();
-    Codec::CURRENT.encode(&told(3, vec![Op::Draw]), &mut payload).unwrap();
-    stage.put_frame(&header, &payload).run();
-    assert_eq!(stage.labels(0), [3]);
-    assert_eq!(stage.dead(qnfsm::Undelivered::NotUnderstood), 1);
+    let encoded = |order| {
+        let mut payload = vec![];
+        Codec::CURRENT.encode(&order, &mut payload).unwrap();
+        payload
+    };
+    let names = encoded(told(1, vec![Op::Send(To::Queue(outside()), note(2))]));
+    // Before others that are spelled alike, and behind one.
+    stage.put_frame(&header, &names);
+    stage.put_frame(&header, &encoded(told(3, vec![Op::Draw])));
+    stage.put_frame(&header, &names);
+    stage.put_frame(&header, &encoded(told(4, vec![Op::Draw]))).run();
+    assert_eq!(stage.labels(0), [3, 4]);
+    assert_eq!(stage.dead(qnfsm::Undelivered::NotUnderstood), 2);
     let refused = |batch: &Batch| batch.as_ref().frames().any(|frame| frame.unwrap().header.class == Class::Refused);
     assert!(stage.out.iter().any(|(_, batch)| refused(batch)), "the edge is told, and closes the connection");
 }

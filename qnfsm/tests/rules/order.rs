@@ -1,10 +1,10 @@
 //! R1: the order of delivery.
 
 use proptest::prelude::*;
-use qnfsm::WorkerConfig;
+use qnfsm::{NodeId, Place, QueueId, RawQueueId, WorkerConfig, WorkerId, frame::Batch};
 
 use crate::{
-    puppet::{Note, Op, Order, Plain, Then, To, Which, note, then, told},
+    puppet::{Act, Note, Op, Order, Plain, Then, To, Which, note, then, told},
     random_runs::cases,
     stage::{Stage, outside, queue},
 };
@@ -87,6 +87,41 @@ fn a_postponed_message_keeps_its_sender() {
     stage.tell(queue(1, 1), told(1, vec![Op::Send(To::Queue(queue(0, 1)), ask_back)]));
     stage.tell(queue(0, 1), then(2, vec![], Then::Goto(1)));
     assert_eq!(stage.labels(1), [1, 7, 7], "when it is postponed and when it comes again");
+}
+
+#[test]
+fn r1_what_goes_elsewhere_in_a_row_keeps_its_order_and_each_its_header() {
+    let mut stage = Stage::with(&[Which::Plain]);
+    let away = To::Queue(QueueId::from_raw(RawQueueId::new(NodeId(0), Place::worker(WorkerId(9)), 200, 1)));
+    let aside = To::Queue(QueueId::from_raw(RawQueueId::new(NodeId(0), Place::worker(WorkerId(9)), 200, 2)));
+    let there = To::Queue(outside());
+    let send = |to: &To, label| Op::Send(to.clone(), note(label));
+    let ask = || Op::Request(there.clone(), 1_000_000, Act::Keep);
+    let ops = vec![
+        send(&there, 1),
+        send(&there, 2),
+        Op::SendStranger(there.clone()),
+        send(&there, 3),
+        ask(),
+        ask(),
+        send(&there, 4),
+        send(&away, 5),
+        send(&away, 6),
+        send(&aside, 7),
+        send(&there, 8),
+    ];
+    stage.tell(queue(0, 1), told(0, ops));
+    let stranger = stage.worker.catalogue().type_number::<crate::puppet::Stranger>().unwrap();
+    let headers = |batch: &Batch| -> Vec<(u32, u32, bool, bool)> {
+        let headers = batch.as_ref().frames().map(|frame| frame.unwrap().header);
+        headers.map(|it| (it.slot, it.generation, it.type_number == stranger, it.request.is_some())).collect()
+    };
+    let there = [(false, false), (false, false), (true, false), (false, false), (false, true), (false, true)];
+    let there = there.into_iter().chain([(false, false); 2]).map(|(other, request)| (0, 1, other, request));
+    let elsewhere = [1, 1, 2].map(|generation| (200, generation, false, false));
+    let out: Vec<_> = stage.out.iter().map(|(_, batch)| headers(batch)).collect();
+    assert_eq!(out, [there.collect(), elsewhere.to_vec()]);
+    assert_eq!(stage.sent_out().into_iter().filter(|label| *label != 0).collect::<Vec<_>>(), [1, 2, 3, 4, 8, 5, 6, 7]);
 }
 
 #[test]

@@ -200,10 +200,11 @@ impl Stage {
     /// The orders that were put out to the edge, by label.
     pub(crate) fn sent_out(&self) -> Vec<u32> {
         let mut labels = vec![];
+        let orders = self.worker.catalogue().type_number::<Order>().unwrap();
         for (_, batch) in &self.out {
             for frame in batch.as_ref().frames() {
                 let frame = frame.unwrap();
-                if frame.header.class == Class::Message {
+                if frame.header.class == Class::Message && frame.header.type_number == orders {
                     match Codec::CURRENT.decode(frame.payload, qnfsm::Trust::Node).unwrap() {
                         Order::Do { label, .. } | Order::Ask { label, .. } => labels.push(label),
                         _ => {}

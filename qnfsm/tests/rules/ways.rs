@@ -1,4 +1,4 @@
-//! The short way of a message and the long one: FSMs whose messages all weigh the same and FSMs whose messages are
+//! The ways of a message. The short way and the long one: FSMs whose messages all weigh the same and FSMs whose messages are
 //! measured do the same. The puppets' messages are measured, so that without these the short way would be taken by few.
 
 use std::{marker::PhantomData, sync::Arc};
@@ -213,6 +213,78 @@ proptest! {
             if words.is_empty() && ended.1 {
                 break;
             }
+        }
+    }
+}
+
+/// One frame that comes in, so many times in a row.
+#[derive(Debug, Clone)]
+struct Incoming {
+    class: Class,
+    untrusted: bool,
+    slot: u32,
+    generation: u32,
+    payload: Vec<u8>,
+    times: usize,
+}
+
+fn incoming() -> impl Strategy<Value = Incoming> {
+    let payload = prop_oneof![
+        4 => (0u32..40_000).prop_map(|word| {
+            let mut payload = vec![];
+            Codec::CURRENT.encode(&word, &mut payload).unwrap();
+            payload
+        }),
+        1 => prop::collection::vec(any::<u8>(), 0..3),
+        1 => (0u8..4).prop_map(|len| vec![len; usize::from(len) + 1]),
+    ];
+    let class = prop_oneof![12 => Just(Class::Message), 1 => Just(Class::Stop), 1 => Just(Class::Watch)];
+    (class, any::<bool>(), 0..SLOTS + 1, 1u32..3, payload, 1usize..7).prop_map(
+        |(class, untrusted, slot, generation, payload, times)| {
+            // Most are for those who are there.
+            let generation = if slot == 1 { generation } else { 1 };
+            Incoming { class, untrusted, slot, generation, payload, times }
+        },
+    )
+}
+
+/// Feeds a round with these frames, in one batch or each in a batch of its own; what came of it.
+fn fed<W: Word>(office: &mut Office<W>, frames: &[Incoming], together: bool) -> (qnfsm::RoundEnd, Vec<Batch>, Vec<u8>) {
+    let number = office.worker.catalogue().type_number::<W>().unwrap();
+    let mut batches: Vec<Batch> = vec![];
+    for Incoming { class, untrusted, slot, generation, payload, times } in frames {
+        for _ in 0..*times {
+            if !together || batches.is_empty() {
+                batches.push(Batch::new(Place::edge(EDGE), Epoch::FIRST, office.next));
+            }
+            let header = Header::to(*class, number, seat(*slot, *generation), outside().raw());
+            batches.last_mut().unwrap().push(&Header { untrusted: *untrusted, ..header }, payload);
+            office.next += 1;
+        }
+    }
+    office.worker.feed(Time::ZERO, batches.iter().map(Batch::as_ref));
+    let end = office.worker.round(5, &mut Ports::default());
+    let (mut out, mut image) = (vec![], vec![]);
+    office.worker.drain_outputs(|_, batch| out.push(batch.clone()));
+    office.worker.snapshot(&mut image).unwrap();
+    (end, out, image)
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    #[test]
+    fn r1_frames_that_come_in_a_run_are_taken_like_each_by_itself(
+        rounds in prop::collection::vec(prop::collection::vec(incoming(), 0..6), 1..8),
+    ) {
+        let (plain, measured) = (Office::<u32>::catalogue(), Office::<String>::catalogue());
+        let (mut together, mut apart) = (Office::<u32>::new(&plain), Office::<u32>::new(&plain));
+        let (mut texts_together, mut texts_apart) = (Office::<String>::new(&measured), Office::<String>::new(&measured));
+        for frames in rounds {
+            prop_assert_eq!(fed(&mut together, &frames, true), fed(&mut apart, &frames, false));
+            prop_assert_eq!(fed(&mut texts_together, &frames, true), fed(&mut texts_apart, &frames, false));
+            prop_assert_eq!(together.worker.waiting_bytes(), apart.worker.waiting_bytes());
+            prop_assert_eq!(texts_together.worker.waiting_bytes(), texts_apart.worker.waiting_bytes());
         }
     }
 }
