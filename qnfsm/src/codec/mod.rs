@@ -5,17 +5,16 @@
 //! written, not when it is missed. Decoding trusts nothing: the bytes' own length bounds every allocation, and nesting
 //! and numbers of elements are capped. Nothing here knows frames, types' names or files.
 
-mod check;
-mod guard;
+mod read;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::{
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use bincode::{config, enc::write::Writer, error as bincode_error, serde as bincode_serde};
 use serde::{
     Serialize,
     de::{DeserializeOwned, DeserializeSeed},
@@ -196,7 +195,7 @@ impl Codec {
     ///
     /// # Errors
     /// When the value could not be decoded again; see [`EncodeError`].
-    #[inline]
+    #[inline(always)]
     pub fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.encode_within(Bounds::VALUE, value, out)
     }
@@ -207,7 +206,7 @@ impl Codec {
         self.encode_within(Bounds::IMAGE, value, out)
     }
 
-    #[inline]
+    #[inline(always)]
     fn encode_within<T: Serialize + ?Sized>(
         self,
         bounds: Bounds,
@@ -215,31 +214,29 @@ impl Codec {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let before = out.len();
-        let rules = check::Rules::new(bounds.nesting_max);
-        let checked = check::Checked::new(value, &rules);
-        let result = match self {
-            Codec::Bincode2Standard => bincode_serde::encode_into_writer(checked, Appender(out), config::standard()),
-        };
+        let Codec::Bincode2Standard = self;
+        let mut writer = write::Writer::new(&mut *out, bounds.nesting_max);
+        let result = writer.value(value);
+        let elements = writer.elements();
         let bytes = out.len() - before;
-        let result = match result {
-            Ok(()) if rules.elements() <= bounds.elements_max(bytes) => return Ok(()),
-            Ok(()) => EncodeError::TooManyElements { elements: rules.elements(), bytes },
-            Err(error) => rules.into_fault().unwrap_or_else(|| refusal(error)),
+        let error = match result {
+            Ok(()) if elements <= bounds.elements_max(bytes) => return Ok(()),
+            Ok(()) => EncodeError::TooManyElements { elements, bytes },
+            Err(refused) => refused.into_inner(),
         };
         out.truncate(before);
-        Err(result)
+        Err(error)
     }
 
     /// How many bytes [`encode`](Codec::encode) would append. Of a value that it refuses, or whose own `Serialize` panics,
     /// those up to where that happens: whoever encodes the value is told of it, and to weigh it is no reason to end.
     #[must_use]
     pub fn encoded_bytes<T: Serialize + ?Sized>(self, value: &T) -> u64 {
-        let mut counter = Counter(0);
+        let Codec::Bincode2Standard = self;
+        let mut bytes = 0;
         // A count is whole after each write, so a panic leaves nothing half done.
-        let _ = catch_unwind(AssertUnwindSafe(|| match self {
-            Codec::Bincode2Standard => bincode_serde::encode_into_writer(value, &mut counter, config::standard()),
-        }));
-        counter.0
+        let _ = catch_unwind(AssertUnwindSafe(|| write::Writer::new(&mut bytes, u32::MAX).value(value)));
+        bytes
     }
 
     /// The value that `bytes` are, all of them.
@@ -247,7 +244,7 @@ impl Codec {
     /// # Errors
     /// When the bytes are no value of this type, go on after it, or break the rules for their writer; see
     /// [`DecodeError`].
-    #[inline]
+    #[inline(always)]
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8], trust: Trust) -> Result<T, DecodeError> {
         self.decode_within(Bounds::VALUE, PhantomData, bytes, trust)
     }
@@ -267,7 +264,7 @@ impl Codec {
         self.decode_within(Bounds::IMAGE, PhantomData, bytes, Trust::Node)
     }
 
-    #[inline]
+    #[inline(always)]
     fn decode_within<'b, S: DeserializeSeed<'b>>(
         self,
         bounds: Bounds,
@@ -275,65 +272,19 @@ impl Codec {
         bytes: &'b [u8],
         trust: Trust,
     ) -> Result<S::Value, DecodeError> {
-        let rules = guard::Rules::new(trust, bounds.nesting_max, bounds.elements_max(bytes.len()));
-        let result = match self {
-            Codec::Bincode2Standard => {
-                bincode_serde::seed_decode_from_slice(guard::Root::new(&rules, seed), bytes, config::standard())
-            }
-        };
-        match result {
-            Ok((value, read)) if read == bytes.len() => Ok(value),
-            Ok((_, read)) => Err(DecodeError::Trailing { left: bytes.len() - read }),
-            Err(error) => Err(rules.into_fault().unwrap_or_else(|| malformed(error))),
+        let Codec::Bincode2Standard = self;
+        let mut reader = read::Reader::new(bytes, trust, bounds);
+        match reader.value(seed) {
+            Ok(value) if reader.left() == 0 => Ok(value),
+            Ok(_) => Err(DecodeError::Trailing { left: reader.left() }),
+            Err(refused) => Err(refused.into_inner()),
         }
     }
 }
 
-/// Lets bincode append to a buffer that is there already.
-struct Appender<'a>(&'a mut Vec<u8>);
-
-impl Writer for Appender<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode_error::EncodeError> {
-        match *bytes {
-            [byte] => self.0.push(byte),
-            _ => self.0.extend_from_slice(bytes),
-        }
-        Ok(())
-    }
-}
-
-/// Counts bytes and keeps none.
-struct Counter(u64);
-
-impl Writer for &mut Counter {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode_error::EncodeError> {
-        self.0 += bytes.len() as u64;
-        Ok(())
-    }
-}
-
-#[cold]
-fn refusal(error: bincode_error::EncodeError) -> EncodeError {
-    match error {
-        bincode_error::EncodeError::Serde(bincode_serde::EncodeError::SequenceMustHaveLength) => {
-            EncodeError::LengthUnknown
-        }
-        bincode_error::EncodeError::OtherString(reason) => EncodeError::Refused(reason),
-        other => EncodeError::Refused(other.to_string()),
-    }
-}
-
-#[cold]
-fn malformed(error: bincode_error::DecodeError) -> DecodeError {
-    use bincode_serde::DecodeError as Serde;
-    match error {
-        bincode_error::DecodeError::UnexpectedEnd { .. } => DecodeError::CutShort,
-        bincode_error::DecodeError::Serde(
-            Serde::AnyNotSupported | Serde::IdentifierNotSupported | Serde::IgnoredAnyNotSupported,
-        ) => DecodeError::NotSelfDescribing,
-        bincode_error::DecodeError::OtherString(reason) => DecodeError::Malformed(reason),
-        other => DecodeError::Malformed(other.to_string()),
-    }
-}
+/// The first byte of a number that is longer than a byte: two bytes follow, four, eight or sixteen. Below, the byte is the
+/// number.
+const LONG_16: u8 = 251;
+const LONG_32: u8 = 252;
+const LONG_64: u8 = 253;
+const LONG_128: u8 = 254;

@@ -34,6 +34,19 @@ fn read_by_wincode<T: DeserializeOwned>(bytes: &[u8]) -> T {
     value
 }
 
+/// What bincode, whose format it is, makes of a value.
+fn encoded_by_bincode<T: Serialize>(value: &T) -> Vec<u8> {
+    bincode::serde::encode_to_vec(value, bincode::config::standard()).unwrap()
+}
+
+/// What bincode makes of bytes, if they are a value and nothing else. It allocates what a length claims before it looks for
+/// the bytes, so it has a limit.
+fn read_by_bincode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let config = bincode::config::standard().with_limit::<10_000>();
+    let (value, read) = bincode::serde::decode_from_slice(bytes, config).ok()?;
+    (read == bytes.len()).then_some(value)
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Shape {
     Unit,
@@ -303,6 +316,25 @@ fn the_deepest_value_takes_a_small_part_of_a_thread_s_stack() {
 }
 
 #[test]
+fn bytes_that_are_no_value_say_why() {
+    #[track_caller]
+    fn refused<T: DeserializeOwned + Debug>(bytes: &[u8], why: &str) {
+        let DecodeError::Malformed(text) = decode::<T>(bytes).unwrap_err() else { panic!("{bytes:?} are malformed") };
+        assert!(text.contains(why), "{text}");
+    }
+    refused::<bool>(&[2], "a bool is 0 or 1, not 2");
+    refused::<Option<u8>>(&[2, 0], "an option begins with 0 or 1, not 2");
+    refused::<u16>(&[252, 0, 0, 0, 0], "the byte 252 begins no number of type u16");
+    refused::<u32>(&[253, 0, 0, 0, 0, 0, 0, 0, 0], "the byte 253 begins no number of type u32");
+    refused::<u64>(&[254; 17], "the byte 254 begins no number of type u64");
+    refused::<u128>(&[255; 17], "the byte 255 begins no number of type u128");
+    refused::<char>(&[0xc0, 0x80], "0xc0");
+    refused::<char>(&[0xed, 0xa0, 0x80], "[ed, a0, 80] are no character");
+    refused::<String>(&[2, 0xc3, 0x28], "a text is not UTF-8");
+    refused::<Shape>(&[4], "expected variant index 0 <= i < 4");
+}
+
+#[test]
 fn what_is_left_over_is_an_error() {
     assert_eq!(decode::<u8>(&[1, 2, 3]), Err(DecodeError::Trailing { left: 2 }));
     assert_eq!(decode::<u8>(&[]), Err(DecodeError::CutShort));
@@ -403,6 +435,47 @@ fn every_cut_and_every_flipped_bit_is_an_error_or_a_value_but_no_panic() {
     assert!(refused > 100, "only {refused} changes were noticed");
 }
 
+/// One of each that is no container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Plain {
+    unsigned: (u8, u16, u32, u64, u128, usize),
+    signed: (i8, i16, i32, i64, i128, isize),
+    truth: bool,
+    letter: char,
+    text: String,
+    floats: (f32, f64),
+    may_be: Option<Option<u16>>,
+    array: [u16; 3],
+    time: Duration,
+}
+
+/// A number of any length.
+fn of_any_length() -> impl Strategy<Value = u128> {
+    (any::<u128>(), 0..128_u32).prop_map(|(number, shift)| number >> shift)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "any number does")]
+fn plains() -> impl Strategy<Value = Plain> {
+    let numbers = proptest::array::uniform12(of_any_length());
+    let others = (any::<bool>(), any::<char>(), any::<String>(), any::<Option<Option<u16>>>(), any::<[u16; 3]>());
+    (numbers, others, -1e30_f32..1e30).prop_map(|(n, (truth, letter, text, may_be, array), float)| Plain {
+        unsigned: (n[0] as u8, n[1] as u16, n[2] as u32, n[3] as u64, n[4], n[5] as usize),
+        signed: (n[6] as i8, n[7] as i16, n[8] as i32, n[9] as i64, n[10] as i128, n[11] as isize),
+        truth,
+        letter,
+        text,
+        floats: (float, f64::from(float)),
+        may_be,
+        array,
+        time: Duration::from_nanos(n[0] as u64),
+    })
+}
+
+/// A byte, mostly one at which the format's meaning changes.
+fn edgy() -> impl Strategy<Value = u8> {
+    prop_oneof![any::<u8>(), 0..3_u8, 248..=255_u8, 0x7e..0x82_u8, 0xbe..0xf6_u8]
+}
+
 fn shapes() -> impl Strategy<Value = Shape> {
     prop_oneof![
         Just(Shape::Unit),
@@ -430,6 +503,39 @@ proptest! {
         let bytes = encoded(&value);
         prop_assert_eq!(decode::<Wide>(&bytes).unwrap(), read_by_wincode::<Wide>(&bytes));
         prop_assert_eq!(decode::<Wide>(&bytes).unwrap(), value);
+    }
+
+    #[test]
+    fn values_are_written_as_bincode_writes_them(value in wides(), plain in plains()) {
+        prop_assert_eq!(encoded(&value), encoded_by_bincode(&value));
+        prop_assert_eq!(encoded(&plain), encoded_by_bincode(&plain));
+        prop_assert_eq!(Codec::CURRENT.encoded_bytes(&value), encoded(&value).len() as u64);
+        prop_assert_eq!(decode::<Plain>(&encoded(&plain)).unwrap(), plain);
+    }
+
+    /// Of one type, and of bytes that are a value of it but for some of them.
+    #[test]
+    fn bytes_are_read_as_bincode_reads_them(
+        value in wides(),
+        plain in plains(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), edgy()), 0..4),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let changed = |mut bytes: Vec<u8>| {
+            for (at, byte) in &changes {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len() + 1)));
+            bytes
+        };
+        let (wide, plain) = (changed(encoded(&value)), changed(encoded(&plain)));
+        // As text, because a number that is none equals nothing.
+        let text = |read: Option<&dyn Debug>| read.map(|read| format!("{read:?}"));
+        let ours = (decode::<Wide>(&wide).ok(), decode::<Plain>(&plain).ok());
+        let theirs = (read_by_bincode::<Wide>(&wide), read_by_bincode::<Plain>(&plain));
+        prop_assert_eq!(text(ours.0.as_ref().map(|it| it as _)), text(theirs.0.as_ref().map(|it| it as _)));
+        prop_assert_eq!(text(ours.1.as_ref().map(|it| it as _)), text(theirs.1.as_ref().map(|it| it as _)));
     }
 
     #[test]
