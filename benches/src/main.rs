@@ -10,6 +10,7 @@
     reason = "a bench stands outside the perimeter: it reads clocks and starts threads"
 )]
 
+mod latency;
 mod messaging;
 mod plan;
 mod progress;
@@ -17,12 +18,14 @@ mod row;
 mod runner;
 mod sink;
 mod table;
+mod version;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::{
+    latency::Latency,
     messaging::Messaging,
     plan::{Failure, Figures, Job, Suite},
 };
@@ -37,6 +40,8 @@ use crate::{
 enum Command {
     /// Messages between FSMs and between actors: ping-pong, fan-in, ring, spawning, fan-out, replay, cost of recording.
     Messaging(runner::Options),
+    /// How long one message takes there and back: between two workers, and from a socket to an FSM.
+    Latency(runner::Options),
     /// One run of one system, in this process: what the other commands start, and what a failure names.
     #[command(hide = true)]
     Measure(Job),
@@ -45,13 +50,18 @@ enum Command {
 fn measure(job: &Job) -> Result<Figures, Failure> {
     match job.suite.as_str() {
         Messaging::NAME => Messaging::measure(job),
-        other => Err(format!("there is no suite {other}; the suites are {}", Messaging::NAME).into()),
+        Latency::NAME => Latency::measure(job),
+        other => {
+            let suites = [Messaging::NAME, Latency::NAME].join(", ");
+            Err(format!("there is no suite {other}; the suites are {suites}").into())
+        }
     }
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Messaging(options) => runner::run::<Messaging>(&options),
+        Command::Latency(options) => runner::run::<Latency>(&options),
         Command::Measure(job) => runner::run_one(&job, measure),
     };
     match done {

@@ -87,10 +87,12 @@ impl Job {
 }
 
 /// What one run found.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// In the group's unit.
     pub value: f64,
+    /// In the group's further units, in their order.
+    pub also: Vec<f64>,
     /// The limit, where the same run measures it too.
     pub limit: Option<f64>,
 }
@@ -134,6 +136,8 @@ pub struct Group {
     pub payload_bytes: u32,
     /// What values are in, such as `ns/message`.
     pub unit: &'static str,
+    /// The units of what each run finds beside that, such as percentiles or parts: further rows.
+    pub also: &'static [&'static str],
     /// The systems, in the order of their turns.
     pub subjects: Vec<Subject>,
     /// The unit of further rows, if any: for each subject with a limit, how much more it is than the limit, run by run.

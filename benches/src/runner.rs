@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
+    iter,
     path::Path,
     process::{self, Stdio},
     thread,
@@ -61,7 +62,12 @@ pub fn run<S: Suite>(options: &Options) -> Result<(), Failure> {
             for (subject, job) in jobs.iter().enumerate() {
                 let Job { case, class, system, recording, payload_bytes, .. } = job;
                 progress.at(&format!("{case} {class} {payload_bytes} B, {system} {recording}"));
-                figures[subject].push(in_a_process(&program, job)?);
+                let found = in_a_process(&program, job)?;
+                if found.also.len() != group.also.len() {
+                    let expected = group.also.join(", ");
+                    return Err(format!("a run of {case} is to find {expected} too, and found {found:?}").into());
+                }
+                figures[subject].push(found);
                 progress.one_done();
             }
         }
@@ -138,8 +144,13 @@ fn in_a_process(program: &Path, job: &Job) -> Result<Figures, Failure> {
 }
 
 fn rows<S: Suite>(group: &Group, figures: &[Vec<Figures>]) -> Vec<Row> {
-    let values = |subject: usize| figures[subject].iter().map(|of_run| of_run.value);
-    let median = |subject: usize| spread(values(subject))[0];
+    // The first value of each run is in the group's unit, and those that follow in its further ones.
+    let units = iter::once(&group.unit).chain(group.also).copied().enumerate();
+    let values = |subject: usize, at: usize| {
+        let of_runs = figures[subject].iter();
+        of_runs.map(move |of_run| at.checked_sub(1).map_or(of_run.value, |further| of_run.also[further]))
+    };
+    let median = |subject: usize, at: usize| spread(values(subject, at))[0];
     let row = |subject: usize, spread: [f64; 3], unit, limit: Option<f64>| {
         let of = &group.subjects[subject];
         let [value, min, max] = spread;
@@ -161,18 +172,19 @@ fn rows<S: Suite>(group: &Group, figures: &[Vec<Figures>]) -> Vec<Row> {
         }
     };
     let mut rows = Vec::new();
-    for (subject, of) in group.subjects.iter().enumerate() {
+    for ((at, unit), (subject, of)) in units.flat_map(|unit| iter::repeat(unit).zip(group.subjects.iter().enumerate()))
+    {
         let limit = match of.limit {
             LimitIs::Nothing => None,
-            LimitIs::Subject(limit) => Some(median(limit)),
+            LimitIs::Subject(limit) => Some(median(limit, at)),
             LimitIs::OfItsOwnRun => {
                 let limits: Vec<f64> = figures[subject].iter().filter_map(|of_run| of_run.limit).collect();
                 (!limits.is_empty()).then(|| spread(limits)[0])
             }
         };
-        rows.push(row(subject, spread(values(subject)), group.unit, limit));
+        rows.push(row(subject, spread(values(subject, at)), unit, limit));
         if let (Some(unit), LimitIs::Subject(limit)) = (group.more_than_limit, of.limit) {
-            let more = values(subject).zip(values(limit)).map(|(value, limit)| value - limit);
+            let more = values(subject, at).zip(values(limit, at)).map(|(value, limit)| value - limit);
             rows.push(row(subject, spread(more), unit, None));
         }
     }

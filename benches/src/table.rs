@@ -18,13 +18,14 @@ pub fn head(case: &str) -> String {
 /// The rows of one group. `× limit` is the value in terms of the limit's, `× ours` in terms of the value of ours that records
 /// nothing: 3 in the row of a peer means that ours takes a third.
 pub fn body(rows: &[Row]) -> String {
-    let ours = rows.iter().find(|row| row.system == OURS && row.recording == Recording::Off);
+    let ours_in =
+        |unit| rows.iter().find(|row| row.system == OURS && row.recording == Recording::Off && row.unit == unit);
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
         let Row { system, version, recording, unit, .. } = row;
         let (class, payload) =
             if index == 0 { (row.class.to_string(), row.payload_bytes.to_string()) } else { Default::default() };
-        let times_ours = ours.filter(|ours| ours.unit == *unit && ours.value > 0.0).map(|ours| row.value / ours.value);
+        let times_ours = ours_in(*unit).filter(|ours| ours.value > 0.0).map(|ours| row.value / ours.value);
         let [value, min, max] = [row.value, row.min, row.max].map(figure);
         let [limit, times_limit, times_ours] =
             [row.limit, row.ratio, times_ours].map(|known| known.map_or_else(String::new, figure));

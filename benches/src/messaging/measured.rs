@@ -71,6 +71,7 @@ impl Measured {
             class,
             payload_bytes,
             unit,
+            also: &[],
             subjects: subjects.collect(),
             more_than_limit,
         }
@@ -129,7 +130,7 @@ fn live<P: Payload>(job: &Job, case: Case, system: System) -> Result<Figures, Fa
         _ => lap::timed(&mut *course, case, job.quick)?.0.ns_each(),
     };
     course.end()?;
-    Ok(Figures { value, limit: None })
+    Ok(Figures { value, also: Vec::new(), limit: None })
 }
 
 fn course<P: Payload>(job: &Job, case: Case, system: System) -> Result<Box<dyn Course>, Failure> {

@@ -5,14 +5,14 @@
 //! `roles` and at the head of each system.
 
 mod case;
-mod lap;
+pub mod lap;
 mod limits;
 mod measured;
-mod message;
-mod ours;
+pub mod message;
+pub mod ours;
 mod peers;
 mod resident;
-mod roles;
+pub mod roles;
 mod system;
 
 use self::{

@@ -4,7 +4,7 @@
 
 mod fan_in;
 mod fan_out;
-mod lead;
+pub mod lead;
 mod ping_pong;
 mod recording_cost;
 mod replay;
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qnfsm::{Node, NodeBuilder};
+use qnfsm::{Limits, Node, NodeBuilder};
 use tempfile::TempDir;
 
 use self::{
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How long anything may take that the host waits for.
-const PATIENCE: Duration = Duration::from_secs(100);
+pub const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Sets a node up for a case.
 ///
@@ -75,14 +75,22 @@ fn with_leader<P: Payload, W: WithLeader>(case: Case, with: W) -> W::Output {
 }
 
 /// A node with a case's FSMs, which are there and wait. Its directory, if it has one, goes away after it.
-struct Running<L: Leader> {
+pub struct Running<L: Leader> {
     node: Node<LeadMessage<L>>,
     dir: Option<TempDir>,
 }
 
 impl<L: Leader> Running<L> {
     fn start(leader: L, class: Class, recording: Recording) -> Result<Running<L>, Failure> {
-        let builder = NodeBuilder::new("qnfsm-bench", Lead::<L>::kinds());
+        Running::start_within(Limits::default(), leader, class, recording)
+    }
+
+    /// Starts a node with these bounds and habits.
+    ///
+    /// # Errors
+    /// When it doesn't start.
+    pub fn start_within(limits: Limits, leader: L, class: Class, recording: Recording) -> Result<Running<L>, Failure> {
+        let builder = NodeBuilder::new("qnfsm-bench", Lead::<L>::kinds()).limits(limits);
         let (builder, dir) = recorded(builder, recording)?;
         let node = builder.start(&Lead::new(leader, class))?;
         node.host().request(node.root(), PATIENCE, LeadMessage::Ready)?;
@@ -107,7 +115,10 @@ impl<L: Leader> Course for Running<L> {
 }
 
 /// Makes a node record, and returns the directory that it records in, where that is one of the file system's.
-fn recorded(builder: NodeBuilder, recording: Recording) -> Result<(NodeBuilder, Option<TempDir>), Failure> {
+///
+/// # Errors
+/// When there can't be a directory.
+pub fn recorded(builder: NodeBuilder, recording: Recording) -> Result<(NodeBuilder, Option<TempDir>), Failure> {
     let builder = match recording {
         Recording::Off => return Ok((builder, None)),
         Recording::Memory => {

@@ -62,7 +62,7 @@ pub fn recording_cost<P: Payload>(recording: Recording, quick: bool) -> Result<F
         let why = "this machine is too slow or too busy for a million messages a second";
         return Err(format!("{why}: what should take {ms} ms took {took:?}").into());
     }
-    Ok(Figures { value: cpu.as_secs_f64() * 1e5 / f64::from(ms), limit: None })
+    Ok(Figures { value: cpu.as_secs_f64() * 1e5 / f64::from(ms), also: Vec::new(), limit: None })
 }
 
 /// The CPU time of this process so far.

@@ -41,7 +41,7 @@ pub fn replayed<P: Payload>(case: Case, class: Class, recording: Recording, quic
                 );
             }
             let replayed = Lap { messages: live.messages, took };
-            Ok(Figures { value: replayed.ns_each(), limit: Some(live.ns_each()) })
+            Ok(Figures { value: replayed.ns_each(), also: Vec::new(), limit: Some(live.ns_each()) })
         }
     }
     with_leader::<P, _>(case, Replayed { case, class, recording, quick })
