@@ -14,6 +14,7 @@ mod latency;
 mod messaging;
 mod plan;
 mod progress;
+mod round;
 mod row;
 mod runner;
 mod sink;
@@ -28,6 +29,7 @@ use crate::{
     latency::Latency,
     messaging::Messaging,
     plan::{Failure, Figures, Job, Suite},
+    round::Round,
 };
 
 /// Measures qnfsm beside its peers and beside the bare loops that bound it.
@@ -42,6 +44,8 @@ enum Command {
     Messaging(runner::Options),
     /// How long one message takes there and back: between two workers, and from a socket to an FSM.
     Latency(runner::Options),
+    /// Where the time of a round goes: taking, writing, decoding, handling, sending.
+    Round(runner::Options),
     /// One run of one system, in this process: what the other commands start, and what a failure names.
     #[command(hide = true)]
     Measure(Job),
@@ -51,8 +55,9 @@ fn measure(job: &Job) -> Result<Figures, Failure> {
     match job.suite.as_str() {
         Messaging::NAME => Messaging::measure(job),
         Latency::NAME => Latency::measure(job),
+        Round::NAME => Round::measure(job),
         other => {
-            let suites = [Messaging::NAME, Latency::NAME].join(", ");
+            let suites = [Messaging::NAME, Latency::NAME, Round::NAME].join(", ");
             Err(format!("there is no suite {other}; the suites are {suites}").into())
         }
     }
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Messaging(options) => runner::run::<Messaging>(&options),
         Command::Latency(options) => runner::run::<Latency>(&options),
+        Command::Round(options) => runner::run::<Round>(&options),
         Command::Measure(job) => runner::run_one(&job, measure),
     };
     match done {

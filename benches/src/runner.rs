@@ -190,3 +190,51 @@ fn rows<S: Suite>(group: &Group, figures: &[Vec<Figures>]) -> Vec<Row> {
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Class, Recording, Subject};
+
+    struct Percentiles;
+
+    impl Suite for Percentiles {
+        const NAME: &'static str = "percentiles";
+
+        fn plan(_quick: bool) -> Vec<Group> {
+            let subject =
+                |name, limit| Subject { name, system: name, version: "1".to_owned(), recording: Recording::Off, limit };
+            vec![Group {
+                case: "trip".to_owned(),
+                family: "trip",
+                class: Class::OneThread,
+                payload_bytes: 16,
+                unit: "ns p50",
+                also: &["ns p99"],
+                subjects: vec![subject("ours", LimitIs::Subject(1)), subject("bare", LimitIs::Nothing)],
+                more_than_limit: None,
+            }]
+        }
+
+        fn measure(job: &Job) -> Result<Figures, Failure> {
+            let value = if job.system == "ours" { 20.0 } else { 10.0 };
+            Ok(Figures { value, also: vec![value * value], limit: None })
+        }
+    }
+
+    #[test]
+    fn each_further_value_is_a_row_that_is_held_against_the_same_of_the_limit() {
+        let group = &Percentiles::plan(false)[0];
+        let jobs = jobs_of::<Percentiles>(group, false);
+        let figures = jobs.iter().map(|job| vec![Percentiles::measure(job).expect("measured"); 3]);
+        let rows = rows::<Percentiles>(group, &figures.collect::<Vec<_>>());
+        let rows = rows.iter().map(|row| (row.unit, row.system, row.value, row.limit, row.ratio));
+        let expected = [
+            ("ns p50", "ours", 20.0, Some(10.0), Some(2.0)),
+            ("ns p50", "bare", 10.0, None, None),
+            ("ns p99", "ours", 400.0, Some(100.0), Some(4.0)),
+            ("ns p99", "bare", 100.0, None, None),
+        ];
+        assert_eq!(rows.collect::<Vec<_>>(), expected);
+    }
+}
