@@ -12,7 +12,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 
-use super::stopwatch::{Stopwatch, timed};
+use super::stopwatch::{Extent, Stopwatch, timed};
 use crate::{
     messaging::{message::Small, roles},
     plan::Failure,
@@ -29,15 +29,15 @@ pub enum Waits {
     Sleeping,
 }
 
-/// Times so many round trips between this thread and another.
+/// Times round trips between this thread and another.
 ///
 /// # Errors
 /// When the other thread is gone.
-pub fn round_trips(waits: Waits, trips: u32) -> Result<Stopwatch, Failure> {
+pub fn round_trips(waits: Waits, extent: Extent) -> Result<Stopwatch, Failure> {
     match waits {
-        Waits::Blocking => between(unbounded(), unbounded(), |from| from.recv().ok(), trips),
-        Waits::Spinning => between(unbounded(), unbounded(), spin, trips),
-        Waits::Sleeping => between(slot(), slot(), Slot::take, trips),
+        Waits::Blocking => between(unbounded(), unbounded(), |from| from.recv().ok(), extent),
+        Waits::Spinning => between(unbounded(), unbounded(), spin, extent),
+        Waits::Sleeping => between(slot(), slot(), Slot::take, extent),
     }
 }
 
@@ -56,10 +56,10 @@ fn between<P: Put, T: Send + 'static>(
     (there, pings): (P, T),
     (back, pongs): (P, T),
     take: fn(&T) -> Option<Small>,
-    trips: u32,
+    extent: Extent,
 ) -> Result<Stopwatch, Failure> {
     thread::spawn(move || while take(&pings).is_some_and(|ping| back.put(roles::pong(&ping))) {});
-    timed(trips, |message| {
+    timed(extent, |message| {
         there.put(message);
         take(&pongs).ok_or_else(|| "the other thread is gone".into())
     })
@@ -126,12 +126,16 @@ impl Drop for Filler {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const TWENTY: Extent = Extent { trips: 20, time_max: Duration::from_secs(60) };
 
     #[test]
     fn every_way_of_waiting_brings_back_what_was_sent() {
         for waits in [Waits::Blocking, Waits::Spinning, Waits::Sleeping] {
-            let watch = round_trips(waits, 20).expect("both threads are there");
+            let watch = round_trips(waits, TWENTY).expect("both threads are there");
             assert!(watch.figures().value > 0.0, "{waits:?}");
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use qnfsm::{Codec, Trust};
 use qnfsm_net::wire::{self, HELLO_BYTES, LENGTH_BYTES};
 
-use super::stopwatch::{Stopwatch, timed};
+use super::stopwatch::{Extent, Stopwatch, timed};
 use crate::{messaging::message::Small, plan::Failure};
 
 /// How long an answer may take.
@@ -19,13 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than any frame of a small message.
 const FRAME_BYTES_MAX: usize = 64;
 
-/// Times so many frames to a server and back.
+/// Times frames to a server and back.
 ///
 /// # Errors
 /// When there is no server at the address, or it does anything but echo.
-pub fn echoed(server: SocketAddr, trips: u32) -> Result<Stopwatch, Failure> {
+pub fn echoed(server: SocketAddr, extent: Extent) -> Result<Stopwatch, Failure> {
     let mut client = Client::connect(server)?;
-    timed(trips, |message| client.exchange(message))
+    timed(extent, |message| client.exchange(message))
 }
 
 struct Client {

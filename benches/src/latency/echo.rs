@@ -6,7 +6,7 @@ use qnfsm::{Context, EdgeId, Fsm, IdleStrategy, Kinds, Limits, Next, Node, NodeB
 use qnfsm_net::{Command, Control, Notice, Tcp};
 use serde::{Deserialize, Serialize};
 
-use super::client;
+use super::{client, stopwatch::Extent};
 use crate::{
     messaging::{
         message::Small,
@@ -19,18 +19,23 @@ use crate::{
 /// The name of the address that the edge listens at.
 const ADDRESS: &str = "echo";
 
-/// Times so many frames from a client to the FSM and back.
+/// Times frames from a client to the FSM and back.
 ///
 /// # Errors
 /// When the node fails, or the client doesn't get back what it sends.
-pub fn round_trips(run_on: RunOn, idle: IdleStrategy, recording: Recording, trips: u32) -> Result<Figures, Failure> {
+pub fn round_trips(
+    run_on: RunOn,
+    idle: IdleStrategy,
+    recording: Recording,
+    extent: Extent,
+) -> Result<Figures, Failure> {
     let limits = Limits { idle, ..Limits::default() };
     let mut builder = NodeBuilder::new("qnfsm-bench", kinds()).limits(limits);
     let edge = builder.reactor(run_on, Tcp::new().listen::<Small>(ADDRESS, "127.0.0.1:0"));
     let (builder, _dir) = recorded(builder, recording)?;
     let node: Node<EchoMessage> = builder.start(&Echo { edge, listens: None, connection: None })?;
     let address: SocketAddr = node.host().request(node.root(), PATIENCE, EchoMessage::Where)??.parse()?;
-    let watch = client::echoed(address, trips)?;
+    let watch = client::echoed(address, extent)?;
     node.stop()?;
     Ok(watch.figures())
 }
@@ -118,12 +123,16 @@ impl Fsm for Echo {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    const TWENTY: Extent = Extent { trips: 20, time_max: Duration::from_secs(60) };
 
     #[test]
     fn both_places_of_the_edge_echo() {
         for run_on in [RunOn::FirstWorker, RunOn::Thread] {
-            let figures = round_trips(run_on, IdleStrategy::Park, Recording::Off, 20).expect("the node runs");
+            let figures = round_trips(run_on, IdleStrategy::Park, Recording::Off, TWENTY).expect("the node runs");
             assert!(figures.value > 0.0, "{run_on:?}");
         }
     }

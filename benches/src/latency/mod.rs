@@ -10,9 +10,11 @@ mod mio_server;
 mod stopwatch;
 mod workers;
 
+use std::time::Duration;
+
 use qnfsm::{IdleStrategy, RunOn};
 
-use self::bare::Waits;
+use self::{bare::Waits, stopwatch::Extent};
 use crate::{
     messaging::message::{Payload, Small},
     plan::{Class, Failure, Figures, Group, Job, LimitIs, Recording, Subject, Suite},
@@ -22,10 +24,10 @@ use crate::{
 /// The suite.
 pub struct Latency;
 
-/// How many round trips a run times.
-const TRIPS: u32 = 100_000;
-/// How many for a look.
-const TRIPS_QUICK: u32 = 10_000;
+/// What a run times.
+const EXTENT: Extent = Extent { trips: 100_000, time_max: Duration::from_secs(5) };
+/// What it times for a look.
+const EXTENT_QUICK: Extent = Extent { trips: 10_000, time_max: Duration::from_millis(500) };
 
 const ROUND_TRIP: &str = "round-trip";
 const TCP_ECHO: &str = "tcp-echo";
@@ -104,19 +106,19 @@ impl Case {
         }
     }
 
-    fn measure(self, system: &str, recording: Recording, trips: u32) -> Result<Figures, Failure> {
+    fn measure(self, system: &str, recording: Recording, extent: Extent) -> Result<Figures, Failure> {
         match (self.way, system) {
-            (Way::Workers, "qnfsm") => workers::round_trips(self.idle(), recording, trips),
-            (Way::Workers, "crossbeam-recv") => Ok(bare::round_trips(Waits::Blocking, trips)?.figures()),
-            (Way::Workers, "crossbeam-try-recv") => Ok(bare::round_trips(Waits::Spinning, trips)?.figures()),
-            (Way::Workers, "condvar") => Ok(bare::round_trips(Waits::Sleeping, trips)?.figures()),
+            (Way::Workers, "qnfsm") => workers::round_trips(self.idle(), recording, extent),
+            (Way::Workers, "crossbeam-recv") => Ok(bare::round_trips(Waits::Blocking, extent)?.figures()),
+            (Way::Workers, "crossbeam-try-recv") => Ok(bare::round_trips(Waits::Spinning, extent)?.figures()),
+            (Way::Workers, "condvar") => Ok(bare::round_trips(Waits::Sleeping, extent)?.figures()),
             (Way::Socket(class), "qnfsm") => {
                 let run_on = if class == Class::OneThread { RunOn::FirstWorker } else { RunOn::Thread };
-                echo::round_trips(run_on, self.idle(), recording, trips)
+                echo::round_trips(run_on, self.idle(), recording, extent)
             }
             (Way::Socket(_), "mio") => {
                 let (address, server) = mio_server::start(self.parks)?;
-                let watch = client::echoed(address, trips)?;
+                let watch = client::echoed(address, extent)?;
                 server.join().map_err(|_| "the server panicked")??;
                 Ok(watch.figures())
             }
@@ -142,7 +144,7 @@ impl Suite for Latency {
         }
         let case = CASES.iter().find(|case| case.name == job.case && case.class() == job.class);
         let case = case.ok_or_else(|| format!("the suite has no {} case {}", job.class, job.case))?;
-        case.measure(&job.system, job.recording, if job.quick { TRIPS_QUICK } else { TRIPS })
+        case.measure(&job.system, job.recording, if job.quick { EXTENT_QUICK } else { EXTENT })
     }
 }
 
@@ -154,7 +156,8 @@ mod tests {
     fn everything_in_the_plan_can_be_measured() {
         for case in CASES {
             for Subject { name, recording, .. } in case.group().subjects {
-                let Figures { value, also, .. } = case.measure(name, recording, 10).expect("it does what it should");
+                let Figures { value, also, .. } =
+                    case.measure(name, recording, Extent { trips: 10, ..EXTENT }).expect("it does what it should");
                 assert!(value > 0.0 && also.len() == stopwatch::UNITS.1.len(), "{case:?} {name}: {value} {also:?}");
             }
         }

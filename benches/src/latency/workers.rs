@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use qnfsm::{Context, Fsm, IdleStrategy, Limits, Next, QueueId};
 use serde::{Deserialize, Serialize};
 
-use super::stopwatch;
+use super::stopwatch::{self, Extent};
 use crate::{
     messaging::{
         lap::Course,
@@ -19,18 +19,16 @@ use crate::{
     plan::{Class, Failure, Figures, Recording},
 };
 
-/// Times so many round trips, after a tenth as many that don't count.
+/// Times round trips.
 ///
 /// # Errors
 /// When the node fails, or not everything comes back.
-pub fn round_trips(idle: IdleStrategy, recording: Recording, trips: u32) -> Result<Figures, Failure> {
+pub fn round_trips(idle: IdleStrategy, recording: Recording, extent: Extent) -> Result<Figures, Failure> {
     let limits = Limits { idle, ..Limits::default() };
     let asker = Asker { pinger: Pinger::default() };
     let mut running = Box::new(Running::start_within(limits, asker, Class::TwoThreads, recording)?);
-    for trips in [trips.div_ceil(10), trips] {
-        let (received, _) = running.lap(trips)?;
-        received.check(1, trips)?;
-    }
+    let lap = |trips| running.lap(trips)?.0.check(1, trips);
+    extent.laps(lap, || stopwatch::of_process().reset())?;
     let figures = stopwatch::of_process().figures();
     running.end()?;
     Ok(figures)
