@@ -39,33 +39,40 @@ pub const UNITS: (&str, &[&str; PARTS]) = (
     &["ns/message take", "ns/message write", "ns/message decode", "ns/message handle", "ns/message send"],
 );
 
-/// How often rounds are taken apart for a while, and how often they aren't.
-const STRETCHES: u32 = 15;
-/// How many looks at the clock give what one takes.
-const LOOKS: u32 = 100_000;
+/// How many messages a stretch has, about: much less time than a scheduler's slice, so that most stretches have the core to
+/// themselves on a machine that others use too.
+const STRETCH_MESSAGES: u32 = 4_096;
+/// How many rounds it has at most.
+const STRETCH_ROUNDS_MAX: u32 = 256;
+/// How many looks at the clock, how many times, give what one takes.
+const LOOKS: [u32; 2] = [1_000, 25];
 
-/// Runs so many rounds of so many messages. Gives the sum of the parts, the parts, and as the limit what rounds took that were
-/// not taken apart; each the median of several stretches.
+/// Runs so many rounds of so many messages, or a few more. Gives the sum of the parts, the parts, and as the limit what rounds
+/// took that were not taken apart; each the median of many stretches. So what happens rarely isn't in it, such as a new
+/// file of the journal, nor what other programs take.
 ///
 /// # Errors
 /// When a round fails.
 pub fn measure(relaying: &mut Relaying, rounds: u32, messages: u32) -> Result<Figures, Failure> {
-    let rounds = (rounds / STRETCHES / 2).max(1);
+    let stretch = (STRETCH_MESSAGES / messages).clamp(1, STRETCH_ROUNDS_MAX);
     let look = look_at_the_clock();
-    let each = |took: Duration| took.as_secs_f64() * 1e9 / counted(u64::from(rounds) * u64::from(messages));
+    let each = |took: Duration| took.as_secs_f64() * 1e9 / counted(u64::from(stretch) * u64::from(messages));
     let (mut wholes, mut sums, mut parts) = (Vec::new(), Vec::new(), [const { Vec::new() }; PARTS]);
     // The first stretch is to get warm.
-    whole(relaying, rounds)?;
-    for _ in 0..STRETCHES {
-        wholes.push(each(whole(relaying, rounds)?));
-        let took = apart(relaying, rounds)?.map(|took| each(took.saturating_sub(look * rounds)));
+    whole(relaying, stretch)?;
+    for _ in 0..(rounds / stretch / 2).max(1) {
+        wholes.push(each(whole(relaying, stretch)?));
+        let took = apart(relaying, stretch)?.map(|took| each(took.saturating_sub(look * stretch)));
         sums.push(took.iter().sum());
         for (part, took) in parts.iter_mut().zip(took) {
             part.push(took);
         }
     }
-    let median = |values: Vec<f64>| spread(values)[0];
     Ok(Figures { value: median(sums), also: parts.map(median).to_vec(), limit: Some(median(wholes)) })
+}
+
+fn median(values: Vec<f64>) -> f64 {
+    spread(values)[0]
 }
 
 /// How long so many rounds take.
@@ -93,9 +100,13 @@ fn apart(relaying: &mut Relaying, rounds: u32) -> Result<[Duration; PARTS], Fail
 
 /// How long a look at the clock takes.
 fn look_at_the_clock() -> Duration {
-    let begun = Instant::now();
-    for _ in 0..LOOKS {
-        black_box(Instant::now());
-    }
-    begun.elapsed() / LOOKS
+    let [looks, times] = LOOKS;
+    let took = (0..times).map(|_| {
+        let begun = Instant::now();
+        for _ in 0..looks {
+            black_box(Instant::now());
+        }
+        begun.elapsed().as_secs_f64() / f64::from(looks)
+    });
+    Duration::from_secs_f64(median(took.collect()))
 }
