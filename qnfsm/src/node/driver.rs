@@ -428,7 +428,7 @@ impl Driver {
             self.busy = false;
             self.shared.work_ends(1);
         }
-        if self.idle.spins() {
+        if self.idle.spins(!self.reactors.is_empty()) {
             return Ok(());
         }
         self.mark_digest()?;

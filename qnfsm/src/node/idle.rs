@@ -31,12 +31,13 @@ impl Idle {
         self.looks = 0;
     }
 
-    /// Spends a moment, as the strategy has it. False if the thread is to sleep instead.
-    pub(super) fn spins(&mut self) -> bool {
+    /// Spends a moment, as the strategy has it. False if the thread is to sleep instead. Where each look asks the system
+    /// for sockets, a thread that is to sleep does so at once: it costs no more than a look.
+    pub(super) fn spins(&mut self, looks_at_sockets: bool) -> bool {
         match self.strategy {
             IdleStrategy::Spin => std::hint::spin_loop(),
             IdleStrategy::Yield => std::thread::yield_now(),
-            IdleStrategy::Park if self.looks < LOOKS_BEFORE_PARK => {
+            IdleStrategy::Park if !looks_at_sockets && self.looks < LOOKS_BEFORE_PARK => {
                 self.looks += 1;
                 std::hint::spin_loop();
             }

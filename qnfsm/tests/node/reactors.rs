@@ -192,6 +192,23 @@ fn what_comes_just_before_a_worker_waits_is_seen() {
 }
 
 #[test]
+fn a_worker_that_parks_looks_at_its_reactor_few_times_a_round() {
+    let bell = Bell::default();
+    let mut builder = probe::builder(Memory::default().storage());
+    builder.reactor(RunOn::FirstWorker, Belfry::new(&bell));
+    let node = start(builder);
+    probe::total(&node);
+    let before = bell.look(|world| world.polls);
+    for _ in 0..100 {
+        probe::total(&node);
+    }
+    let polls = bell.look(|world| world.polls) - before;
+    node.stop().unwrap();
+    // Before and after the round, and the wait; each a call of the system's.
+    assert!(polls <= 4 * 100, "{polls} looks for 100 rounds");
+}
+
+#[test]
 fn what_goes_to_a_reactor_and_back_arrives_wherever_it_runs() {
     for idle in STRATEGIES {
         for place in PLACES {
