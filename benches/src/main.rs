@@ -10,9 +10,13 @@
     reason = "a bench stands outside the perimeter: it reads clocks and starts threads"
 )]
 
+mod locked;
 mod messaging;
+mod pace;
 mod plan;
 mod progress;
+mod recorded;
+mod resident;
 mod row;
 mod runner;
 mod sink;

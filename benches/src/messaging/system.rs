@@ -3,7 +3,10 @@
 use std::str::FromStr;
 
 use super::case::Case;
-use crate::plan::{Class, Recording};
+use crate::{
+    locked,
+    plan::{Class, Recording},
+};
 
 /// Something that carries messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +44,6 @@ const SYSTEMS: &[(System, &str, &str, &str)] = &[
     (System::Written, "crossbeam-file", "crossbeam + file", "crossbeam-channel"),
 ];
 
-/// The lock file of this build: what is measured is of these versions.
-const LOCKED: &str = include_str!("../../../Cargo.lock");
-
 impl System {
     fn facts(self) -> (&'static str, &'static str, &'static str) {
         let facts = SYSTEMS.iter().find(|(system, ..)| *system == self);
@@ -63,10 +63,7 @@ impl System {
 
     /// Its version, as the lock file has it; `std` for what is built of the standard library alone.
     pub fn version(self) -> String {
-        let name = format!("name = \"{}\"", self.facts().2);
-        let mut lines = LOCKED.lines();
-        let version = lines.find(|line| *line == name).and_then(|_| lines.next()?.strip_prefix("version = "));
-        version.map_or("std", |version| version.trim_matches('"')).to_owned()
+        locked::version(self.facts().2)
     }
 }
 
