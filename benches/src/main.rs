@@ -10,10 +10,12 @@
     reason = "a bench stands outside the perimeter: it reads clocks and starts threads"
 )]
 
+mod growth;
 mod locked;
 mod messaging;
 mod pace;
 mod plan;
+mod plot;
 mod progress;
 mod recorded;
 mod resident;
@@ -22,11 +24,12 @@ mod runner;
 mod sink;
 mod table;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
 use crate::{
+    growth::Growth,
     messaging::Messaging,
     plan::{Failure, Figures, Job, Suite},
 };
@@ -41,6 +44,15 @@ use crate::{
 enum Command {
     /// Messages between FSMs and between actors: ping-pong, fan-in, ring, spawning, fan-out, replay, cost of recording.
     Messaging(runner::Options),
+    /// How the cost of a message grows: with FSMs in a worker, workers, messages in a queue, payload.
+    Growth(runner::Options),
+    /// Draws rows of `growth` that were printed with `--json`.
+    Plot {
+        /// The rows.
+        rows: PathBuf,
+        /// Where the pictures go, as SVG.
+        dir: PathBuf,
+    },
     /// One run of one system, in this process: what the other commands start, and what a failure names.
     #[command(hide = true)]
     Measure(Job),
@@ -49,13 +61,19 @@ enum Command {
 fn measure(job: &Job) -> Result<Figures, Failure> {
     match job.suite.as_str() {
         Messaging::NAME => Messaging::measure(job),
-        other => Err(format!("there is no suite {other}; the suites are {}", Messaging::NAME).into()),
+        Growth::NAME => Growth::measure(job),
+        other => {
+            let suites = [Messaging::NAME, Growth::NAME].join(", ");
+            Err(format!("there is no suite {other}; the suites are {suites}").into())
+        }
     }
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Messaging(options) => runner::run::<Messaging>(&options),
+        Command::Growth(options) => runner::run::<Growth>(&options),
+        Command::Plot { rows, dir } => plot::read(&rows).and_then(|rows| runner::draw::<Growth>(&rows, &dir)),
         Command::Measure(job) => runner::run_one(&job, measure),
     };
     match done {

@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Stdio},
     thread,
     time::Duration,
@@ -15,6 +15,7 @@ use clap::Args;
 
 use crate::{
     plan::{Failure, Figures, Group, Job, LimitIs, Suite},
+    plot,
     progress::Progress,
     row::{Row, rounded, spread},
     table,
@@ -39,6 +40,9 @@ pub struct Options {
     /// A look in under a minute: shorter and fewer runs, 16-byte payloads, fewer sizes.
     #[arg(long)]
     quick: bool,
+    /// Draw what was measured into this directory, as SVG; for suites that have pictures.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
 }
 
 /// Measures a suite, or what was chosen of it, and prints the rows.
@@ -50,10 +54,14 @@ pub fn run<S: Suite>(options: &Options) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
         eprintln!("qnfsm-bench: this is a debug build; its figures mean nothing. Build with --release");
     }
+    if options.plots.is_some() && S::plots().is_empty() {
+        return Err(format!("the suite {} has no pictures; leave `--plots` out", S::NAME).into());
+    }
     let program = std::env::current_exe()?;
     let runs = if options.quick { RUNS_QUICK } else { RUNS };
     let mut progress = Progress::new(groups.iter().map(|group| group.subjects.len() * runs).sum());
     let mut case = String::new();
+    let mut measured = Vec::new();
     for group in &groups {
         let jobs = jobs_of::<S>(group, options.quick);
         let mut figures = vec![Vec::with_capacity(runs); jobs.len()];
@@ -80,7 +88,30 @@ pub fn run<S: Suite>(options: &Options) -> Result<(), Failure> {
             write!(out, "{}", table::body(&rows))?;
         }
         out.flush()?;
+        measured.extend(rows.iter().map(plot::Measured::from));
         progress.group_done(&format!("{} {} {} B", group.case, group.class, group.payload_bytes));
+    }
+    match &options.plots {
+        Some(dir) => say_drawn(&plot::draw(&S::plots(), &measured, dir)?),
+        None => Ok(()),
+    }
+}
+
+/// Draws the suite's pictures of rows that were printed earlier, with `--json`.
+///
+/// # Errors
+/// When there are no such rows, or a file can't be read or written.
+pub fn draw<S: Suite>(rows: &[plot::Measured], dir: &Path) -> Result<(), Failure> {
+    let of_suite: Vec<_> = rows.iter().filter(|row| row.suite() == S::NAME).cloned().collect();
+    say_drawn(&plot::draw(&S::plots(), &of_suite, dir)?)
+}
+
+fn say_drawn(files: &[PathBuf]) -> Result<(), Failure> {
+    if files.is_empty() {
+        return Err("there is nothing to draw: a line needs two points at least".into());
+    }
+    for file in files {
+        eprintln!("drawn: {}", file.display());
     }
     Ok(())
 }
