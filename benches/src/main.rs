@@ -10,6 +10,7 @@
     reason = "a bench stands outside the perimeter: it reads clocks and starts threads"
 )]
 
+mod footprint;
 mod growth;
 mod locked;
 mod messaging;
@@ -24,11 +25,15 @@ mod runner;
 mod sink;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
 use crate::{
+    footprint::Footprint,
     growth::Growth,
     messaging::Messaging,
     plan::{Failure, Figures, Job, Suite},
@@ -46,7 +51,9 @@ enum Command {
     Messaging(runner::Options),
     /// How the cost of a message grows: with FSMs in a worker, workers, messages in a queue, payload.
     Growth(runner::Options),
-    /// Draws rows of `growth` that were printed with `--json`.
+    /// What FSMs cost that do nothing: memory, and writing and restoring a worker that is full of them.
+    Footprint(runner::Options),
+    /// Draws rows of `growth` and `footprint` that were printed with `--json`.
     Plot {
         /// The rows.
         rows: PathBuf,
@@ -62,18 +69,27 @@ fn measure(job: &Job) -> Result<Figures, Failure> {
     match job.suite.as_str() {
         Messaging::NAME => Messaging::measure(job),
         Growth::NAME => Growth::measure(job),
+        Footprint::NAME => Footprint::measure(job),
         other => {
-            let suites = [Messaging::NAME, Growth::NAME].join(", ");
+            let suites = [Messaging::NAME, Growth::NAME, Footprint::NAME].join(", ");
             Err(format!("there is no suite {other}; the suites are {suites}").into())
         }
     }
+}
+
+/// Draws the pictures of all suites whose rows are in a file.
+fn drawn(rows: &Path, dir: &Path) -> Result<(), Failure> {
+    let rows = plot::read(rows)?;
+    let suites = [(Growth::NAME, Growth::plots()), (Footprint::NAME, Footprint::plots())];
+    plot::say_drawn(&plot::draw_suites(&suites, &rows, dir)?)
 }
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Messaging(options) => runner::run::<Messaging>(&options),
         Command::Growth(options) => runner::run::<Growth>(&options),
-        Command::Plot { rows, dir } => plot::read(&rows).and_then(|rows| runner::draw::<Growth>(&rows, &dir)),
+        Command::Footprint(options) => runner::run::<Footprint>(&options),
+        Command::Plot { rows, dir } => drawn(&rows, &dir),
         Command::Measure(job) => runner::run_one(&job, measure),
     };
     match done {

@@ -71,11 +71,6 @@ impl From<&Row> for Measured {
 }
 
 impl Measured {
-    /// The suite that it is of.
-    pub fn suite(&self) -> &str {
-        &self.suite
-    }
-
     /// Its x in a plot; nothing if it isn't on it.
     fn x_in(&self, plot: &Plot) -> Option<f64> {
         let number = match plot.x {
@@ -102,16 +97,17 @@ pub fn read(rows: &Path) -> Result<Vec<Measured>, Failure> {
     Ok(read)
 }
 
-/// Draws those pictures that have two points at least, into a directory that is made where it is missing. Returns the files.
+/// Draws those pictures of a suite that have two points at least, into a directory that is made where it is missing. Returns the files.
 ///
 /// # Errors
 /// When a file can't be written.
-pub fn draw(plots: &[Plot], rows: &[Measured], dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub fn draw(suite: &str, plots: &[Plot], rows: &[Measured], dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let rows: Vec<_> = rows.iter().filter(|row| row.suite == suite).cloned().collect();
     let in_dir = |error: io::Error| format!("{}: {error}", dir.display());
     fs::create_dir_all(dir).map_err(in_dir)?;
     let mut files = Vec::new();
     for plot in plots {
-        let lines = lines_of(plot, rows);
+        let lines = lines_of(plot, &rows);
         if lines.iter().map(|line| line.points.len()).max().is_none_or(|points| points < 2) {
             continue;
         }
@@ -120,6 +116,29 @@ pub fn draw(plots: &[Plot], rows: &[Measured], dir: &Path) -> Result<Vec<PathBuf
         files.push(file);
     }
     Ok(files)
+}
+
+/// Draws the pictures of several suites, named with theirs.
+///
+/// # Errors
+/// As [`draw`].
+pub fn draw_suites(suites: &[(&str, Vec<Plot>)], rows: &[Measured], dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let drawn = suites.iter().map(|(suite, plots)| draw(suite, plots, rows, dir));
+    Ok(drawn.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// Says which files were drawn.
+///
+/// # Errors
+/// When there are none.
+pub fn say_drawn(files: &[PathBuf]) -> Result<(), Failure> {
+    if files.is_empty() {
+        return Err("there is nothing to draw: a line needs two points at least".into());
+    }
+    for file in files {
+        eprintln!("drawn: {}", file.display());
+    }
+    Ok(())
 }
 
 /// One system's points.
@@ -317,9 +336,9 @@ mod tests {
     fn a_picture_is_drawn_where_there_are_two_points_and_names_its_systems() {
         let dir = tempfile::tempdir().expect("a directory");
         let one = [row("fsms-1", "qnfsm", 3.0)];
-        assert_eq!(draw(&[PLOT], &one, dir.path()).expect("nothing to write"), Vec::<PathBuf>::new());
+        assert_eq!(draw("growth", &[PLOT], &one, dir.path()).expect("nothing to write"), Vec::<PathBuf>::new());
         let two = [row("fsms-1", "qnfsm", 3.0), row("fsms-1000000", "qnfsm", 300.0)];
-        let files = draw(&[PLOT], &two, dir.path()).expect("written");
+        let files = draw("growth", &[PLOT], &two, dir.path()).expect("written");
         let [file] = &files[..] else { panic!("{files:?}") };
         let text = fs::read_to_string(file).expect("there");
         for part in ["<svg", "qnfsm", "1 M", "ns/message", "FSMs in one worker"] {

@@ -92,28 +92,9 @@ pub fn run<S: Suite>(options: &Options) -> Result<(), Failure> {
         progress.group_done(&format!("{} {} {} B", group.case, group.class, group.payload_bytes));
     }
     match &options.plots {
-        Some(dir) => say_drawn(&plot::draw(&S::plots(), &measured, dir)?),
+        Some(dir) => plot::say_drawn(&plot::draw(S::NAME, &S::plots(), &measured, dir)?),
         None => Ok(()),
     }
-}
-
-/// Draws the suite's pictures of rows that were printed earlier, with `--json`.
-///
-/// # Errors
-/// When there are no such rows, or a file can't be read or written.
-pub fn draw<S: Suite>(rows: &[plot::Measured], dir: &Path) -> Result<(), Failure> {
-    let of_suite: Vec<_> = rows.iter().filter(|row| row.suite() == S::NAME).cloned().collect();
-    say_drawn(&plot::draw(&S::plots(), &of_suite, dir)?)
-}
-
-fn say_drawn(files: &[PathBuf]) -> Result<(), Failure> {
-    if files.is_empty() {
-        return Err("there is nothing to draw: a line needs two points at least".into());
-    }
-    for file in files {
-        eprintln!("drawn: {}", file.display());
-    }
-    Ok(())
 }
 
 /// Does one job in this process, and prints what it found.
