@@ -1,7 +1,7 @@
 //! What a suite says of itself: groups of subjects that are compared, as data, and one job for each run of a subject.
 //!
-//! A [`Group`] is one case at one setting; its subjects take turns, so that a machine that slows down slows all of them. A
-//! [`Job`] is all that a process needs to know to run one of them once.
+//! A [`Group`] is one case at one setting. All subjects of a family of groups take turns, so that a machine that slows down
+//! slows all of them. A [`Job`] is all that a process needs to know to run one of them once.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Pictures of rows: a line for each system over what grows, both axes logarithmic, as SVG.
 //!
-//! Points are medians; a bar goes from the least to the most of the runs. Ours have colours, what they are held against is
+//! A point is the least of the runs, which is what a machine that others use too tells best; a bar goes up to the median. Ours have colours, what they are held against is
 //! grey. The legend stands beside the picture, so that it never lies on a line.
 
 use std::{
@@ -49,7 +49,6 @@ pub struct Measured {
     payload_bytes: u32,
     value: f64,
     min: f64,
-    max: f64,
     unit: String,
 }
 
@@ -64,7 +63,6 @@ impl From<&Row> for Measured {
             payload_bytes: row.payload_bytes,
             value: row.value,
             min: row.min,
-            max: row.max,
             unit: row.unit.to_owned(),
         }
     }
@@ -153,8 +151,7 @@ struct Line {
 struct PointOfLine {
     x: f64,
     median: f64,
-    min: f64,
-    max: f64,
+    least: f64,
 }
 
 fn lines_of(plot: &Plot, rows: &[Measured]) -> Vec<Line> {
@@ -166,7 +163,7 @@ fn lines_of(plot: &Plot, rows: &[Measured]) -> Vec<Line> {
             Recording::Off => row.system.clone(),
             recording => format!("{}, {recording}", row.system),
         };
-        let point = PointOfLine { x, median: row.value, min: row.min, max: row.max };
+        let point = PointOfLine { x, median: row.value, least: row.min };
         if let Some(line) = lines.iter_mut().find(|line| line.label == label) {
             line.points.push(point);
             continue;
@@ -209,7 +206,7 @@ fn draw_chart(plot: &Plot, lines: &[Line], area: &Area<'_>) -> Result<(), Failur
         let (least, most) = values.iter().fold((f64::MAX, 0.0_f64), |(a, b), &value| (a.min(value), b.max(value)));
         least / AROUND..most * AROUND
     };
-    let ys = around(&points().flat_map(|point| [point.min, point.max]).collect::<Vec<_>>());
+    let ys = around(&points().flat_map(|point| [point.least, point.median]).collect::<Vec<_>>());
     let y_labels = round_numbers(ys.start, ys.end);
     let mut chart = ChartBuilder::on(area)
         .caption(plot.title, style(19))
@@ -237,11 +234,11 @@ fn draw_chart(plot: &Plot, lines: &[Line], area: &Area<'_>) -> Result<(), Failur
         .draw()?;
     for line in lines {
         let colour = line.colour;
-        let medians = line.points.iter().map(|point| (point.x, point.median));
-        chart.draw_series(LineSeries::new(medians.clone(), colour.stroke_width(2)))?;
-        let bars = line.points.iter().map(|point| vec![(point.x, point.min), (point.x, point.max)]);
+        let least = line.points.iter().map(|point| (point.x, point.least));
+        chart.draw_series(LineSeries::new(least.clone(), colour.stroke_width(2)))?;
+        let bars = line.points.iter().map(|point| vec![(point.x, point.least), (point.x, point.median)]);
         chart.draw_series(bars.map(|bar| PathElement::new(bar, colour.mix(0.5).stroke_width(1))))?;
-        chart.draw_series(medians.map(|median| Circle::new(median, 3, colour.filled())))?;
+        chart.draw_series(least.map(|least| Circle::new(least, 3, colour.filled())))?;
     }
     Ok(())
 }
@@ -300,7 +297,6 @@ mod tests {
             payload_bytes: 16,
             value,
             min: value / 2.0,
-            max: value * 2.0,
             unit: "ns/message".to_owned(),
         }
     }
