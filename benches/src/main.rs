@@ -10,22 +10,33 @@
     reason = "a bench stands outside the perimeter: it reads clocks and starts threads"
 )]
 
+mod footprint;
+mod growth;
 mod latency;
+mod locked;
 mod messaging;
+mod pace;
 mod plan;
+mod plot;
 mod progress;
+mod recorded;
+mod resident;
 mod round;
 mod row;
 mod runner;
 mod sink;
 mod table;
-mod version;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
 use crate::{
+    footprint::Footprint,
+    growth::Growth,
     latency::Latency,
     messaging::Messaging,
     plan::{Failure, Figures, Job, Suite},
@@ -46,6 +57,17 @@ enum Command {
     Latency(runner::Options),
     /// Where the time of a round goes: taking, writing, decoding, handling, sending.
     Round(runner::Options),
+    /// How the cost of a message grows: with FSMs in a worker, workers, messages in a queue, payload.
+    Growth(runner::Options),
+    /// What FSMs cost that do nothing: memory, and writing and restoring a worker that is full of them.
+    Footprint(runner::Options),
+    /// Draws rows of `growth` and `footprint` that were printed with `--json`.
+    Plot {
+        /// The rows.
+        rows: PathBuf,
+        /// Where the pictures go, as SVG.
+        dir: PathBuf,
+    },
     /// One run of one system, in this process: what the other commands start, and what a failure names.
     #[command(hide = true)]
     Measure(Job),
@@ -54,13 +76,22 @@ enum Command {
 fn measure(job: &Job) -> Result<Figures, Failure> {
     match job.suite.as_str() {
         Messaging::NAME => Messaging::measure(job),
+        Growth::NAME => Growth::measure(job),
+        Footprint::NAME => Footprint::measure(job),
         Latency::NAME => Latency::measure(job),
         Round::NAME => Round::measure(job),
         other => {
-            let suites = [Messaging::NAME, Latency::NAME, Round::NAME].join(", ");
+            let suites = [Messaging::NAME, Growth::NAME, Footprint::NAME, Latency::NAME, Round::NAME].join(", ");
             Err(format!("there is no suite {other}; the suites are {suites}").into())
         }
     }
+}
+
+/// Draws the pictures of all suites whose rows are in a file.
+fn drawn(rows: &Path, dir: &Path) -> Result<(), Failure> {
+    let rows = plot::read(rows)?;
+    let suites = [(Growth::NAME, Growth::plots()), (Footprint::NAME, Footprint::plots())];
+    plot::say_drawn(&plot::draw_suites(&suites, &rows, dir)?)
 }
 
 fn main() -> ExitCode {
@@ -68,6 +99,9 @@ fn main() -> ExitCode {
         Command::Messaging(options) => runner::run::<Messaging>(&options),
         Command::Latency(options) => runner::run::<Latency>(&options),
         Command::Round(options) => runner::run::<Round>(&options),
+        Command::Growth(options) => runner::run::<Growth>(&options),
+        Command::Footprint(options) => runner::run::<Footprint>(&options),
+        Command::Plot { rows, dir } => drawn(&rows, &dir),
         Command::Measure(job) => runner::run_one(&job, measure),
     };
     match done {

@@ -1,7 +1,7 @@
 //! What a suite says of itself: groups of subjects that are compared, as data, and one job for each run of a subject.
 //!
-//! A [`Group`] is one case at one setting; its subjects take turns, so that a machine that slows down slows all of them. A
-//! [`Job`] is all that a process needs to know to run one of them once.
+//! A [`Group`] is one case at one setting. All subjects of a family of groups take turns, so that a machine that slows down
+//! slows all of them. A [`Job`] is all that a process needs to know to run one of them once.
 
 use std::fmt;
 
@@ -144,6 +144,34 @@ pub struct Group {
     pub more_than_limit: Option<&'static str>,
 }
 
+/// What a point of a plot has as its x.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum X {
+    /// The number at the end of the case, such as 16 for `fan-in-16`.
+    EndOfCase,
+    /// The size of the payload.
+    PayloadBytes,
+}
+
+/// A picture of a family's rows: a line for each system, on logarithmic axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plot {
+    /// The file's name, without its end.
+    pub file: &'static str,
+    /// Whose rows it shows.
+    pub family: &'static str,
+    /// Only those on so many threads.
+    pub class: Option<Class>,
+    /// What stands above it.
+    pub title: &'static str,
+    /// What lies to the right.
+    pub x: X,
+    /// What stands below.
+    pub x_label: &'static str,
+    /// What stands at the left: the unit.
+    pub y_label: &'static str,
+}
+
 /// A family of measurements with one command.
 pub trait Suite {
     /// The command's name.
@@ -151,6 +179,11 @@ pub trait Suite {
 
     /// All that there is to measure; `quick` leaves out what one can do without for a look.
     fn plan(quick: bool) -> Vec<Group>;
+
+    /// The pictures of what was measured, if there are any.
+    fn plots() -> Vec<Plot> {
+        Vec::new()
+    }
 
     /// Measures one run of one system in this process.
     ///

@@ -46,8 +46,8 @@ impl Progress {
         }
     }
 
-    /// Everything of a group is done and printed.
-    pub fn group_done(&mut self, what: &str) {
+    /// Says what was done last, in a line that stays, if it is time for one and lines stay here.
+    pub fn now_and_then(&mut self, what: &str) {
         if !self.live && (self.said.elapsed() >= BETWEEN_LINES || self.done == self.total) {
             eprintln!("{} of {} runs done{}: {what}", self.done, self.total, self.left());
             self.said = Instant::now();

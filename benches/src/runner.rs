@@ -1,4 +1,4 @@
-//! Runs a suite: a process for each run of each system, the systems of a group in turns; medians, rows, output.
+//! Runs a suite: a process for each run of each system, all of a family of cases in turns; medians, rows, output.
 //!
 //! The processes run one after another and this one only waits for them, so nothing here takes a core from what is measured.
 
@@ -6,7 +6,7 @@ use std::{
     collections::BTreeSet,
     io::{self, Write},
     iter,
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Stdio},
     thread,
     time::Duration,
@@ -16,6 +16,7 @@ use clap::Args;
 
 use crate::{
     plan::{Failure, Figures, Group, Job, LimitIs, Suite},
+    plot,
     progress::Progress,
     row::{Row, rounded, spread},
     table,
@@ -40,6 +41,9 @@ pub struct Options {
     /// A look in under a minute: shorter and fewer runs, 16-byte payloads, fewer sizes.
     #[arg(long)]
     quick: bool,
+    /// Draw what was measured into this directory, as SVG; for suites that have pictures.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
 }
 
 /// Measures a suite, or what was chosen of it, and prints the rows.
@@ -51,44 +55,75 @@ pub fn run<S: Suite>(options: &Options) -> Result<(), Failure> {
     if cfg!(debug_assertions) {
         eprintln!("qnfsm-bench: this is a debug build; its figures mean nothing. Build with --release");
     }
+    if options.plots.is_some() && S::plots().is_empty() {
+        return Err(format!("the suite {} has no pictures; leave `--plots` out", S::NAME).into());
+    }
     let program = std::env::current_exe()?;
     let runs = if options.quick { RUNS_QUICK } else { RUNS };
     let mut progress = Progress::new(groups.iter().map(|group| group.subjects.len() * runs).sum());
     let mut case = String::new();
-    for group in &groups {
-        let jobs = jobs_of::<S>(group, options.quick);
-        let mut figures = vec![Vec::with_capacity(runs); jobs.len()];
-        for _ in 0..runs {
-            for (subject, job) in jobs.iter().enumerate() {
+    let mut measured = Vec::new();
+    for family in groups.chunk_by(|group, next| group.family == next.family) {
+        let figures = figures_of::<S>(family, runs, options.quick, &program, &mut progress)?;
+        progress.clear();
+        let mut out = io::stdout().lock();
+        for (group, figures) in family.iter().zip(&figures) {
+            let rows = rows::<S>(group, figures);
+            if options.json {
+                for row in &rows {
+                    writeln!(out, "{}", serde_json::to_string(row)?)?;
+                }
+            } else {
+                if case != group.case {
+                    case.clone_from(&group.case);
+                    write!(out, "{}", table::head(&group.case))?;
+                }
+                write!(out, "{}", table::body(&rows))?;
+            }
+            measured.extend(rows.iter().map(plot::Measured::from));
+        }
+        out.flush()?;
+    }
+    match &options.plots {
+        Some(dir) => plot::say_drawn(&plot::draw(S::NAME, &S::plots(), &measured, dir)?),
+        None => Ok(()),
+    }
+}
+
+/// What was found of each group and each of its subjects, run by run.
+///
+/// All of a family take turns: on a machine that is slower at one time than at another, neither the systems of a case nor the
+/// points of a curve are of different times.
+fn figures_of<S: Suite>(
+    family: &[Group],
+    runs: usize,
+    quick: bool,
+    program: &Path,
+    progress: &mut Progress,
+) -> Result<Vec<Vec<Vec<Figures>>>, Failure> {
+    let jobs: Vec<_> = family.iter().map(|group| jobs_of::<S>(group, quick)).collect();
+    let none = |jobs: &Vec<Job>| vec![Vec::with_capacity(runs); jobs.len()];
+    let mut figures: Vec<_> = jobs.iter().map(none).collect();
+    for run in 1..=runs {
+        for ((group, jobs), figures) in family.iter().zip(&jobs).zip(&mut figures) {
+            for (job, figures) in jobs.iter().zip(figures) {
                 let Job { case, class, system, recording, payload_bytes, .. } = job;
                 progress.at(&format!("{case} {class} {payload_bytes} B, {system} {recording}"));
-                let found = in_a_process(&program, job)?;
+                let found = in_a_process(program, job)?;
                 if found.also.len() != group.also.len() {
                     let expected = group.also.join(", ");
                     return Err(format!("a run of {case} is to find {expected} too, and found {found:?}").into());
                 }
-                figures[subject].push(found);
+                figures.push(found);
                 progress.one_done();
             }
+            progress.now_and_then(&format!(
+                "{} {} {} B, run {run} of {runs}",
+                jobs[0].case, jobs[0].class, jobs[0].payload_bytes
+            ));
         }
-        progress.clear();
-        let rows = rows::<S>(group, &figures);
-        let mut out = io::stdout().lock();
-        if options.json {
-            for row in &rows {
-                writeln!(out, "{}", serde_json::to_string(row)?)?;
-            }
-        } else {
-            if case != group.case {
-                case.clone_from(&group.case);
-                write!(out, "{}", table::head(&group.case))?;
-            }
-            write!(out, "{}", table::body(&rows))?;
-        }
-        out.flush()?;
-        progress.group_done(&format!("{} {} {} B", group.case, group.class, group.payload_bytes));
     }
-    Ok(())
+    Ok(figures)
 }
 
 /// Does one job in this process, and prints what it found.

@@ -8,12 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{client, stopwatch::Extent};
 use crate::{
-    messaging::{
-        message::Small,
-        ours::{PATIENCE, recorded},
-        roles,
-    },
+    messaging::{message::Small, ours::PATIENCE, roles},
     plan::{Failure, Figures, Recording},
+    recorded::recorded,
 };
 
 /// The name of the address that the edge listens at.

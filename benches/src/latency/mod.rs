@@ -16,9 +16,9 @@ use qnfsm::{IdleStrategy, RunOn};
 
 use self::{bare::Waits, stopwatch::Extent};
 use crate::{
+    locked,
     messaging::message::{Payload, Small},
     plan::{Class, Failure, Figures, Group, Job, LimitIs, Recording, Subject, Suite},
-    version,
 };
 
 /// The suite.
@@ -128,7 +128,7 @@ impl Case {
 }
 
 fn subject((name, system, package): System, recording: Recording, limit: LimitIs) -> Subject {
-    Subject { name, system, version: version::locked(package), recording, limit }
+    Subject { name, system, version: locked::version(package), recording, limit }
 }
 
 impl Suite for Latency {

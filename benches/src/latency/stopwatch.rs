@@ -13,7 +13,8 @@ use std::{
 use hdrhistogram::Histogram;
 
 use crate::{
-    messaging::{lap::counted, message::Small, roles::Pinger},
+    messaging::{message::Small, roles::Pinger},
+    pace::counted,
     plan::{Failure, Figures},
 };
 

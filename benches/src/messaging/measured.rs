@@ -7,10 +7,14 @@ use super::{
     lap::{self, Course},
     limits,
     message::Payload,
-    ours, peers, resident,
+    ours, peers,
     system::{self, Compared, System},
 };
-use crate::plan::{Class, Failure, Figures, Group, Job, LimitIs, Recording, Subject};
+use crate::{
+    pace,
+    plan::{Class, Failure, Figures, Group, Job, LimitIs, Recording, Subject},
+    resident,
+};
 
 /// How many children are spawned, each through its first message.
 const CHILDREN: u64 = 100_000;
@@ -123,7 +127,7 @@ fn live<P: Payload>(job: &Job, case: Case, system: System) -> Result<Figures, Fa
             let before = resident::bytes()?;
             let lap = lap::checked(&mut *course, case, children)?;
             match case {
-                Case::SpawnMemory => (resident::bytes()? - before) / lap::counted(children),
+                Case::SpawnMemory => (resident::bytes()? - before) / pace::counted(children),
                 _ => lap.ns_each(),
             }
         }

@@ -1,7 +1,7 @@
 //! The suite `messaging`: what it costs to carry messages between FSMs, and between actors of other libraries.
 //!
 //! `measured` is what there is to measure, `case` the cases, `roles` what FSMs and actors do in them, `message` the payloads, `lap`
-//! how a run is timed, `system` what is compared; `ours`, `peers` and `limits` are the systems. What is fair about it stands in
+//! what a system does in one, `system` what is compared; `ours`, `peers` and `limits` are the systems. What is fair about it stands in
 //! `roles` and at the head of each system.
 
 mod case;
@@ -11,7 +11,6 @@ mod measured;
 pub mod message;
 pub mod ours;
 mod peers;
-mod resident;
 pub mod roles;
 mod system;
 

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use super::case::Case;
 use crate::{
+    locked,
     plan::{Class, Recording},
-    version,
 };
 
 /// Something that carries messages.
@@ -63,7 +63,7 @@ impl System {
 
     /// Its version, as the lock file has it; `std` for what is built of the standard library alone.
     pub fn version(self) -> String {
-        version::locked(self.facts().2)
+        locked::version(self.facts().2)
     }
 }
 

@@ -9,9 +9,9 @@ mod relay;
 
 use self::{recorded::Recorded, relay::Relaying};
 use crate::{
+    locked,
     messaging::message::{Payload, Small},
     plan::{Class, Failure, Figures, Group, Job, LimitIs, Recording, Subject, Suite},
-    version,
 };
 
 /// The suite.
@@ -37,7 +37,7 @@ fn group(messages: u32) -> Group {
     let ours = [Recording::Memory, Recording::Buffered].map(|recording| Subject {
         name: QNFSM,
         system: QNFSM,
-        version: version::locked(QNFSM),
+        version: locked::version(QNFSM),
         recording,
         limit: LimitIs::OfItsOwnRun,
     });

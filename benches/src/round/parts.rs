@@ -10,7 +10,7 @@ use std::{
 
 use super::relay::Relaying;
 use crate::{
-    messaging::lap::counted,
+    pace::counted,
     plan::{Failure, Figures},
     row::spread,
 };

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 
 use super::relay::NODE;
 use crate::{
-    messaging::ours::directory,
     plan::{Failure, Recording},
+    recorded::directory,
     sink::MemoryFiles,
 };
 

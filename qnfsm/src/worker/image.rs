@@ -1,11 +1,15 @@
 //! A worker's snapshot: everything that it is between two rounds, so that a restored one does nothing otherwise.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize, Serializer,
+    ser::{Error, SerializeSeq},
+};
 
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
@@ -14,6 +18,7 @@ use crate::{
     time::Time,
     worker::{
         Catalogue, Counters, Worker, WorkerConfig,
+        image_bytes::ImageBytes,
         outputs::{Outputs, StreamImage},
         seats::Seat,
         timers::Timers,
@@ -59,8 +64,9 @@ pub struct SnapshotError {
 /// No worker counts so far in centuries; below it counting can't overflow.
 pub(super) const COUNT_MAX: u64 = 1 << 62;
 
+/// The image. What is written has its FSMs as [`CellsOf`] a worker, what is read as a list; their bytes are the same.
 #[derive(Serialize, Deserialize)]
-struct Image {
+struct Image<Cells = Vec<CellImage>> {
     node: NodeId,
     worker: WorkerId,
     epoch: Epoch,
@@ -69,7 +75,7 @@ struct Image {
     now: Time,
     next_timer: u64,
     slots: Slots,
-    cells: Vec<CellImage>,
+    cells: Cells,
     ready: Vec<u32>,
     timers: Timers,
     streams: Vec<StreamImage>,
@@ -84,8 +90,41 @@ struct CellImage {
     slot: u32,
     generation: u32,
     kind: u32,
-    bytes: Vec<u8>,
+    bytes: ImageBytes,
     waiting: WaitingImage,
+}
+
+/// All FSMs of a worker as a list of [`CellImage`]. They are written one after another, so that beside the image no more than
+/// one of them is in memory twice.
+struct CellsOf<'a> {
+    worker: &'a Worker,
+    /// Why one of them couldn't be written; serde carries no more of it than a text.
+    refused: RefCell<Option<SnapshotError>>,
+}
+
+impl Serialize for CellsOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Worker { seats, effects, envelopes, catalogue, .. } = self.worker;
+        let mut cells = serializer.serialize_seq(Some(self.worker.fsms as usize))?;
+        let mut buffer = Vec::new();
+        for (slot, seat) in (0..).zip(seats) {
+            let Some(cell) = &seat.cell else { continue };
+            let (generation, kind) = (seat.queue.generation(), seat.kind);
+            buffer.clear();
+            let pool = effects.pools.see(seat.intake.message);
+            let waiting = cell.encode(&mut buffer).and_then(|()| seat.waiting.to_image(pool, envelopes));
+            let waiting = waiting.map_err(|error| {
+                let text = error.to_string();
+                let kind = catalogue.kind_name(kind).to_owned();
+                self.refused.replace(Some(SnapshotError { queue: self.worker.queue_of(slot), kind, error }));
+                S::Error::custom(text)
+            })?;
+            let image = CellImage { slot, generation, kind, bytes: ImageBytes(buffer), waiting };
+            cells.serialize_element(&image)?;
+            buffer = image.bytes.0;
+        }
+        cells.end()
+    }
 }
 
 impl Worker {
@@ -99,19 +138,6 @@ impl Worker {
     pub fn snapshot(&self, out: &mut Vec<u8>) -> Result<(), SnapshotError> {
         assert!(self.outputs.is_empty(), "outputs are drained before a snapshot");
         assert!(self.fault.is_none(), "a worker with a fault is in the middle of a round");
-        let mut cells = Vec::with_capacity(self.fsms as usize);
-        for (slot, seat) in (0..).zip(&self.seats) {
-            let Some(cell) = &seat.cell else { continue };
-            let (generation, kind) = (seat.queue.generation(), seat.kind);
-            let mut bytes = Vec::new();
-            let pool = self.effects.pools.see(seat.intake.message);
-            let waiting = cell.encode(&mut bytes).and_then(|()| seat.waiting.to_image(pool, &self.envelopes));
-            let waiting = waiting.map_err(|error| {
-                let kind = self.catalogue.kind_name(kind).to_owned();
-                SnapshotError { queue: self.queue_of(slot), kind, error }
-            })?;
-            cells.push(CellImage { slot, generation, kind, bytes, waiting });
-        }
         let image = Image {
             node: self.effects.node,
             worker: self.id(),
@@ -121,7 +147,7 @@ impl Worker {
             now: self.effects.now,
             next_timer: self.effects.next_timer,
             slots: self.effects.slots.clone(),
-            cells,
+            cells: CellsOf { worker: self, refused: RefCell::default() },
             ready: self.ready.iter().copied().collect(),
             timers: self.timers.clone(),
             streams: self.outputs.image(),
@@ -130,9 +156,10 @@ impl Worker {
             mourners: self.mourners.clone(),
             counters: self.counters.clone(),
         };
-        let encoded = Codec::CURRENT.encode(&image, out);
-        encoded.expect("beside FSMs, which are bytes here, an image is numbers and short texts");
-        Ok(())
+        Codec::CURRENT.encode(&image, out).map_err(|_| {
+            let refused = image.cells.refused.take();
+            refused.expect("beside FSMs, which are bytes here, an image is numbers and short texts")
+        })
     }
 
     /// The worker of an image.
@@ -171,7 +198,7 @@ impl Worker {
             let Worker { catalogue, effects, envelopes, seats, .. } = &mut worker;
             let known = catalogue.kind(kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
             let in_cell = |error| ImageError::Cell { queue, kind: known.name.to_owned(), error };
-            let cell = (known.restore)(&bytes, known.setup(queue, image.config.seed)).map_err(in_cell)?;
+            let cell = (known.restore)(&bytes.0, known.setup(queue, image.config.seed)).map_err(in_cell)?;
             let waiting = Waiting::of_image(waiting, known.intake, &mut effects.pools, envelopes).map_err(in_cell)?;
             let seat = &mut seats[slot as usize];
             if seat.cell.is_some() {
@@ -333,5 +360,47 @@ mod tests {
         assert_eq!(refusal(|image| image.ready = vec![0, 0]), "its ready queue names a slot twice or one that isn't");
         assert_eq!(refusal(|image| image.ready = vec![9]), "its ready queue names a slot twice or one that isn't");
         assert_eq!(refusal(|image| image.worker = WorkerId(1 << 31)), "no worker has that number");
+    }
+
+    /// Can't be written down once it has had a message.
+    #[derive(Serialize, Deserialize)]
+    struct Sulker {
+        #[serde(serialize_with = "unless_it_sulks")]
+        sulks: bool,
+    }
+
+    fn unless_it_sulks<S: Serializer>(sulks: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+        if *sulks { Err(S::Error::custom("it sulks")) } else { serializer.serialize_bool(false) }
+    }
+
+    impl Fsm for Sulker {
+        const NAME: &'static str = "sulker";
+        type State = ();
+        type Message = u8;
+        fn start(&mut self, _: &mut Context<'_, Self>) {}
+        fn handle(&mut self, (): (), _: u8, _: &mut Context<'_, Self>) -> Next<Self> {
+            self.sulks = true;
+            Next::Stay
+        }
+    }
+
+    #[test]
+    fn an_fsm_that_cant_be_encoded_is_named_and_nothing_of_the_image_is_left() {
+        let catalogue = Kinds::new().with::<Sulker>().seal().expect("the kind is plain");
+        let number = catalogue.type_number::<u8>().expect("the kind takes it");
+        let mut worker = Worker::new(catalogue, NodeId(0), WorkerId(0), Epoch::FIRST, WorkerConfig::default());
+        let edge = edge_queue(NodeId(0), EdgeId::HOST);
+        let queue = |slot, generation| RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), slot, generation);
+        let mut batch = Batch::new(edge.place(), Epoch::FIRST, 1);
+        batch.push(&Header::to(Class::Spawn, 0, queue(0, 0), edge), &[0, 0]);
+        batch.push(&Header::to(Class::Spawn, 0, queue(0, 0), edge), &[0, 0]);
+        batch.push(&Header::message(number, queue(1, 1), edge), &[7]);
+        worker.feed(Time::ZERO, [batch.as_ref()]);
+        assert!(worker.round(10, &mut NoPorts).idle);
+        let mut out = vec![1, 2, 3];
+        let refused = worker.snapshot(&mut out).map_err(|refused| (refused.queue, refused.kind, refused.error));
+        let why = EncodeError::Refused("it sulks".to_owned());
+        assert_eq!(refused, Err((queue(1, 1), "sulker".to_owned(), why)));
+        assert_eq!(out, [1, 2, 3]);
     }
 }

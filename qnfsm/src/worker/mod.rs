@@ -12,7 +12,7 @@
 //! news and dead letters, `seats` where FSMs come in and go. `cell` is one FSM and `typed_cell` the same with its type,
 //! `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `timers` is the order of timers,
 //! `outputs` the frames that leave. `kinds` is what a program registers, `table` what a journal says of it; `image` is the
-//! snapshot, and `waiting_image` what waits in it.
+//! snapshot, `waiting_image` what waits in it, and `image_bytes` how values lie in it.
 
 mod apply;
 mod cell;
@@ -22,6 +22,7 @@ mod delivery;
 mod envelope;
 mod fault;
 mod image;
+mod image_bytes;
 mod kinds;
 mod notice;
 mod outputs;

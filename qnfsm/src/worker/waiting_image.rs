@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     envelope::{Claim, Envelope},
+    image_bytes::ImageBytes,
     kinds::Intake,
     queue::{Envelopes, Queue},
     waiting::{Beat, Extras, Fired, Pending, SetTimer, Waiting},
@@ -39,7 +40,7 @@ struct ExtrasImage {
 struct EnvelopeImage {
     sender: RawQueueId,
     claim: Claim,
-    message: Vec<u8>,
+    message: ImageBytes,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -52,8 +53,8 @@ struct TimerImage {
 
 #[derive(Clone, Serialize, Deserialize)]
 enum BeatImage {
-    Once(Vec<u8>),
-    Every { period_ns: u64, message: Vec<u8> },
+    Once(ImageBytes),
+    Every { period_ns: u64, message: ImageBytes },
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -61,7 +62,7 @@ struct FiredImage {
     timer: TimerId,
     name: TimerName,
     beats: u64,
-    message: Vec<u8>,
+    message: ImageBytes,
 }
 
 impl Waiting {
@@ -95,10 +96,10 @@ impl Waiting {
     }
 }
 
-fn bytes_of(message: MessageRef, pool: &dyn AnyPool) -> Result<Vec<u8>, EncodeError> {
+fn bytes_of(message: MessageRef, pool: &dyn AnyPool) -> Result<ImageBytes, EncodeError> {
     let mut bytes = Vec::new();
     pool.encode_image(message, &mut bytes)?;
-    Ok(bytes)
+    Ok(ImageBytes(bytes))
 }
 
 impl Envelope {
@@ -115,7 +116,7 @@ impl Extras {
             let what = match &set.what {
                 Beat::Once(message) => BeatImage::Once(bytes_of(*message, pool)?),
                 Beat::Every { period_ns, message } => {
-                    BeatImage::Every { period_ns: *period_ns, message: message.clone() }
+                    BeatImage::Every { period_ns: *period_ns, message: ImageBytes(message.clone()) }
                 }
             };
             Ok(TimerImage { timer: set.timer, name: set.name.clone(), deadline: set.deadline, what })
@@ -144,8 +145,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn message(&mut self, bytes: &[u8]) -> Result<(MessageRef, u32), DecodeError> {
-        let message = self.pools.any(self.intake.message).decode_image(bytes)?;
+    fn message(&mut self, bytes: &ImageBytes) -> Result<(MessageRef, u32), DecodeError> {
+        let message = self.pools.any(self.intake.message).decode_image(&bytes.0)?;
         Ok((message, self.intake.weigh(self.pools, message)))
     }
 
@@ -159,7 +160,7 @@ impl Reader<'_> {
         let TimerImage { timer, name, deadline, what } = image;
         let what = match what {
             BeatImage::Once(message) => Beat::Once(self.message(&message)?.0),
-            BeatImage::Every { period_ns, message } => {
+            BeatImage::Every { period_ns, message: ImageBytes(message) } => {
                 // Each beat decodes it, so it must be a message.
                 let pool = self.pools.any(self.intake.message);
                 let beat = pool.decode(&message, Trust::Node)?;

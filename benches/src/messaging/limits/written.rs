@@ -21,13 +21,12 @@ use super::{
         case::Case,
         lap::Course,
         message::Payload,
-        ours,
         roles::{self, Acknowledged, Arrivals, BURST, Hub, Pinger, RING, Sink, Then},
     },
     bare, broken, not_measured,
     two_threads::Half,
 };
-use crate::plan::Failure;
+use crate::{plan::Failure, recorded};
 
 /// How many buffers of fan-in go round.
 const BUFFERS: usize = 8;
@@ -56,7 +55,7 @@ struct Journal {
 
 impl Journal {
     fn new() -> Result<Arc<Journal>, Failure> {
-        let dir = ours::directory()?;
+        let dir = recorded::directory()?;
         Ok(Arc::new(Journal { file: File::create_new(dir.path().join("batches"))?, _dir: dir }))
     }
 

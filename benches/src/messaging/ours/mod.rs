@@ -11,11 +11,7 @@ mod replay;
 mod ring;
 mod spawn;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use qnfsm::{Limits, Node, NodeBuilder};
 use tempfile::TempDir;
@@ -32,7 +28,7 @@ pub use self::{recording_cost::recording_cost, replay::replayed};
 use super::{case::Case, lap::Course, message::Payload, roles::Received};
 use crate::{
     plan::{Class, Failure, Recording},
-    sink::MemoryFiles,
+    recorded::recorded,
 };
 
 /// How long anything may take that the host waits for.
@@ -112,27 +108,4 @@ impl<L: Leader> Course for Running<L> {
         drop(dir);
         Ok(())
     }
-}
-
-/// Makes a node record, and returns the directory that it records in, where that is one of the file system's.
-///
-/// # Errors
-/// When there can't be a directory.
-pub fn recorded(builder: NodeBuilder, recording: Recording) -> Result<(NodeBuilder, Option<TempDir>), Failure> {
-    let builder = match recording {
-        Recording::Off => return Ok((builder, None)),
-        Recording::Memory => {
-            let files = Arc::new(MemoryFiles::new());
-            return Ok((builder.storage(files).dir(PathBuf::from("/in-memory")), None));
-        }
-        Recording::Buffered => builder,
-        Recording::Everything => builder.recording(qnfsm::Recording::Everything),
-    };
-    let dir = directory()?;
-    Ok((builder.dir(dir.path()), Some(dir)))
-}
-
-/// A directory for one run, which goes away with the value.
-pub fn directory() -> Result<TempDir, Failure> {
-    Ok(tempfile::Builder::new().prefix("qnfsm-bench-").tempdir()?)
 }

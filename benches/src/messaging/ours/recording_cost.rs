@@ -21,9 +21,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{message::Payload, roles::Received},
-    PATIENCE, recorded,
+    PATIENCE,
 };
-use crate::plan::{Failure, Figures, Recording};
+use crate::{
+    plan::{Failure, Figures, Recording},
+    recorded::recorded,
+};
 
 /// Messages in a millisecond, and in a batch.
 const IN_A_MS: u32 = 1_000;

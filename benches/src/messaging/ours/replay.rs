@@ -5,10 +5,13 @@ use std::time::Instant;
 use qnfsm_replay::Options;
 
 use super::{
-    super::{case::Case, lap, lap::Lap, message::Payload},
+    super::{case::Case, lap, message::Payload},
     Leader, Running, with_leader,
 };
-use crate::plan::{Class, Failure, Figures, Recording};
+use crate::{
+    pace::Lap,
+    plan::{Class, Failure, Figures, Recording},
+};
 
 /// Nanoseconds for each message of a replay, and as the limit those that it took live, in the same units: of the case's own
 /// messages, over all laps.

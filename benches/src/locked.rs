@@ -1,10 +1,10 @@
-//! Versions of what is measured: those that the lock file of this build names.
+//! The versions of what is measured, from the lock file of this build.
 
-/// The lock file.
 const LOCKED: &str = include_str!("../../Cargo.lock");
 
-/// The version of a package; `std` for what is none, because it is built of the standard library alone.
-pub fn locked(package: &str) -> String {
+/// The version of a package that this program is built with; `std` for what is built of the standard library alone, which
+/// is no package in the lock file.
+pub fn version(package: &str) -> String {
     let name = format!("name = \"{package}\"");
     let mut lines = LOCKED.lines();
     let version = lines.find(|line| *line == name).and_then(|_| lines.next()?.strip_prefix("version = "));
