@@ -95,20 +95,20 @@ fn r1_what_goes_elsewhere_in_a_row_keeps_its_order_and_each_its_header() {
     let away = To::Queue(QueueId::from_raw(RawQueueId::new(NodeId(0), Place::worker(WorkerId(9)), 200, 1)));
     let aside = To::Queue(QueueId::from_raw(RawQueueId::new(NodeId(0), Place::worker(WorkerId(9)), 200, 2)));
     let there = To::Queue(outside());
-    let send = |to: &To, label| Op::Send(to.clone(), note(label));
-    let ask = || Op::Request(there.clone(), 1_000_000, Act::Keep);
+    let send = |to, label| Op::Send(to, note(label));
+    let ask = || Op::Request(there, 1_000_000, Act::Keep);
     let ops = vec![
-        send(&there, 1),
-        send(&there, 2),
-        Op::SendStranger(there.clone()),
-        send(&there, 3),
+        send(there, 1),
+        send(there, 2),
+        Op::SendStranger(there),
+        send(there, 3),
         ask(),
         ask(),
-        send(&there, 4),
-        send(&away, 5),
-        send(&away, 6),
-        send(&aside, 7),
-        send(&there, 8),
+        send(there, 4),
+        send(away, 5),
+        send(away, 6),
+        send(aside, 7),
+        send(there, 8),
     ];
     stage.tell(queue(0, 1), told(0, ops));
     let stranger = stage.worker.catalogue().type_number::<crate::puppet::Stranger>().unwrap();
