@@ -13,7 +13,6 @@ use super::{
     NodeError,
     idle::Idle,
     in_loop::{InLoop, LOOK_AGAIN_AFTER},
-    quota::Quota,
     recovery::Snapshots,
     retained::{DriverImage, Held, Unacknowledged},
     shared::{Inbox, Parcel, Phase, Shared},
@@ -70,7 +69,6 @@ pub(super) struct Driver {
     /// Room for looking at them, empty between rounds.
     admitted: Vec<BatchRef<'static>>,
     bound: u32,
-    quota: Quota,
     /// The worker counts as work under way.
     busy: bool,
     /// What was last told of what waits here.
@@ -142,7 +140,6 @@ impl Driver {
             gathered: Vec::new(),
             admitted: Vec::new(),
             bound: 4096,
-            quota: Quota::new(),
             busy: true,
             waiting_bytes: 0,
             accounted: None,
@@ -184,14 +181,13 @@ impl Driver {
 
     fn drive(&mut self) -> Result<(), NodeError> {
         while self.resumed > 0 && self.shared.phase() != Phase::Stopping {
-            let resumed = self.resumed;
-            self.resumed -= self.gather_while(|_, parcels| parcels < resumed);
+            self.resumed -= self.gather(self.resumed);
             if !self.gathered.is_empty() {
                 self.run_round(self.time_of_resumed())?;
             }
         }
         loop {
-            self.gather();
+            self.gather(usize::MAX);
             self.poll_reactors(Some(Duration::ZERO))?;
             if self.shared.phase() == Phase::Stopping {
                 return Ok(());
@@ -210,7 +206,7 @@ impl Driver {
     fn take_leave(&mut self) -> Result<(), NodeError> {
         let mut left = self.receiver.len();
         loop {
-            left -= self.gather_while(|_, parcels| parcels < left);
+            left = left.saturating_sub(self.gather(left));
             if self.gathered.is_empty() {
                 return Ok(());
             }
@@ -234,20 +230,11 @@ impl Driver {
         !self.gathered.is_empty() || !self.worker.is_idle() || timer_is_due()
     }
 
-    /// Takes what is in the inbox, up to the bounds of a round.
-    fn gather(&mut self) {
-        self.quota.next_round(self.bound, self.worker.queued());
-        for batch in &self.gathered {
-            self.quota.take(batch.as_ref().as_ref().count);
-        }
-        self.gather_while(|driver, _| driver.quota.is_left());
-    }
-
-    /// Takes parcels while that is so by how many it took, within the bounds of a round's record. Says how many they were.
-    fn gather_while(&mut self, takes: impl Fn(&Driver, usize) -> bool) -> usize {
+    /// Takes what is in the inbox, up to `parcels_max` and the bounds of a round. Says how many parcels there were.
+    fn gather(&mut self, parcels_max: usize) -> usize {
         let mut parcels = 0;
         let mut bytes: usize = self.gathered.iter().map(|batch| batch.bytes_len()).sum();
-        while takes(self, parcels) && self.gathered.len() < BATCHES_MAX && bytes < BATCH_BYTES_MAX {
+        while parcels < parcels_max && self.gathered.len() < BATCHES_MAX && bytes < BATCH_BYTES_MAX {
             let Ok(parcel) = self.receiver.try_recv() else { break };
             parcels += 1;
             bytes += self.take_parcel(parcel);
@@ -261,7 +248,6 @@ impl Driver {
             Parcel::Frames(batch) => {
                 let bytes = batch.bytes_len();
                 self.inbox.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
-                self.quota.take(batch.as_ref().as_ref().count);
                 self.gathered.push(batch);
                 bytes
             }

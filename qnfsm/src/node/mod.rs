@@ -26,7 +26,6 @@ mod idle;
 mod in_loop;
 mod inlet;
 mod lent;
-mod quota;
 mod recovery;
 mod retained;
 mod service;

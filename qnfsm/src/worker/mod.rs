@@ -384,12 +384,6 @@ impl Worker {
         self.envelopes.load.bytes()
     }
 
-    /// How many messages its FSMs have yet to be handed, postponed ones not counted.
-    #[must_use]
-    pub fn queued(&self) -> u32 {
-        self.envelopes.queued()
-    }
-
     /// The queues that hold the most bytes, at most three. It walks all messages that wait.
     #[must_use]
     pub fn largest_queues(&self) -> Vec<(RawQueueId, u64)> {

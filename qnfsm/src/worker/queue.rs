@@ -41,8 +41,6 @@ pub(super) struct Envelopes {
     links: Vec<Link>,
     /// The link freed last, which is used next.
     free: u32,
-    /// How many are in queues.
-    queued: u32,
     pub(super) load: Load,
 }
 
@@ -51,18 +49,12 @@ pub(super) const ENVELOPE_BYTES: usize = size_of::<Link>();
 
 impl Envelopes {
     pub(super) fn new() -> Envelopes {
-        Envelopes { links: Vec::new(), free: NONE, queued: 0, load: Load::default() }
-    }
-
-    /// How many envelopes are in queues.
-    pub(super) fn queued(&self) -> u32 {
-        self.queued
+        Envelopes { links: Vec::new(), free: NONE, load: Load::default() }
     }
 
     #[inline]
     fn link(&mut self, envelope: Envelope, next: u32) -> u32 {
         self.load.more(envelope.weight);
-        self.queued += 1;
         let at = self.free;
         match self.links.get_mut(at as usize) {
             Some(link) => {
@@ -89,7 +81,6 @@ impl Envelopes {
         let link = &mut self.links[at as usize];
         link.next = self.free;
         self.free = at;
-        self.queued -= 1;
         let envelope = link.envelope;
         self.load.less(envelope.weight);
         envelope
@@ -246,7 +237,6 @@ mod tests {
                 }
                 let weights = models.iter().flatten().map(|weight| u64::from(*weight)).sum::<u64>();
                 prop_assert_eq!(store.load.bytes(), weights);
-                prop_assert_eq!(store.queued() as usize, models.iter().map(VecDeque::len).sum::<usize>());
             }
         }
     }
