@@ -11,6 +11,7 @@ mod tests;
 mod write;
 
 use std::{
+    fmt,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -281,6 +282,31 @@ impl Codec {
         }
     }
 }
+
+/// Why a value can't be read or written, while serde hands it up: boxed, so that the good path hands on no room for it.
+#[derive(Debug)]
+struct Refused<E>(Box<E>);
+
+impl<E> Refused<E> {
+    fn into_inner(self) -> E {
+        *self.0
+    }
+}
+
+impl<E> From<E> for Refused<E> {
+    #[cold]
+    fn from(error: E) -> Refused<E> {
+        Refused(Box::new(error))
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Refused<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for Refused<E> {}
 
 /// The first byte of a number that is longer than a byte: two bytes follow, four, eight or sixteen. Below, the byte is the
 /// number.

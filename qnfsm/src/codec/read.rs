@@ -14,30 +14,7 @@ use serde::de::{
 use super::{Bounds, DecodeError, LONG_16, LONG_32, LONG_64, LONG_128, Trust};
 use crate::id::QUEUE_ID_SERDE_NAME;
 
-/// Why reading ended, boxed so that what is read is returned without room for it.
-#[derive(Debug)]
-pub(super) struct Refused(Box<DecodeError>);
-
-impl Refused {
-    pub(super) fn into_inner(self) -> DecodeError {
-        *self.0
-    }
-}
-
-impl From<DecodeError> for Refused {
-    #[cold]
-    fn from(error: DecodeError) -> Refused {
-        Refused(Box::new(error))
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Refused {}
+type Refused = super::Refused<DecodeError>;
 
 impl Error for Refused {
     #[cold]

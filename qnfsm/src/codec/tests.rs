@@ -234,7 +234,7 @@ impl<'de> Deserialize<'de> for Bytes {
         struct Visitor;
         impl serde::de::Visitor<'_> for Visitor {
             type Value = Bytes;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("bytes")
             }
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
@@ -350,7 +350,7 @@ fn elements_that_the_type_does_not_take_are_an_error() {
             struct Visitor;
             impl<'de> serde::de::Visitor<'de> for Visitor {
                 type Value = First;
-                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     f.write_str("a sequence")
                 }
                 fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut elements: A) -> Result<First, A::Error> {

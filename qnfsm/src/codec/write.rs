@@ -13,30 +13,7 @@ use serde::ser::{
 
 use super::{EncodeError, LONG_16, LONG_32, LONG_64, LONG_128};
 
-/// Why writing ended, boxed so that the good path hands on a word.
-#[derive(Debug)]
-pub(super) struct Refused(Box<EncodeError>);
-
-impl Refused {
-    pub(super) fn into_inner(self) -> EncodeError {
-        *self.0
-    }
-}
-
-impl From<EncodeError> for Refused {
-    #[cold]
-    fn from(error: EncodeError) -> Refused {
-        Refused(Box::new(error))
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Refused {}
+type Refused = super::Refused<EncodeError>;
 
 impl Error for Refused {
     #[cold]

@@ -4,7 +4,10 @@ use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, FrameError, FrameFault, Header, Likeness, Spelled, Unput, put_frame, take_alike, take_frame};
+use super::{
+    Frame, FrameError, FrameFault, Header, Spelled, Unput,
+    spelling::{Likeness, put_frame, take_alike, take_frame},
+};
 use crate::id::{Epoch, Place};
 
 /// Frames from one source to one worker or edge, with the number of the first. The buffer is meant to be used again.
@@ -226,5 +229,34 @@ impl<'a> Iterator for Frames<'a> {
         };
         self.failed = result.is_err();
         Some(result.map_err(|reason| FrameError { offset, reason }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        frame::edge_queue,
+        id::{EdgeId, NodeId, RequestId},
+    };
+
+    #[test]
+    fn a_long_batch_comes_apart_between_frames_and_numbers_stay() {
+        let queue = edge_queue(NodeId(0), EdgeId::HOST);
+        let header = Header { request: Some(RequestId(u64::MAX)), ..Header::message(5, queue, queue) };
+        let mut whole = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 5);
+        for length in [10, 200, 3, 3, 50] {
+            whole.push(&header, &vec![7; length]);
+        }
+        let payloads = |batch: &Batch| -> Vec<usize> {
+            batch.as_ref().frames().map(|frame| frame.expect("frames stay whole").payload.len()).collect()
+        };
+        let (mut parts, mut rest) = (Vec::new(), whole.clone());
+        while let Some(front) = rest.take_front(100) {
+            parts.push((front.as_ref().first, payloads(&front)));
+        }
+        parts.push((rest.as_ref().first, payloads(&rest)));
+        assert_eq!(parts, [(5, vec![10]), (6, vec![200]), (7, vec![3, 3]), (9, vec![50])]);
+        assert_eq!(whole.take_front(10_000), None);
     }
 }
