@@ -1,19 +1,15 @@
 //! The node's clock: UTC at start plus monotonic time since, never smaller than what it or a journal said before.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::time::Time;
 
-/// The only clock there is. Shared by the node's threads.
+/// The only clock there is. The node's threads share it and write nothing there: an [`Instant`] is never earlier than one
+/// that was taken before, on whichever thread.
 #[derive(Debug)]
 pub(super) struct Clock {
     begun: Instant,
     begun_utc: Time,
-    /// The latest time that was given out.
-    latest: AtomicU64,
 }
 
 impl Clock {
@@ -21,18 +17,16 @@ impl Clock {
     pub(super) fn start(not_before: Time) -> Clock {
         let utc = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let begun_utc = Time::ZERO.after(utc).max(not_before);
-        Clock { begun: Instant::now(), begun_utc, latest: AtomicU64::new(begun_utc.as_nanos()) }
+        Clock { begun: Instant::now(), begun_utc }
     }
 
-    /// That moment, as this clock would have said it if nobody had heard of a later one.
+    /// That moment, as this clock says it.
     pub(super) fn at(&self, moment: Instant) -> Time {
         self.begun_utc.after(moment.saturating_duration_since(self.begun))
     }
 
     pub(super) fn now(&self) -> Time {
-        let now = self.at(Instant::now()).as_nanos();
-        let latest = self.latest.fetch_max(now, Ordering::Relaxed);
-        Time::from_nanos(now.max(latest))
+        self.at(Instant::now())
     }
 
     /// How long until then; zero if it has passed.

@@ -2,20 +2,21 @@
 //! the worker put out. Nothing of a round leaves before it has ended, and nothing is run that isn't written down.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
-
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{
     NodeError,
     idle::Idle,
     in_loop::{InLoop, LOOK_AGAIN_AFTER},
+    inbox::{Inbox, InboxEnd, Parcel},
     recovery::Snapshots,
     retained::{DriverImage, Held, Unacknowledged},
-    shared::{Inbox, Parcel, Phase, Shared},
+    shared::{Phase, Shared},
     watchdog::RoundWatch,
 };
 use crate::{
@@ -53,8 +54,9 @@ pub(super) struct Driver {
     pub(super) digest: u64,
     pub(super) digest_marked: bool,
     pub(super) shared: Arc<Shared>,
-    pub(super) inbox: Inbox,
-    pub(super) receiver: Receiver<Parcel>,
+    pub(super) inbox: InboxEnd,
+    /// The ways to other workers, as they were found.
+    ways: BTreeMap<WorkerId, Inbox>,
     pub(super) unacknowledged: Unacknowledged,
     pub(super) held: Held,
     pub(super) reactors: Vec<InLoop>,
@@ -113,8 +115,7 @@ impl Driver {
         mut worker: Worker,
         digest: u64,
         shared: Arc<Shared>,
-        inbox: Inbox,
-        receiver: Receiver<Parcel>,
+        inbox: InboxEnd,
         snapshots: Option<Snapshots>,
     ) -> Driver {
         let idle = Idle::new(shared.limits.idle);
@@ -129,7 +130,7 @@ impl Driver {
             digest_marked: false,
             shared,
             inbox,
-            receiver,
+            ways: BTreeMap::new(),
             unacknowledged: Unacknowledged::default(),
             held: Held::default(),
             reactors: Vec::new(),
@@ -153,6 +154,7 @@ impl Driver {
         let span = tracing::info_span!("worker", node = self.shared.node.0, worker = self.worker.id().0);
         let _entered = span.enter();
         let here = Place::worker(self.worker.id());
+        self.inbox.is_woken_by(self.reactors.first().map(|in_loop| in_loop.wake.clone()));
         // Users' handlers are caught elsewhere; what else panics is a fault of the library's or of an edge's. The driver
         // stays as it is, so that nobody takes what its inbox holds for recorded.
         let driven = catch_unwind(AssertUnwindSafe(|| {
@@ -174,7 +176,7 @@ impl Driver {
     /// The worker was there before: what is in the inbox now was under way when the node went down at that time, and what
     /// waits in its queues counts from now on.
     pub(super) fn resume(&mut self, went_down: Time) {
-        self.resumed = self.receiver.len();
+        self.resumed = self.inbox.len();
         self.went_down = went_down;
         self.recount();
     }
@@ -194,7 +196,7 @@ impl Driver {
             }
             if self.has_round() {
                 self.run_round(self.shared.clock.now())?;
-                self.idle.reset();
+                self.idle.ends();
             } else {
                 self.rest()?;
             }
@@ -204,7 +206,7 @@ impl Driver {
     /// Records and runs once more what was put in before the stop: who sent it was told that it was taken. What comes
     /// of it stands in the snapshot.
     fn take_leave(&mut self) -> Result<(), NodeError> {
-        let mut left = self.receiver.len();
+        let mut left = self.inbox.len();
         loop {
             left = left.saturating_sub(self.gather(left));
             if self.gathered.is_empty() {
@@ -235,7 +237,7 @@ impl Driver {
         let mut parcels = 0;
         let mut bytes: usize = self.gathered.iter().map(|batch| batch.bytes_len()).sum();
         while parcels < parcels_max && self.gathered.len() < BATCHES_MAX && bytes < BATCH_BYTES_MAX {
-            let Ok(parcel) = self.receiver.try_recv() else { break };
+            let Some(parcel) = self.inbox.take() else { break };
             parcels += 1;
             bytes += self.take_parcel(parcel);
         }
@@ -247,7 +249,6 @@ impl Driver {
         match parcel {
             Parcel::Frames(batch) => {
                 let bytes = batch.bytes_len();
-                self.inbox.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
                 self.gathered.push(batch);
                 bytes
             }
@@ -279,12 +280,16 @@ impl Driver {
 
     /// Writes down and runs one round, and lets out what it put out.
     fn run_round(&mut self, now: Time) -> Result<(), NodeError> {
+        let round = self.worker.rounds() + 1;
+        let mut work = self.gathered.len();
         if !self.busy {
             self.busy = true;
-            self.shared.work_begins();
+            // It counts as work under way, from now on itself in place of one of the batches that it takes.
+            match work.checked_sub(1) {
+                Some(others) => work = others,
+                None => self.shared.work_begins(),
+            }
         }
-        let round = self.worker.rounds() + 1;
-        let taken = self.gathered.len();
         let taken_bytes: usize = self.gathered.iter().map(|batch| batch.bytes_len()).sum();
         self.begin_round(round, now)?;
         // Letting go of the batches acknowledges them: they are recorded.
@@ -294,7 +299,7 @@ impl Driver {
         let mut ports = Ports::new(&self.shared, round);
         let end = self.worker.round(self.bound, &mut ports);
         let failed = ports.failed;
-        self.watch.round_ends();
+        self.watch.round_ends(end.handled);
         self.adapt_bound(end.handled, begun);
         if let Some(error) = failed {
             return Err(NodeError::Journal(error));
@@ -306,11 +311,9 @@ impl Driver {
         self.digest_marked = false;
         self.record_deliveries(round)?;
         self.let_out();
-        self.shared.stats.rounds.fetch_add(1, Ordering::Relaxed);
-        self.shared.stats.messages.fetch_add(u64::from(end.handled), Ordering::Relaxed);
         self.account()?;
         self.shared.give_back(taken_bytes);
-        self.shared.work_ends(taken);
+        self.shared.work_ends(work);
         self.snapshot_if_due()
     }
 
@@ -358,13 +361,11 @@ impl Driver {
 
     /// Lets out what the round put out, now that it has ended.
     fn let_out(&mut self) {
-        let Driver { worker, shared, unacknowledged, held, reactors, gathered, .. } = self;
+        let Driver { worker, shared, ways, unacknowledged, held, reactors, gathered, .. } = self;
         let here = Place::worker(worker.id());
         worker.drain_outputs(|to, batch| match (to.as_worker(), to.as_edge()) {
             (Some(receiver), _) => {
-                unacknowledged.keep(to, batch, |frames| {
-                    shared.put(receiver, frames);
-                });
+                unacknowledged.keep(to, batch, |frames| put(shared, ways, receiver, frames));
             }
             (_, Some(edge)) => {
                 held.keep(to, &batch.as_ref());
@@ -418,28 +419,34 @@ impl Driver {
             return Ok(());
         }
         self.mark_digest()?;
-        let timeout = self.worker.next_timer().map(|next| self.shared.clock.until(next));
-        if self.reactors.is_empty() {
-            let parcel = match timeout {
-                Some(timeout) => self.receiver.recv_timeout(timeout),
-                None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            if let Ok(parcel) = parcel {
-                self.take_parcel(parcel);
-            }
-            return Ok(());
+        let until_timer = self.worker.next_timer().map(|next| self.shared.clock.until(next));
+        let timeout = [until_timer, self.look_again_after()].into_iter().flatten().min();
+        let timeout = if self.inbox.falls_asleep() { timeout } else { Some(Duration::ZERO) };
+        let asleep = Instant::now();
+        let waited = self.wait(timeout);
+        self.inbox.wakes_up();
+        self.idle.slept(asleep.elapsed());
+        waited
+    }
+
+    /// Waits for the world, or where no reactor does that, for the inbox.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), NodeError> {
+        if !self.reactors.is_empty() {
+            return self.poll_reactors(timeout);
         }
-        let timeout = [timeout, self.look_again_after()].into_iter().flatten().min();
-        // Who puts something into the inbox from now on wakes the reactor; what was put in before is seen here.
-        self.inbox.parked.store(true, Ordering::SeqCst);
-        let timeout = if self.receiver.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let polled = self.poll_reactors(timeout);
-        self.inbox.parked.store(false, Ordering::SeqCst);
-        polled
+        match timeout {
+            Some(Duration::ZERO) => {}
+            Some(timeout) => thread::park_timeout(timeout),
+            None => thread::park(),
+        }
+        Ok(())
     }
 
     /// How long the reactors may wait though nobody wakes them.
     fn look_again_after(&self) -> Option<Duration> {
+        if self.reactors.is_empty() {
+            return None;
+        }
         // Several in one loop can't wait at the same time.
         let several = (self.reactors.len() > 1).then_some(SEVERAL_LOOK_EVERY);
         let refused = (!self.shared.admits_new_work()).then_some(LOOK_AGAIN_AFTER);
@@ -486,6 +493,15 @@ impl Driver {
         self.digest_marked = true;
         Ok(())
     }
+}
+
+/// Puts frames into another worker's inbox. What all workers share is asked only for the first of them.
+fn put(shared: &Shared, ways: &mut BTreeMap<WorkerId, Inbox>, to: WorkerId, frames: Arc<Batch>) {
+    if let Some(inbox) = ways.get(&to) {
+        return shared.put_into(inbox, frames);
+    }
+    shared.put(to, frames);
+    ways.extend(shared.inbox(to).map(|inbox| (to, inbox)));
 }
 
 /// Room for batches that live otherwise long: the same buffer, which collecting in place keeps.

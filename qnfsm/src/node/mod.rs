@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The files: `builder` puts a node together and `start` starts it or brings it back; `recovery` reads what it was;
-//! `driver` is one worker's thread and `in_loop` a reactor in its loop; `lent` and `retained` are what must not be lost;
+//! `driver` is one worker's thread, `inbox` and `idle` its sleep, and `in_loop` a reactor in its loop; `lent` and `retained` are what must not be lost;
 //! `inlet` and `edge` the ways in and out, `edge_thread` an edge with a thread of its own; `host` and `service` two edges
 //! of the library's; `starter` starts workers; `budget` counts bytes; `caretaker` syncs, ends waits and watches.
 //!
@@ -24,6 +24,7 @@ mod error;
 mod host;
 mod idle;
 mod in_loop;
+mod inbox;
 mod inlet;
 mod lent;
 mod recovery;
@@ -35,10 +36,7 @@ mod starter;
 mod watchdog;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -220,8 +218,7 @@ impl<M> Node<M> {
     /// Rounds run and messages handled in this epoch, so far.
     #[must_use]
     pub fn progress(&self) -> (u64, u64) {
-        let stats = &self.shared.stats;
-        (stats.rounds.load(Ordering::Relaxed), stats.messages.load(Ordering::Relaxed))
+        self.shared.watchdog.progress()
     }
 
     /// Waits until the node stops: by a signal, a fault, or [`NodeRequest::Stop`](crate::NodeRequest::Stop).

@@ -6,18 +6,17 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, RwLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
-
-use crossbeam_channel::Sender;
 
 use super::{
     NodeError,
     budget::Budget,
     clock::Clock,
     edge::{EdgeSetup, Outlet, Wake},
+    inbox::{Inbox, Parcel, call_waker},
     inlet::Inlet,
     watchdog::Watchdog,
 };
@@ -29,40 +28,6 @@ use crate::{
     message::{DownReason, NoReply},
     worker::{Catalogue, WorkerConfig},
 };
-
-/// What goes into a worker's inbox.
-pub(super) enum Parcel {
-    /// Frames. Dropping it tells the sender that they are recorded.
-    Frames(Arc<Batch>),
-    /// Frames that another worker put out for an edge in this one's loop.
-    ForEdge(EdgeId, Batch),
-    /// Look at the phase.
-    Look,
-}
-
-/// The way to a worker.
-#[derive(Clone)]
-pub(super) struct Inbox {
-    pub(super) sender: Sender<Parcel>,
-    /// Ends the wait of a worker that waits for sockets and not for its channel.
-    pub(super) wake: Option<Wake>,
-    /// Set while such a worker waits.
-    pub(super) parked: Arc<AtomicBool>,
-    /// The bytes of the frames in it.
-    pub(super) bytes: Arc<AtomicU64>,
-}
-
-impl Inbox {
-    pub(super) fn put(&self, parcel: Parcel) {
-        // A worker's receiver outlives all senders' work: it is dropped after the threads have been joined.
-        let _ = self.sender.send(parcel);
-        if let Some(wake) = &self.wake
-            && self.parked.swap(false, Ordering::SeqCst)
-        {
-            call_waker(wake);
-        }
-    }
-}
 
 /// An edge that runs apart from the workers' loops, or the worker whose loop it runs in.
 #[derive(Clone)]
@@ -118,17 +83,9 @@ pub(super) struct Shared {
     failure: Mutex<Option<NodeError>>,
     changed: Condvar,
     changes: Mutex<u64>,
-    pub(super) stats: Stats,
     /// The inlet of the node's own edge.
     own: Mutex<Option<Inlet>>,
     pub(super) watchdog: Watchdog,
-}
-
-/// Counts that may be looked at while the node runs.
-#[derive(Debug, Default)]
-pub(super) struct Stats {
-    pub(super) rounds: AtomicU64,
-    pub(super) messages: AtomicU64,
 }
 
 /// Some work that must end before the node counts as drained.
@@ -171,7 +128,6 @@ impl Shared {
             failure: Mutex::default(),
             changed: Condvar::new(),
             changes: Mutex::default(),
-            stats: Stats::default(),
             own: Mutex::default(),
             watchdog: Watchdog::default(),
         }
@@ -233,12 +189,23 @@ impl Shared {
 
     fn put_if_there(&self, worker: WorkerId, batch: &Arc<Batch>) -> bool {
         let workers = self.workers.read().expect(LOCK_REASON);
-        let Some(inbox) = workers.inboxes.get(&worker) else { return false };
+        let inbox = workers.inboxes.get(&worker);
+        inbox.is_some_and(|inbox| {
+            self.put_into(inbox, batch.clone());
+            true
+        })
+    }
+
+    /// Puts frames into an inbox.
+    pub(super) fn put_into(&self, inbox: &Inbox, batch: Arc<Batch>) {
         self.work_begins();
         self.budget.take(batch.bytes_len());
-        inbox.bytes.fetch_add(batch.bytes_len() as u64, Ordering::Relaxed);
-        inbox.put(Parcel::Frames(batch.clone()));
-        true
+        inbox.put(Parcel::Frames(batch));
+    }
+
+    /// The way to a worker, which stays the same as long as the node runs.
+    pub(super) fn inbox(&self, worker: WorkerId) -> Option<Inbox> {
+        self.workers.read().expect(LOCK_REASON).inboxes.get(&worker).cloned()
     }
 
     pub(super) fn has_worker(&self, worker: WorkerId) -> bool {
@@ -273,6 +240,9 @@ impl Shared {
     }
 
     pub(super) fn work_ends(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
         let count = i64::try_from(count).expect("counts of batches are small");
         let before = self.under_way.fetch_sub(count, Ordering::SeqCst);
         if before == count && self.phase() == Phase::Draining {
@@ -318,7 +288,7 @@ impl Shared {
             return Ok(());
         }
         let workers = self.workers.read().expect(LOCK_REASON);
-        let inboxes = workers.inboxes.iter().map(|(worker, inbox)| (*worker, inbox.bytes.load(Ordering::Relaxed)));
+        let inboxes = workers.inboxes.iter().map(|(worker, inbox)| (*worker, inbox.bytes()));
         let queues = self.budget.name_largest(inboxes);
         Err(NodeError::HardLimit { limit_bytes: self.limits.hard_limit_bytes, queues })
     }
@@ -459,14 +429,6 @@ impl Shared {
                 }
             }
         });
-    }
-}
-
-/// Ends a wait through an edge's own code. Where that panics the wait ends at its timeout, and all others hear what they
-/// are to hear.
-pub(super) fn call_waker(wake: &Wake) {
-    if catch_unwind(AssertUnwindSafe(|| wake())).is_err() {
-        tracing::error!("an edge's waker panicked");
     }
 }
 

@@ -6,16 +6,15 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crossbeam_channel::Receiver;
-
 use super::{
     NodeError,
     driver::Driver,
     edge::Outlet,
     in_loop::InLoop,
+    inbox::{Inbox, InboxEnd},
     inlet::Inlet,
     recovery::{Snapshots, StartedFor},
-    shared::{Inbox, LOCK_REASON, Parcel, Phase, Shared},
+    shared::{LOCK_REASON, Phase, Shared},
 };
 use crate::{
     codec::{Codec, Trust},
@@ -39,13 +38,6 @@ struct State {
     threads: Vec<(WorkerId, JoinHandle<Option<Driver>>)>,
 }
 
-/// An inbox for the worker in whose loop these reactors run.
-fn inbox(reactors: &[InLoop]) -> (Inbox, Receiver<Parcel>) {
-    let (sender, receiver) = crossbeam_channel::unbounded();
-    let wake = reactors.first().map(|in_loop| in_loop.wake.clone());
-    (Inbox { sender, wake, parked: Arc::default(), bytes: Arc::default() }, receiver)
-}
-
 impl Starter {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -59,9 +51,9 @@ impl Starter {
 
     /// A driver for a worker that was there before. Frames go into its inbox from now on; its thread does not run yet.
     pub(super) fn bring_back(&self, worker: Worker, digest: u64, reactors: Vec<InLoop>) -> Driver {
-        let (inbox, receiver) = inbox(&reactors);
-        self.shared.add_worker(worker.id(), inbox.clone());
-        self.driver(worker, digest, inbox, receiver, reactors)
+        let (inbox, end) = Inbox::new();
+        self.shared.add_worker(worker.id(), inbox);
+        self.driver(worker, digest, end, reactors)
     }
 
     /// A driver for a new worker, whose start is recorded.
@@ -70,8 +62,8 @@ impl Starter {
         request: Option<(RawQueueId, RequestId)>,
         reactors: Vec<InLoop>,
     ) -> Result<Driver, NodeError> {
-        let (inbox, receiver) = inbox(&reactors);
-        let Some(id) = self.shared.allot_worker(inbox.clone()) else {
+        let (inbox, end) = Inbox::new();
+        let Some(id) = self.shared.allot_worker(inbox) else {
             return Err(NodeError::Inconsistent("there are no numbers left for another worker".to_owned()));
         };
         if let Some(request) = request {
@@ -84,18 +76,11 @@ impl Starter {
             journal.write(&Record::WorkerStarted { worker: id, epoch: *epoch, config: &config, request })?;
         }
         let worker = Worker::new(catalogue.clone(), *node, id, *epoch, *worker_config);
-        Ok(self.driver(worker, 0, inbox, receiver, reactors))
+        Ok(self.driver(worker, 0, end, reactors))
     }
 
-    fn driver(
-        &self,
-        worker: Worker,
-        digest: u64,
-        inbox: Inbox,
-        receiver: Receiver<Parcel>,
-        reactors: Vec<InLoop>,
-    ) -> Driver {
-        let mut driver = Driver::new(worker, digest, self.shared.clone(), inbox, receiver, self.snapshots.clone());
+    fn driver(&self, worker: Worker, digest: u64, inbox: InboxEnd, reactors: Vec<InLoop>) -> Driver {
+        let mut driver = Driver::new(worker, digest, self.shared.clone(), inbox, self.snapshots.clone());
         driver.reactors = reactors;
         driver
     }

@@ -1,4 +1,5 @@
-//! Sees from another thread which worker runs which round since when, and says so of a round that doesn't end.
+//! What other threads see of the workers: how far each has come, which round it runs since when. Says so of a round that
+//! doesn't end.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +17,13 @@ use crate::{
     worker::Turn,
 };
 
-/// What is seen of a worker.
+/// What is seen of a worker. Its thread alone writes that, but for what was reported, and no other worker's beside it.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(super) struct RoundWatch {
+    /// The rounds that ended, and the messages that were handled in them.
+    rounds: AtomicU64,
+    messages: AtomicU64,
     /// When the round that runs began, in nanoseconds of the node's clock; 0 between rounds.
     begun_ns: AtomicU64,
     /// The FSM whose turn it is.
@@ -31,8 +36,10 @@ impl RoundWatch {
         self.begun_ns.store(now.as_nanos(), Ordering::Relaxed);
     }
 
-    pub(super) fn round_ends(&self) {
+    pub(super) fn round_ends(&self, messages: u32) {
         self.begun_ns.store(0, Ordering::Relaxed);
+        self.rounds.store(self.rounds.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.messages.store(self.messages.load(Ordering::Relaxed) + u64::from(messages), Ordering::Relaxed);
     }
 }
 
@@ -43,6 +50,14 @@ pub(super) struct Watchdog(Mutex<BTreeMap<WorkerId, Arc<RoundWatch>>>);
 impl Watchdog {
     pub(super) fn watch(&self, worker: WorkerId) -> Arc<RoundWatch> {
         self.0.lock().expect(LOCK_REASON).entry(worker).or_default().clone()
+    }
+
+    /// The rounds that all workers have run, and the messages that were handled.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        let watches = self.0.lock().expect(LOCK_REASON);
+        watches.values().fold((0, 0), |(rounds, messages), watch| {
+            (rounds + watch.rounds.load(Ordering::Relaxed), messages + watch.messages.load(Ordering::Relaxed))
+        })
     }
 
     /// Reports each round that has been running for longer than `allowed`, once.
