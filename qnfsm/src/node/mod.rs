@@ -5,9 +5,10 @@
 //! ```
 //!
 //! The files: `builder` puts a node together and `start` starts it or brings it back; `recovery` reads what it was;
-//! `driver` is one worker's thread, `inbox` and `idle` its sleep, and `in_loop` a reactor in its loop; `lent` and `retained` are what must not be lost;
-//! `inlet` and `edge` the ways in and out, `edge_thread` an edge with a thread of its own; `host` and `service` two edges
-//! of the library's; `starter` starts workers; `budget` counts bytes; `caretaker` syncs, ends waits and watches.
+//! `driver` is one worker's thread, `inbox` and `idle` its sleep, and `in_loop` a reactor in its loop; `lent` and
+//! `retained` are what must not be lost; `inlet` and `edge` the ways in and out, `edge_thread` an edge with a thread of
+//! its own; `host` and `service` two edges of the library's; `starter` starts workers; `budget` counts bytes; `caretaker`
+//! syncs, ends waits and watches.
 //!
 //! What always holds: nothing runs that isn't written down, and nothing of a round leaves before it has ended; a batch
 //! between workers is held by its sender until its receiver has written it down; no worker waits for another.
