@@ -11,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     codec::{Codec, Trust},
     digest::Digest,
@@ -26,10 +28,13 @@ use crate::{
 };
 
 /// Put a message into a queue: what handlers ask for most, and so a value of its own.
-#[derive(Debug, Clone, Copy)]
+///
+/// It is serialized, as all effects are, for a digest that stands in journals: all of it but where something lies.
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Sending {
     pub(crate) to: RawQueueId,
     pub(crate) type_number: u32,
+    #[serde(skip)]
     pub(crate) message: MessageRef,
     pub(crate) request: Option<RequestId>,
 }
@@ -46,12 +51,22 @@ impl Sending {
 }
 
 /// Any other effect, in words that don't depend on types. `type_number`s name the pool that holds the message.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) enum Effect {
     /// Put a message into the own queue, ahead of all others.
-    SendSelf { type_number: u32, message: MessageRef },
+    SendSelf {
+        type_number: u32,
+        #[serde(skip)]
+        message: MessageRef,
+    },
     /// Answer a request.
-    Reply { to: RawQueueId, request: RequestId, type_number: u32, message: MessageRef },
+    Reply {
+        to: RawQueueId,
+        request: RequestId,
+        type_number: u32,
+        #[serde(skip)]
+        message: MessageRef,
+    },
     /// Say that a request will not be answered.
     Fail { to: RawQueueId, request: RequestId },
     /// From now on a request is under way, until its deadline.
@@ -61,20 +76,36 @@ pub(crate) enum Effect {
     /// Set a timer.
     SetTimer {
         timer: TimerId,
+        #[serde(skip)]
         name: NameRef,
         deadline: Time,
         period_ns: Option<u64>,
         type_number: u32,
+        #[serde(skip)]
         message: MessageRef,
     },
     /// Cancel the timer with that ID.
     CancelTimer { timer: TimerId },
     /// Cancel the timer of that name.
-    CancelNamed { name: NameRef },
+    CancelNamed {
+        #[serde(skip)]
+        name: NameRef,
+    },
     /// Create an FSM whose ID is allotted already; its value is in the nursery of its kind.
-    Spawn { queue: RawQueueId, kind: u32, value: MessageRef },
+    Spawn {
+        queue: RawQueueId,
+        kind: u32,
+        #[serde(skip)]
+        value: MessageRef,
+    },
     /// Ask another worker to create an FSM.
-    SpawnOn { worker: WorkerId, kind: u32, value: MessageRef, request: RequestId },
+    SpawnOn {
+        worker: WorkerId,
+        kind: u32,
+        #[serde(skip)]
+        value: MessageRef,
+        request: RequestId,
+    },
     /// Stop the FSM of a queue.
     Stop { queue: RawQueueId },
     /// Be told when a queue is gone.
@@ -90,7 +121,7 @@ pub(crate) enum Effect {
 pub(crate) struct NameRef(usize);
 
 /// What a timer goes by.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum TimerName {
     /// The state's own; ends with the state.
     State,
@@ -284,7 +315,7 @@ pub trait Externals {
 }
 
 /// Which of an FSM's handlers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Handler {
     /// [`Fsm::start`](crate::Fsm::start).
     Start,
@@ -423,7 +454,7 @@ impl Effects {
     }
 
     /// A number for a value, the same for equal values.
-    pub(crate) fn digest_of<T: serde::Serialize>(&mut self, value: &T) -> u64 {
+    pub(crate) fn digest_of<T: Serialize>(&mut self, value: &T) -> u64 {
         if size_of::<T>() == 0 {
             return 1;
         }
@@ -444,7 +475,7 @@ impl Effects {
 }
 
 /// What an FSM owns beside its data: its name, its generator, its count of requests.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Own {
     pub(crate) queue: RawQueueId,
     /// The number of its message type.

@@ -8,7 +8,7 @@ use crate::{
     frame::{put_varint, take_varint},
     fsm::{Effect, Effects, Handler},
     id::RawQueueId,
-    worker::{Worker, cell::Outcome},
+    worker::{Worker, cell::Outcome, image_bytes::Bytes},
 };
 
 /// One run of one FSM's handler, and what came of it.
@@ -82,35 +82,63 @@ impl Iterator for Deliveries<'_> {
     }
 }
 
+/// A delivery as it is written: the same bytes as [`Delivery`]'s, of parts that lie elsewhere.
+#[derive(Serialize)]
+struct Written<'a> {
+    queue: RawQueueId,
+    kind: u32,
+    handler: Handler,
+    type_number: u32,
+    sender: RawQueueId,
+    payload: Bytes<'a>,
+    state: Bytes<'a>,
+    data_digest: u64,
+    effects_digest: u64,
+    round_digest: u64,
+    spawned: &'a [RawQueueId],
+}
+
+/// Room for what is noted of a delivery, used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// The message that is being handled, encoded.
+    pub(super) payload: Vec<u8>,
+    state: Vec<u8>,
+    data: Vec<u8>,
+    spawned: Vec<RawQueueId>,
+    entry: Vec<u8>,
+}
+
 impl Effects {
-    /// What the handler that just returned asked for, in a number.
+    /// What the handler that just returned asked for, in a number: each effect with what it carries, encoded.
     fn digest_of_list(&mut self) -> u64 {
         let mut digest = Digest::new();
+        let mut bytes = std::mem::take(&mut self.scratch);
         for send in &self.sends {
-            digest.mix_bytes(format!("{send:?}").as_bytes());
-            self.scratch.clear();
+            bytes.clear();
+            Codec::CURRENT.encode(send, &mut bytes).expect(EFFECT_REASON);
             // A message that can't be encoded is a dead letter when it is put out; here it only leaves no trace.
-            let _ = self.pools.see(send.type_number).encode(send.message, &mut self.scratch);
-            digest.mix_bytes(&self.scratch);
+            let _ = self.pools.see(send.type_number).encode(send.message, &mut bytes);
+            digest.mix_bytes(&bytes);
         }
         for (sends_before, effect) in &self.others {
-            digest.mix(*sends_before as u64);
-            digest.mix_bytes(format!("{effect:?}").as_bytes());
-            if let Some(name) = effect.name() {
-                digest.mix_bytes(format!("{:?}", self.name(name)).as_bytes());
-            }
-            self.scratch.clear();
+            bytes.clear();
+            let name = effect.name().map(|name| self.name(name));
+            Codec::CURRENT.encode(&(*sends_before as u64, effect, name), &mut bytes).expect(EFFECT_REASON);
             if let Some((type_number, message)) = effect.message() {
-                let _ = self.pools.see(type_number).encode(message, &mut self.scratch);
+                let _ = self.pools.see(type_number).encode(message, &mut bytes);
             }
             if let Some((kind, value)) = effect.start_value() {
-                let _ = self.nurseries.see(kind).encode(value, &mut self.scratch);
+                let _ = self.nurseries.see(kind).encode(value, &mut bytes);
             }
-            digest.mix_bytes(&self.scratch);
+            digest.mix_bytes(&bytes);
         }
+        self.scratch = bytes;
         digest.value()
     }
 }
+
+const EFFECT_REASON: &str = "an effect without what it carries is numbers and a name";
 
 impl Worker {
     /// Notes a delivery whose handler has returned and whose effects are not yet applied. The message is encoded already.
@@ -122,43 +150,44 @@ impl Worker {
         outcome: Outcome,
     ) {
         let effects_digest = self.effects.digest_of_list();
-        let spawned = self.effects.others.iter().filter_map(|(_, effect)| match effect {
+        let mut notes = std::mem::take(&mut self.notes);
+        let Notes { payload, state, data, spawned, entry } = &mut notes;
+        for room in [&mut *state, data, entry] {
+            room.clear();
+        }
+        spawned.clear();
+        spawned.extend(self.effects.others.iter().filter_map(|(_, effect)| match effect {
             Effect::Spawn { queue, .. } => Some(*queue),
             _ => None,
-        });
-        let spawned = spawned.collect();
-        let payload = std::mem::take(&mut self.payload);
+        }));
         let Some(seat) = self.seat(queue) else { return };
         let Some(cell) = &seat.cell else { return };
-        let (mut data, mut state) = (Vec::new(), Vec::new());
         // Data that can't be encoded is found when the worker is snapshot; the digest of nothing stands for it here.
-        let _ = cell.encode_fsm(&mut data);
-        let _ = cell.encode_state(&mut state);
-        if let Outcome::Stop = outcome {
-            state.clear();
+        let _ = cell.encode_fsm(data);
+        if !matches!(outcome, Outcome::Stop) {
+            let _ = cell.encode_state(state);
         }
-        let delivery = Delivery {
+        let delivery = Written {
             queue,
             kind: seat.kind,
             handler,
             type_number: seat.intake.message,
             sender,
-            payload,
-            state,
-            data_digest: Digest::of(&data),
+            payload: Bytes(payload),
+            state: Bytes(state),
+            data_digest: Digest::of(data),
             effects_digest,
             round_digest: self.effects.digest.value(),
             spawned,
         };
-        for part in [Digest::of(&delivery.payload), delivery.data_digest, effects_digest] {
+        Codec::CURRENT.encode(&delivery, entry).expect("a delivery is bytes and numbers");
+        for part in [Digest::of(payload), delivery.data_digest, effects_digest] {
             self.effects.digest.mix(part);
         }
-        let mut entry = Vec::new();
-        Codec::CURRENT.encode(&delivery, &mut entry).expect("a delivery is bytes and numbers");
         put_varint(&mut self.deliveries, entry.len() as u64);
-        self.deliveries.extend_from_slice(&entry);
-        self.payload = delivery.payload;
-        self.payload.clear();
+        self.deliveries.extend_from_slice(entry);
+        payload.clear();
+        self.notes = notes;
     }
 }
 
@@ -168,26 +197,41 @@ mod tests {
 
     use super::*;
     use crate::{
-        fsm::{Pool, Pools, Sending, TypeNumbers},
-        id::{NodeId, Place, WorkerId},
+        fsm::{Pool, Pools, Sending, TimerName, TypeNumbers},
+        id::{NodeId, Place, RequestId, WorkerId},
+        time::Time,
     };
 
-    /// The digest of a handler's effects, where each is a send or else a stop, in a worker where so many messages wait.
-    fn digest_of(sends: &[bool], waiting: u8) -> u64 {
+    /// The digest of what a handler asks for, in a worker where so many messages wait.
+    fn digest_after(waiting: u8, ask: impl FnOnce(&mut Effects)) -> u64 {
         let numbers = TypeNumbers::new(&[TypeId::of::<u8>()], &[], vec![], vec![]);
         let pools = [Pools::new(vec![Box::new(Pool::<u8>::new())]), Pools::new(vec![])];
         let mut effects = Effects::new(NodeId(0), WorkerId(0), 0, pools, Arc::new(numbers));
-        let to = RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), 1, 1);
         (0..waiting).for_each(|message| _ = effects.stage(message));
-        for send in sends {
-            if *send {
-                let (type_number, message) = effects.stage(7_u8).expect("the type has a number");
-                effects.sends.push(Sending { to, type_number, message, request: None });
-            } else {
-                effects.push(Effect::Stop { queue: to });
-            }
-        }
+        ask(&mut effects);
         effects.digest_of_list()
+    }
+
+    fn queue(slot: u32) -> RawQueueId {
+        RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), slot, 1)
+    }
+
+    fn send(effects: &mut Effects, to: RawQueueId, message: u8, request: Option<RequestId>) {
+        let (type_number, message) = effects.stage(message).expect("the type has a number");
+        effects.sends.push(Sending { to, type_number, message, request });
+    }
+
+    /// The digest of effects of which each is a send or else a stop.
+    fn digest_of(sends: &[bool], waiting: u8) -> u64 {
+        digest_after(waiting, |effects| {
+            for is_send in sends {
+                if *is_send {
+                    send(effects, queue(1), 7, None);
+                } else {
+                    effects.push(Effect::Stop { queue: queue(1) });
+                }
+            }
+        })
     }
 
     #[test]
@@ -197,6 +241,66 @@ mod tests {
         assert_ne!(stopped_between, digest_of(&[false, true, true], 0));
         assert_ne!(stopped_between, digest_of(&[true, true], 0));
         assert_eq!(stopped_between, digest_of(&[true, false, true], 5));
+    }
+
+    #[test]
+    fn the_digest_of_effects_is_of_all_that_they_say_and_carry() {
+        let timer = |effects: &mut Effects, name: &'static str, deadline: u64, message: u8| {
+            let (type_number, message) = effects.stage(message).expect("the type has a number");
+            let name = effects.add_name(TimerName::Named(name.into()));
+            let deadline = Time::from_nanos(deadline);
+            let timer = effects.allot_timer();
+            effects.push(Effect::SetTimer { timer, name, deadline, period_ns: None, type_number, message });
+        };
+        let digests = [
+            digest_after(0, |_| {}),
+            digest_after(0, |effects| send(effects, queue(1), 7, None)),
+            digest_after(0, |effects| send(effects, queue(2), 7, None)),
+            digest_after(0, |effects| send(effects, queue(1), 8, None)),
+            digest_after(0, |effects| send(effects, queue(1), 7, Some(RequestId(1)))),
+            digest_after(0, |effects| timer(effects, "a", 1, 7)),
+            digest_after(0, |effects| timer(effects, "b", 1, 7)),
+            digest_after(0, |effects| timer(effects, "a", 2, 7)),
+            digest_after(0, |effects| timer(effects, "a", 1, 8)),
+            digest_after(0, |effects| effects.push(Effect::Stop { queue: queue(1) })),
+            digest_after(0, |effects| effects.push(Effect::Watch { queue: queue(1) })),
+        ];
+        let different: std::collections::BTreeSet<_> = digests.iter().collect();
+        assert_eq!(different.len(), digests.len(), "{digests:x?}");
+    }
+
+    #[test]
+    fn a_delivery_is_written_as_it_is_read() {
+        let delivery = Delivery {
+            queue: queue(1),
+            kind: 2,
+            handler: Handler::Enter,
+            type_number: 3,
+            sender: queue(4),
+            payload: vec![5; 300],
+            state: vec![6],
+            data_digest: 7,
+            effects_digest: 8,
+            round_digest: 9,
+            spawned: vec![queue(10), queue(11)],
+        };
+        let Delivery { queue, kind, handler, type_number, sender, payload, state, spawned, .. } = &delivery;
+        let written = Written {
+            queue: *queue,
+            kind: *kind,
+            handler: *handler,
+            type_number: *type_number,
+            sender: *sender,
+            payload: Bytes(payload),
+            state: Bytes(state),
+            data_digest: 7,
+            effects_digest: 8,
+            round_digest: 9,
+            spawned,
+        };
+        let mut bytes = Vec::new();
+        Codec::CURRENT.encode(&written, &mut bytes).unwrap();
+        assert_eq!(Codec::CURRENT.decode(&bytes, Trust::Node), Ok(delivery));
     }
 
     #[test]

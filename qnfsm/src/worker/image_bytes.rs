@@ -1,4 +1,4 @@
-//! Bytes within a worker's image: an FSM's, a message's. They are counted bytes as a `Vec<u8>`'s are, but go through serde in
+//! Bytes within a worker's image, and within what is recorded of a delivery: an FSM's, a message's. They are counted bytes as a `Vec<u8>`'s are, but go through serde in
 //! one piece; one by one they took most of the time of reading an image.
 
 use std::fmt;
@@ -12,9 +12,19 @@ use serde::{
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ImageBytes(pub(super) Vec<u8>);
 
+/// Bytes that lie elsewhere, written in the same way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
 impl Serialize for ImageBytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        Bytes(&self.0).serialize(serializer)
     }
 }
 

@@ -58,7 +58,10 @@ use crate::{
     id::{Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId},
     message::Undelivered,
     time::Time,
-    worker::{notice::Notice, outputs::Outputs, queue::Envelopes, seats::Seat, timers::Timers, typed_cell::Cell},
+    worker::{
+        delivery::Notes, notice::Notice, outputs::Outputs, queue::Envelopes, seats::Seat, timers::Timers,
+        typed_cell::Cell,
+    },
 };
 
 /// One worker: a deterministic, single-threaded scheduler of FSMs, and a pure state machine itself.
@@ -88,8 +91,8 @@ pub struct Worker {
     /// What waits in the queues of all FSMs.
     envelopes: Envelopes,
     deliveries: Vec<u8>,
-    /// With [`Recording::Everything`]: the message that is being handled, encoded.
-    payload: Vec<u8>,
+    /// With [`Recording::Everything`]: of the delivery that is under way.
+    notes: Notes,
     fault: Option<Fault>,
     turn: Turn,
 }
@@ -164,7 +167,7 @@ impl Worker {
             counters: Counters::default(),
             envelopes: Envelopes::new(),
             deliveries: Vec::new(),
-            payload: Vec::new(),
+            notes: Notes::default(),
             fault: None,
             turn: Turn::default(),
         }

@@ -87,8 +87,9 @@ impl Worker {
         let beats = if envelope.claim == Claim::Beat { seat.waiting.beats() } else { 0 };
         let everything = self.config.recording == Recording::Everything;
         if everything {
-            self.payload.clear();
-            let encoded = effects.pools.see(seat.intake.message).encode_image(envelope.message, &mut self.payload);
+            self.notes.payload.clear();
+            let encoded =
+                effects.pools.see(seat.intake.message).encode_image(envelope.message, &mut self.notes.payload);
             if let Err(error) = encoded {
                 effects.misuse = Some(format!("a message can't pass the codec: {error}"));
             }
@@ -169,7 +170,7 @@ impl Worker {
         }
         if self.config.recording == Recording::Everything {
             // What a handler that panicked was given may still lie there.
-            self.payload.clear();
+            self.notes.payload.clear();
             self.record_delivery(queue, Handler::Start, queue, Outcome::Changed);
         }
         self.apply(queue);

@@ -10,8 +10,6 @@ use crate::{Outcome, counting::counted, player::BURST};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many bursts are streamed while it is counted, and before.
 const BURSTS: u32 = 4_000;
-/// The same where each delivery is recorded, which takes longer.
-const BURSTS_RECORDED_WHOLE: u32 = 200;
 /// How many bursts are under way, so that neither worker waits for the other.
 const BURSTS_UNDER_WAY: u32 = 4;
 
@@ -146,18 +144,18 @@ fn kinds() -> Kinds {
         .message::<()>()
 }
 
-fn stream(node: &Node<Tap>, bursts: u32) -> Result<(), Box<dyn Error>> {
-    node.host().request(node.root(), PATIENCE, |reply| Tap::Begin { bursts, reply })?;
+fn stream(node: &Node<Tap>) -> Result<(), Box<dyn Error>> {
+    node.host().request(node.root(), PATIENCE, |reply| Tap::Begin { bursts: BURSTS, reply })?;
     Ok(())
 }
 
 /// Streams twice, and counts the second time.
-fn twice(builder: NodeBuilder, bursts: u32) -> Outcome {
+fn twice(builder: NodeBuilder) -> Outcome {
     let node = builder.start(&Source { sink: None, left: 0, outstanding: 0, asked_by: None })?;
-    stream(&node, bursts)?;
+    stream(&node)?;
     let before = node.progress();
     let counted = counted(|| {
-        stream(&node, bursts)?;
+        stream(&node)?;
         let after = node.progress();
         Ok((after.1 - before.1, after.0 - before.0))
     });
@@ -165,21 +163,21 @@ fn twice(builder: NodeBuilder, bursts: u32) -> Outcome {
     counted
 }
 
-fn recorded_in(dir: &Path, recording: Recording, bursts: u32) -> Outcome {
-    twice(NodeBuilder::new("allocations", kinds()).dir(dir).recording(recording), bursts)
+fn recorded_in(dir: &Path, recording: Recording) -> Outcome {
+    twice(NodeBuilder::new("allocations", kinds()).dir(dir).recording(recording))
 }
 
 /// A node without a directory.
 pub fn unrecorded() -> Outcome {
-    twice(NodeBuilder::new("allocations", kinds()), BURSTS)
+    twice(NodeBuilder::new("allocations", kinds()))
 }
 
 /// A node that records what enters its workers.
 pub fn recorded() -> Outcome {
-    recorded_in(tempfile::tempdir()?.path(), Recording::Inputs, BURSTS)
+    recorded_in(tempfile::tempdir()?.path(), Recording::Inputs)
 }
 
 /// A node that records each delivery too.
 pub fn recorded_whole() -> Outcome {
-    recorded_in(tempfile::tempdir()?.path(), Recording::Everything, BURSTS_RECORDED_WHOLE)
+    recorded_in(tempfile::tempdir()?.path(), Recording::Everything)
 }
