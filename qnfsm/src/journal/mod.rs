@@ -16,6 +16,7 @@
 mod bytes;
 mod envelope;
 mod error;
+mod excerpt;
 #[doc(hidden)]
 pub mod faulty;
 #[doc(hidden)]
@@ -34,6 +35,7 @@ mod writer;
 
 pub use envelope::Position;
 pub use error::{Corruption, IoError, JournalError, OpenError, ReadError, Unsupported, Why};
+pub use excerpt::Excerpt;
 pub use lock::NodeLock;
 pub use manifest::{Manifest, PROGRAM_NAME_BYTES_MAX};
 pub use reader::{Entry, Reader, read_segment_bytes};

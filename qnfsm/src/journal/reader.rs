@@ -27,6 +27,8 @@ pub struct Entry<'a> {
     pub position: Position,
     /// What it says.
     pub record: Record<'a>,
+    /// Its bytes, from which it was read.
+    pub(super) body: &'a [u8],
 }
 
 /// Where the reading stands within the segment that is loaded.
@@ -179,7 +181,7 @@ impl Reader {
                 if let Record::SyncMark { segment, offset } = record {
                     self.synced = self.synced.max(Position { segment, offset });
                 }
-                Ok(Some(Entry { position, record }))
+                Ok(Some(Entry { position, record, body }))
             }
             Err(why) => Err(self.corrupt(position, guess_place(kind, body), why)),
         }

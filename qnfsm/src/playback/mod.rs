@@ -293,6 +293,20 @@ impl Playback {
         Ok(())
     }
 
+    /// Takes over what another playback of the same node has played back of other workers, as if all had been played
+    /// back here. Each worker depends on its own records alone.
+    ///
+    /// # Panics
+    /// When both have played back the same worker, or they are of different nodes.
+    pub fn absorb(&mut self, other: Playback) {
+        assert_eq!(self.node, other.node, "playbacks that are joined are of one node");
+        let workers = self.replicas.len() + other.replicas.len();
+        self.replicas.extend(other.replicas);
+        assert_eq!(self.replicas.len(), workers, "each worker is played back in one place");
+        self.started_for.extend(other.started_for);
+        self.rounds += other.rounds;
+    }
+
     /// The workers, to be driven on, each with the digest of its last round.
     #[must_use]
     pub fn into_workers(self) -> Vec<(Worker, u64)> {

@@ -33,7 +33,7 @@ fn journal() -> (Node, Vec<(Position, String)>, Vec<Item>) {
     let mut reader = node.reader();
     let mut items: Vec<Item> = Vec::new();
     let mut entries = Vec::new();
-    while let Some(Entry { position, record }) = reader.next().unwrap() {
+    while let Some(Entry { position, record, .. }) = reader.next().unwrap() {
         let proves = match record {
             Record::SyncMark { segment, offset } => Some(Position { segment, offset }),
             _ => None,

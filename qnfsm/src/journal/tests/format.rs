@@ -25,6 +25,30 @@ fn every_record_comes_back_as_it_was_written() {
 }
 
 #[test]
+fn an_excerpt_holds_the_records_that_were_put_in_as_they_were_read() {
+    let node = Node::new();
+    let journal = node.begin(1, None, 300);
+    every_record(|draft| journal.write(draft).unwrap());
+    drop(journal);
+    let mut excerpt = Excerpt::default();
+    for parity in [0, 1] {
+        excerpt.clear();
+        assert!(excerpt.is_empty());
+        let (mut reader, mut copied) = (node.reader(), Vec::new());
+        for number in 0.. {
+            let Some(entry) = reader.next().unwrap() else { break };
+            if number % 2 == parity {
+                excerpt.push(&entry);
+                copied.push((entry.position, text(&entry.record)));
+            }
+        }
+        let entries: Vec<_> = excerpt.entries().map(|entry| (entry.position, text(&entry.record))).collect();
+        assert_eq!(entries, copied);
+        assert!(entries.len() >= 6 && excerpt.bytes() > 0);
+    }
+}
+
+#[test]
 fn reading_goes_on_from_any_record() {
     let node = Node::new();
     let journal = node.begin(1, None, 300);

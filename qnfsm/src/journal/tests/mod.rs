@@ -139,7 +139,7 @@ fn read(reader: &mut Reader) -> (Vec<(Position, String)>, Result<Tail, ReadError
     let mut entries = Vec::new();
     loop {
         match reader.next() {
-            Ok(Some(Entry { position, record })) => entries.push((position, text(&record))),
+            Ok(Some(Entry { position, record, .. })) => entries.push((position, text(&record))),
             Ok(None) => return (entries, Ok(reader.tail().expect("the end was read").clone())),
             Err(error) => return (entries, Err(error)),
         }
