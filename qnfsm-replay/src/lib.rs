@@ -1,8 +1,9 @@
 //! Replays what a [qnfsm] node recorded, as fast as it goes, and proves that it does the same again.
 //!
 //! [`replay`] opens a node's directory, plays everything from the journal's start to its end through the workers' own
-//! code, and compares each round's digest with the recorded one. It changes nothing, needs no permission to write, and
-//! never uses a snapshot as a starting point, though it compares the workers with those that were taken.
+//! code, several workers at the same time, and compares each round's digest with the recorded one. It changes nothing,
+//! needs no permission to write, and never uses a snapshot as a starting point, though it compares the workers with those
+//! that were taken.
 //!
 //! ```no_run
 //! # fn kinds() -> qnfsm::Kinds { qnfsm::Kinds::new() }
@@ -41,6 +42,8 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 mod error;
+mod player;
+mod players;
 mod replay;
 mod report;
 

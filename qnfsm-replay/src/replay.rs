@@ -1,21 +1,28 @@
-//! The replay itself: reads a journal from its start to its end and lets [`Playback`] run it. It holds no rule of
-//! scheduling, delivery or comparison; those are the worker's and the playback's.
+//! The replay itself: reads a journal from its start to its end, with every check, and lets [`Players`] play it. It holds
+//! no rule of scheduling, delivery or comparison; those are the worker's and the playback's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    num::NonZeroUsize,
+    panic::resume_unwind,
     path::Path,
     sync::Arc,
+    thread,
     time::Instant,
 };
 
 use qnfsm::{
-    Catalogue, Epoch, FaultKind, Kinds, Table, WorkerId, build_identity,
+    Catalogue, Epoch, FaultKind, Kinds, Table, build_identity,
     journal::{IoError, Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, segment_path},
-    playback::{Playback, PlaybackError},
+    playback::{Playback, Progress},
 };
 
-use crate::{CorruptJournal, EndedIn, ReplayError, Report, WrongProgram};
+use crate::{
+    CorruptJournal, EndedIn, ReplayError, Report, WrongProgram,
+    player::{Player, Stopped, Why},
+    players::Players,
+};
 
 /// How far a replay has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +42,16 @@ pub struct Seen {
 pub struct Options<'a> {
     program: Option<String>,
     storage: Option<Arc<dyn Storage>>,
+    threads: Option<NonZeroUsize>,
     on_progress: Option<Box<dyn Fn(Seen) + 'a>>,
 }
 
 impl fmt::Debug for Options<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("program", &self.program).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("program", &self.program)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,6 +79,14 @@ impl<'a> Options<'a> {
         self
     }
 
+    /// Runs the workers on at most so many threads, beside the one that reads; with 1, all on the caller's. Without this
+    /// there are as many as the system runs at once. What is reported is the same with any number.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Options<'a> {
+        self.threads = Some(threads);
+        self
+    }
+
     /// Calls that function now and then with how far the replay has come.
     #[must_use]
     pub fn on_progress(mut self, on_progress: impl Fn(Seen) + 'a) -> Options<'a> {
@@ -77,7 +96,7 @@ impl<'a> Options<'a> {
 }
 
 /// Replays the node's directory `dir` from the journal's start to its end, with a program's kinds. Nothing is changed
-/// there, and no permission to write is needed.
+/// there, and no permission to write is needed. Workers run on several threads, as they did live.
 ///
 /// # Errors
 /// When there is nothing to replay, the bytes are damaged, or the program does not do what was recorded: then the first
@@ -85,7 +104,7 @@ impl<'a> Options<'a> {
 ///
 /// # Panics
 /// When an FSM's handler breaks a rule of the library's that is asserted. A handler's own panic is caught, and is a
-/// divergence unless it was recorded.
+/// divergence unless it was recorded. Of what several workers do, the first counts, in the order of the journal.
 pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report, ReplayError> {
     let begun = Instant::now();
     let catalogue = kinds.seal()?;
@@ -99,32 +118,29 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     let mut run = Run {
         dir,
         catalogue: &catalogue,
-        playback: Playback::new(catalogue.clone(), manifest.node).checking_images(),
-        places: BTreeMap::new(),
+        files: &files,
+        options,
         segment: 0,
+        builds: Vec::new(),
         epochs: BTreeSet::new(),
-        build_differs: false,
         stopped: None,
     };
-    let mut records = 0;
-    while let Some(entry) = reader.next()? {
-        let position = entry.position;
-        run.take(position, &entry.record)?;
-        // A round that was just read runs with a later record, so its segment is checked in time.
-        if position.segment != run.segment {
-            run.enter_segment(reader.header().expect("a record was read from a segment with a header"))?;
-        }
-        records += 1;
-        if let (0, Some(on_progress)) = (records % RECORDS_BETWEEN_REPORTS, &options.on_progress) {
-            on_progress(run.seen(&files, position));
-        }
-    }
+    let threads = options.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let player = || Player::new(catalogue.clone(), manifest.node);
+    let (played, read) = thread::scope(|scope| {
+        let mut players = Players::new(scope, threads, &player);
+        let read = run.read(&mut reader, &mut players);
+        (players.join(), read)
+    });
+    // Where a player stopped, it was over a record before whatever ended the reading.
+    let mut player = played.map_err(|stopped| run.error(stopped))?;
+    read?;
     let end = reader.position();
-    run.finish(end)?;
+    player.finish(end).map_err(|stopped| run.error(stopped))?;
+    let progress = player.progress();
     if let Some(on_progress) = &options.on_progress {
-        on_progress(Seen { bytes: files.total, ..run.seen(&files, end) });
+        on_progress(Seen { bytes: files.total, ..run.seen(progress, end) });
     }
-    let progress = run.playback.progress();
     Ok(Report {
         node: manifest.program,
         identity: manifest.identity,
@@ -135,65 +151,74 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         rounds_unproved: progress.rounds_unproved,
         messages: progress.messages,
         journal_bytes: files.total,
-        digest: run.playback.digest(),
+        digest: player.playback.digest(),
         clean: run.stopped == Some(manifest.epoch),
         lost: reader.tail().and_then(|tail| tail.lost.as_ref()).map(ToString::to_string),
-        ended_in: run.ended_in(),
-        build_differs: run.build_differs,
+        ended_in: ended_in(&player.playback),
+        build_differs: run.build_differs_before(end),
         seconds: begun.elapsed().as_secs_f64(),
     })
 }
 
-/// A replay under way.
+/// A replay under way, as whoever reads sees it.
 struct Run<'a> {
     dir: &'a Path,
     catalogue: &'a Catalogue,
-    playback: Playback,
-    /// By worker, where the records of its last two rounds begin: what differs is found with the round after.
-    places: BTreeMap<WorkerId, [(u64, Position); 2]>,
-    /// The segment that is being read, and whether this executable wrote it.
+    files: &'a Files,
+    options: &'a Options<'a>,
+    /// The segment that is being read.
     segment: u64,
-    build_differs: bool,
+    /// By segment, where its first record begins, and whether another executable than this one wrote it.
+    builds: Vec<(Position, bool)>,
     epochs: BTreeSet<Epoch>,
     /// The epoch whose clean stop is the last that was read.
     stopped: Option<Epoch>,
 }
 
 impl Run<'_> {
-    fn take(&mut self, position: Position, record: &Record<'_>) -> Result<(), ReplayError> {
-        match *record {
-            Record::Round { worker, round, .. } => {
-                let places = self.places.entry(worker).or_default();
-                *places = [places[1], (round, position)];
+    /// Reads to the journal's end, or up to where it is known that a player has stopped.
+    fn read(&mut self, reader: &mut Reader, players: &mut Players<'_, '_>) -> Result<(), ReplayError> {
+        let mut records = 0;
+        while let Some(entry) = reader.next()? {
+            let position = entry.position;
+            if let Record::CleanStop { epoch } = entry.record {
+                self.stopped = Some(epoch);
             }
-            Record::CleanStop { epoch } => self.stopped = Some(epoch),
-            _ => {}
+            if players.take(&entry).is_break() {
+                break;
+            }
+            // A round that was just read runs with a later record, so its segment is checked in time.
+            if position.segment != self.segment {
+                let header = reader.header().expect("a record was read from a segment with a header");
+                self.enter_segment(header, position)?;
+            }
+            records += 1;
+            if let (0, Some(on_progress)) = (records % RECORDS_BETWEEN_REPORTS, &self.options.on_progress) {
+                on_progress(self.seen(players.progress(), position));
+            }
         }
-        self.playback.apply(record, &mut ()).map_err(|error| self.locate(error, position))
+        Ok(())
     }
 
-    /// Runs the rounds that the journal ends in.
-    fn finish(&mut self, end: Position) -> Result<(), ReplayError> {
-        self.playback.finish(None, &mut ()).map_err(|error| self.locate(error, end))
+    /// What a player's end means for the replay; a panic goes on.
+    fn error(&self, stopped: Stopped) -> ReplayError {
+        let Stopped { noticed_at, why } = stopped;
+        match why {
+            Why::Error(error, place) => {
+                let build_differs = self.build_differs_before(noticed_at);
+                ReplayError::of_playback(error, segment_path(self.dir, place.segment), place, build_differs)
+            }
+            Why::Panic(panic) => resume_unwind(panic),
+        }
     }
 
-    /// Says where the round is recorded that an error is about; `near` is where it was noticed.
-    fn locate(&self, error: PlaybackError, near: Position) -> ReplayError {
-        let about = match &error {
-            PlaybackError::Diverged(divergence) => Some((divergence.worker, divergence.round)),
-            PlaybackError::Contradiction { worker, round, .. } => Some((*worker, *round)),
-            _ => None,
-        };
-        let at = about.and_then(|(worker, round)| {
-            let places = self.places.get(&worker).into_iter().flatten();
-            places.rev().find(|(of, _)| *of == round).map(|(_, at)| *at)
-        });
-        let position = at.unwrap_or(near);
-        ReplayError::of_playback(error, segment_path(self.dir, position.segment), position, self.build_differs)
+    /// True if another executable wrote the last segment of which a record stands before that place.
+    fn build_differs_before(&self, position: Position) -> bool {
+        self.builds.iter().rev().find(|(first, _)| *first < position).is_some_and(|(_, differs)| *differs)
     }
 
     /// Checks that this program can replay what a segment holds.
-    fn enter_segment(&mut self, header: &SegmentHeader) -> Result<(), ReplayError> {
+    fn enter_segment(&mut self, header: &SegmentHeader, first: Position) -> Result<(), ReplayError> {
         let (info, dir) = (&header.info, self.dir);
         self.segment = header.segment;
         self.epochs.insert(info.epoch);
@@ -215,30 +240,29 @@ impl Run<'_> {
         if !differences.is_empty() {
             return Err(WrongProgram::Changed { dir: dir.into(), differences }.into());
         }
-        self.build_differs = (info.build, info.build_bytes) != build_identity();
+        self.builds.push((first, (info.build, info.build_bytes) != build_identity()));
         Ok(())
     }
 
-    fn seen(&self, files: &Files, at: Position) -> Seen {
-        let progress = self.playback.progress();
+    fn seen(&self, progress: Progress, at: Position) -> Seen {
         Seen {
             rounds: progress.rounds,
             messages: progress.messages,
-            bytes: files.before(at.segment) + at.offset,
-            bytes_total: files.total,
+            bytes: self.files.before(at.segment) + at.offset,
+            bytes_total: self.files.total,
         }
     }
+}
 
-    /// The rounds that the journal ends in and that have no end themselves.
-    fn ended_in(&self) -> Vec<EndedIn> {
-        let ended = self.playback.faults().map(|fault| EndedIn {
-            worker: fault.worker,
-            round: fault.round,
-            needs_external: matches!(fault.what, FaultKind::External(_)),
-            what: fault.to_string(),
-        });
-        ended.collect()
-    }
+/// The rounds that the journal ends in and that have no end themselves.
+fn ended_in(playback: &Playback) -> Vec<EndedIn> {
+    let ended = playback.faults().map(|fault| EndedIn {
+        worker: fault.worker,
+        round: fault.round,
+        needs_external: matches!(fault.what, FaultKind::External(_)),
+        what: fault.to_string(),
+    });
+    ended.collect()
 }
 
 /// The lengths of a journal's files, for the live line and the report.

@@ -1,0 +1,96 @@
+//! Plays workers back through a [`Playback`] of its own, and says where what it finds is recorded. It knows neither which
+//! other workers there are nor on which thread it is.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use qnfsm::{
+    Catalogue, NodeId, WorkerId,
+    journal::{Entry, Excerpt, Position, Record},
+    playback::{Playback, PlaybackError, Progress},
+};
+
+/// Plays some of a node's workers back.
+pub(crate) struct Player {
+    pub(crate) playback: Playback,
+    /// By worker, where the records of its last two rounds begin: what differs is found with the round after.
+    places: BTreeMap<WorkerId, [(u64, Position); 2]>,
+}
+
+/// Why a player went no further.
+pub(crate) struct Stopped {
+    /// The record with which it was noticed. Of several players that stopped, the one with the first is right: up to there
+    /// all others did what was recorded.
+    pub(crate) noticed_at: Position,
+    pub(crate) why: Why,
+}
+
+/// Why a player can stop.
+pub(crate) enum Why {
+    /// The playback can't go on; and where the round begins that it can't go on at.
+    Error(PlaybackError, Position),
+    /// A panic, with what it carries.
+    Panic(Box<dyn Any + Send>),
+}
+
+impl Player {
+    /// A player of workers of that node, from the journal's start.
+    pub(crate) fn new(catalogue: Arc<Catalogue>, node: NodeId) -> Player {
+        Player { playback: Playback::new(catalogue, node).checking_images(), places: BTreeMap::new() }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.playback.progress()
+    }
+
+    /// Takes one record.
+    pub(crate) fn take(&mut self, entry: &Entry<'_>) -> Result<(), Stopped> {
+        let Entry { position, record, .. } = entry;
+        if let Record::Round { worker, round, .. } = *record {
+            let places = self.places.entry(worker).or_default();
+            *places = [places[1], (round, *position)];
+        }
+        self.playback.apply(record, &mut ()).map_err(|error| self.stopped(error, *position))
+    }
+
+    /// Takes records in order. A panic ends that like an error, so that it can be told which came first.
+    pub(crate) fn take_all(&mut self, excerpt: &Excerpt) -> Result<(), Stopped> {
+        let mut noticed_at = Position::default();
+        let taken = catch_unwind(AssertUnwindSafe(|| {
+            excerpt.entries().try_for_each(|entry| {
+                noticed_at = entry.position;
+                self.take(&entry)
+            })
+        }));
+        taken.unwrap_or_else(|panic| Err(Stopped { noticed_at, why: Why::Panic(panic) }))
+    }
+
+    /// Runs the rounds that the journal ends in.
+    pub(crate) fn finish(&mut self, end: Position) -> Result<(), Stopped> {
+        self.playback.finish(None, &mut ()).map_err(|error| self.stopped(error, end))
+    }
+
+    /// Takes over the workers of another player.
+    pub(crate) fn absorb(&mut self, other: Player) {
+        self.playback.absorb(other.playback);
+        self.places.extend(other.places);
+    }
+
+    /// Finds the round that an error is about.
+    fn stopped(&self, error: PlaybackError, noticed_at: Position) -> Stopped {
+        let about = match &error {
+            PlaybackError::Diverged(divergence) => Some((divergence.worker, divergence.round)),
+            PlaybackError::Contradiction { worker, round, .. } => Some((*worker, *round)),
+            _ => None,
+        };
+        let place = about.and_then(|(worker, round)| {
+            let places = self.places.get(&worker).into_iter().flatten();
+            places.rev().find(|(of, _)| *of == round).map(|(_, at)| *at)
+        });
+        Stopped { noticed_at, why: Why::Error(error, place.unwrap_or(noticed_at)) }
+    }
+}
