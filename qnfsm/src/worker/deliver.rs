@@ -219,9 +219,8 @@ impl Worker {
             {
                 let envelope = Envelope { sender, claim, weight: seat.intake.bytes, message };
                 envelopes.push_back(&mut seat.waiting.queue, envelope);
-                if !seat.ready {
-                    seat.ready = true;
-                    ready.push_back(to.slot());
+                if seat.becomes_ready() {
+                    ready.append(seats, to.slot());
                 }
             }
             _ => self.deliver_otherwise(to, (type_number, message), sender, claim),
@@ -273,9 +272,8 @@ impl Worker {
             return self.overflow(slot, sender, claim, weight, message, type_number);
         }
         envelopes.push_back(&mut seat.waiting.queue, envelope);
-        if !seat.ready {
-            seat.ready = true;
-            ready.push_back(slot);
+        if seat.becomes_ready() {
+            ready.append(seats, slot);
         }
     }
 

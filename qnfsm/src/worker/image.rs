@@ -20,6 +20,7 @@ use crate::{
         Catalogue, Counters, Worker, WorkerConfig,
         image_bytes::ImageBytes,
         outputs::{Outputs, StreamImage},
+        ready::Behind,
         seats::Seat,
         timers::Timers,
         waiting::Waiting,
@@ -148,7 +149,7 @@ impl Worker {
             next_timer: self.effects.next_timer,
             slots: self.effects.slots.clone(),
             cells: CellsOf { worker: self, refused: RefCell::default() },
-            ready: self.ready.iter().copied().collect(),
+            ready: self.ready.iter(&self.seats).collect(),
             timers: self.timers.clone(),
             streams: self.outputs.image(),
             taken: self.taken.clone(),
@@ -199,26 +200,26 @@ impl Worker {
             let known = catalogue.kind(kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
             let in_cell = |error| ImageError::Cell { queue, kind: known.name.to_owned(), error };
             let cell = (known.restore)(&bytes.0, known.setup(queue, image.config.seed)).map_err(in_cell)?;
-            let waiting = Waiting::of_image(waiting, known.intake, &mut effects.pools, envelopes).map_err(in_cell)?;
+            let mut waiting =
+                Waiting::of_image(waiting, known.intake, &mut effects.pools, envelopes).map_err(in_cell)?;
             let seat = &mut seats[slot as usize];
             if seat.cell.is_some() {
                 return Err(ImageError::Inconsistent("two FSMs are in one slot"));
             }
-            let (intake, started) = (known.intake, cell.has_started());
-            *seat = Seat { queue, kind, intake, ready: false, started, waiting, cell: Some(cell) };
+            waiting.start_is_due = !cell.has_started();
+            *seat = Seat { kind, intake: known.intake, waiting, cell: Some(cell), ..Seat::empty(queue) };
             worker.fsms += 1;
         }
         if image.slots.free_slots().any(|slot| worker.seats[slot as usize].cell.is_some()) {
             return Err(ImageError::Inconsistent("an FSM is in a slot that is free"));
         }
         for slot in &image.ready {
-            match worker.seats.get_mut(*slot as usize) {
-                Some(seat) if !seat.ready => seat.ready = true,
+            match worker.seats.get(*slot as usize) {
+                Some(seat) if seat.behind == Behind::NOT_READY => worker.ready.push(&mut worker.seats, *slot),
                 _ => return Err(ImageError::Inconsistent("its ready queue names a slot twice or one that isn't")),
             }
         }
         worker.effects.slots = image.slots;
-        worker.ready = image.ready.into();
         worker.timers = image.timers;
         worker.taken = image.taken;
         worker.watches = image.watches;
@@ -230,7 +231,7 @@ impl Worker {
 
     /// What FSMs know of timers and watches is what the worker knows.
     fn check_links(&mut self) -> Result<(), ImageError> {
-        if self.seats.iter().any(|seat| seat.has_work() && !seat.ready) {
+        if self.seats.iter().any(|seat| seat.waiting.is_ready() && seat.behind == Behind::NOT_READY) {
             return Err(ImageError::Inconsistent("an FSM has work and no turn"));
         }
         let mut timers = BTreeSet::new();

@@ -8,11 +8,12 @@
 //!   feed(now, batches) ──▶ timers due, then frames ──▶ round(bound) ──▶ turns ──▶ drain_outputs
 //! ```
 //!
-//! The files: `turn` runs handlers, `apply` does what they asked for, `deliver` is the way of a message, `notice` that of
-//! news and dead letters, `seats` where FSMs come in and go. `cell` is one FSM and `typed_cell` the same with its type,
-//! `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `timers` is the order of timers,
-//! `outputs` the frames that leave. `kinds` is what a program registers, `table` what a journal says of it; `image` is the
-//! snapshot, `waiting_image` what waits in it, and `image_bytes` how values lie in it.
+//! The files: `turn` runs handlers, `apply` does what they asked for, `deliver` is the way of a message, `notice` that
+//! of news and dead letters, `seats` where FSMs come in and go. `cell` is one FSM and `typed_cell` the same with its
+//! type, `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `ready` is the order of
+//! turns, `timers` that of timers, `outputs` the frames that leave. `kinds` is what a program registers, `table` what a
+//! journal says of it; `image` is the snapshot, `waiting_image` what waits in it, and `image_bytes` how values lie in
+//! it.
 
 mod apply;
 mod cell;
@@ -27,6 +28,7 @@ mod kinds;
 mod notice;
 mod outputs;
 mod queue;
+mod ready;
 mod seats;
 mod table;
 mod timers;
@@ -59,7 +61,7 @@ use crate::{
     message::Undelivered,
     time::Time,
     worker::{
-        delivery::Notes, notice::Notice, outputs::Outputs, queue::Envelopes, seats::Seat, timers::Timers,
+        delivery::Notes, notice::Notice, outputs::Outputs, queue::Envelopes, ready::Ready, seats::Seat, timers::Timers,
         typed_cell::Cell,
     },
 };
@@ -76,7 +78,7 @@ pub struct Worker {
     seats: Vec<Seat>,
     fsms: u32,
     /// Slots with work, in the order of their turns.
-    ready: VecDeque<u32>,
+    ready: Ready,
     timers: Timers,
     effects: Effects,
     outputs: Outputs,
@@ -156,7 +158,7 @@ impl Worker {
             round: 0,
             seats: Vec::new(),
             fsms: 0,
-            ready: VecDeque::new(),
+            ready: Ready::new(),
             timers: Timers::default(),
             effects,
             outputs: Outputs::new(Place::worker(id), epoch, Vec::new()),
@@ -320,8 +322,8 @@ impl Worker {
     pub fn round(&mut self, bound: u32, externals: &mut dyn Externals) -> RoundEnd {
         let mut handled = 0;
         while handled < bound && self.fault.is_none() {
-            let Some(slot) = self.ready.pop_front() else { break };
-            self.seats[slot as usize].ready = false;
+            let Some(seat) = self.ready.pop(&mut self.seats) else { break };
+            let slot = seat.queue.slot();
             let messages = self.config.turn_messages.max(1).min(bound - handled);
             let taken = self.turn(slot, messages, externals);
             if taken == messages {

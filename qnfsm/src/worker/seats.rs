@@ -11,6 +11,7 @@ use crate::{
         envelope::{Dropped, Sent},
         kinds::Intake,
         notice::Notice,
+        ready::Behind,
         waiting::{Remains, Waiting},
     },
 };
@@ -22,10 +23,7 @@ pub(super) struct Seat {
     /// The number of the kind of its FSM.
     pub(super) kind: u32,
     pub(super) intake: Intake,
-    /// The slot stands in the ready queue.
-    pub(super) ready: bool,
-    /// The start handler has run, or there is none to run.
-    pub(super) started: bool,
+    pub(super) behind: Behind,
     pub(super) waiting: Waiting,
     pub(super) cell: Option<Box<dyn AnyCell>>,
 }
@@ -34,13 +32,7 @@ impl Seat {
     /// A slot that nobody has had yet, if the generation of its queue is 0, or that is free now.
     pub(super) fn empty(queue: RawQueueId) -> Seat {
         let (intake, waiting) = (Intake::NONE, Waiting::default());
-        Seat { queue, kind: 0, intake, ready: false, started: true, waiting, cell: None }
-    }
-
-    /// Something waits for the handler, or the FSM has yet to start.
-    #[inline]
-    pub(super) fn has_work(&self) -> bool {
-        self.waiting.is_ready() || !self.started
+        Seat { queue, kind: 0, intake, behind: Behind::NOT_READY, waiting, cell: None }
     }
 }
 
@@ -78,10 +70,8 @@ impl Worker {
     /// Puts a slot into the ready queue if its FSM has work and it doesn't stand there already.
     #[inline]
     pub(super) fn wake(&mut self, slot: u32) {
-        let seat = &mut self.seats[slot as usize];
-        if !seat.ready && seat.has_work() {
-            seat.ready = true;
-            self.ready.push_back(slot);
+        if self.seats[slot as usize].waiting.is_ready() {
+            self.ready.push(&mut self.seats, slot);
         }
     }
 
@@ -134,7 +124,7 @@ impl Worker {
         seat.queue = queue;
         seat.kind = kind;
         seat.intake = self.catalogue.kind(kind).expect("cells are of kinds of the catalogue").intake;
-        seat.started = cell.has_started();
+        seat.waiting.start_is_due = !cell.has_started();
         seat.cell = Some(cell);
         self.fsms += 1;
         self.wake(slot);
@@ -165,7 +155,7 @@ impl Worker {
         let type_number = seat.intake.message;
         let watched = seat.waiting.take_watched();
         let remains = seat.waiting.dissolve(type_number, envelopes);
-        (seat.intake, seat.started) = (Intake::NONE, true);
+        seat.intake = Intake::NONE;
         drop(cell);
         self.fsms -= 1;
         self.dispose(queue, type_number, remains);

@@ -64,7 +64,7 @@ impl Worker {
     #[inline(always)]
     fn hand_over(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         let mut taken = 0;
-        while taken < messages && self.seats[slot as usize].has_work() {
+        while taken < messages && self.seats[slot as usize].waiting.is_ready() {
             self.handle(slot, externals);
             taken += 1;
             if self.fault.is_some() {
@@ -80,7 +80,7 @@ impl Worker {
         let Worker { seats, effects, envelopes, .. } = self;
         let seat = &mut seats[slot as usize];
         let me = seat.queue;
-        if !seat.started {
+        if seat.waiting.start_is_due {
             return self.start(me, externals);
         }
         let envelope = seat.waiting.take_next(me, envelopes).expect("turns are given to FSMs that have work");
@@ -164,7 +164,7 @@ impl Worker {
         let seat = &mut seats[queue.slot() as usize];
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
         let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.start(effects, externals)));
-        seat.started = cell.has_started();
+        seat.waiting.start_is_due = !cell.has_started();
         if ended.is_err() || self.effects.is_refused() {
             return self.panicked(queue, ended.err(), Sent { sender: queue, request: None }, Claim::Nothing);
         }
@@ -264,7 +264,7 @@ impl Worker {
         if let Some(cell) = &mut seat.cell {
             cell.restart();
         }
-        seat.started = false;
+        seat.waiting.start_is_due = true;
         let type_number = seat.intake.message;
         let remains = seat.waiting.start_over(type_number, envelopes);
         self.dispose(queue, type_number, remains);

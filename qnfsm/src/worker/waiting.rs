@@ -104,6 +104,8 @@ pub(super) struct Remains {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) queue: Queue,
+    /// The start handler comes before all that waits.
+    pub(super) start_is_due: bool,
     /// A timer's message is next, if one waits; timers and queue take turns.
     pub(super) timers_next: bool,
     pub(super) extras: Option<Box<Extras>>,
@@ -117,7 +119,7 @@ impl Waiting {
     /// Something is there for the handler.
     #[inline]
     pub(super) fn is_ready(&self) -> bool {
-        !self.queue.is_empty() || self.extras.as_ref().is_some_and(|extras| extras.is_ready())
+        !self.queue.is_empty() || self.start_is_due || self.extras.as_ref().is_some_and(|extras| extras.is_ready())
     }
 
     /// Takes the next message: self-sent ones first; then timers and queue in turn.
@@ -375,7 +377,7 @@ impl Waiting {
         }
         let born = self.extras.take().map(|extras| extras.born).unwrap_or_default();
         remains.born.extend(born.into_iter().map(|(_, queue)| queue));
-        self.timers_next = false;
+        (self.start_is_due, self.timers_next) = (false, false);
         remains
     }
 

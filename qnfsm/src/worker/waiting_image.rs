@@ -92,7 +92,7 @@ impl Waiting {
             let beats = extras.fired.iter().chain(&extras.postponed_fired).map(|fired| fired.weight);
             messages.chain(beats).for_each(|weight| envelopes.load.more(weight));
         }
-        Ok(Waiting { queue, timers_next: image.timers_next, extras })
+        Ok(Waiting { queue, start_is_due: false, timers_next: image.timers_next, extras })
     }
 }
 
