@@ -343,7 +343,7 @@ impl<'a, F: Fsm> Context<'a, F> {
         match read {
             Ok(answer) => answer,
             Err(ExternalFaultText(text)) => {
-                self.effects.halted = Some(super::effects::ExternalFault(text));
+                self.effects.halt(super::effects::ExternalFault(text));
                 // The handler can't go on without a value, and no value may be made up: the worker ends here.
                 panic::resume_unwind(Box::new(Halt));
             }

@@ -292,12 +292,18 @@ pub(crate) struct Effects {
     /// The number of the next timer set; timers with the same deadline fire in the order of their numbers.
     pub(crate) next_timer: u64,
     pub(crate) seed: u64,
-    /// What the handler did that no handler may; the worker treats it as a panic with this text.
-    pub(crate) misuse: Option<String>,
+    /// Why what the handler asked for can't be done.
+    pub(crate) refusal: Option<Box<Refusal>>,
     /// Room for encoding.
     pub(crate) scratch: Vec<u8>,
+}
+
+/// Why nothing of what a handler asked for is done, though it may have returned.
+pub(crate) enum Refusal {
+    /// It did what no handler may; the worker treats it as a panic with this text.
+    Misuse(String),
     /// The values of the external ports cannot be had any more: the driver wants the round to end here.
-    pub(crate) halted: Option<ExternalFault>,
+    Halted(ExternalFault),
 }
 
 /// Why a driver can't give an external value. It ends the round in mid-handler, and the worker with it.
@@ -352,9 +358,8 @@ impl Effects {
             worker,
             next_timer: 0,
             seed,
-            misuse: None,
+            refusal: None,
             scratch: Vec::new(),
-            halted: None,
         }
     }
 
@@ -403,7 +408,7 @@ impl Effects {
     /// Notes the misuse of what the kinds don't name. `add` is what to add to them, from behind `Kinds::` on.
     #[cold]
     pub(crate) fn unregistered(&mut self, what: fmt::Arguments<'_>, add: fmt::Arguments<'_>) {
-        self.misuse.get_or_insert_with(|| format!("{what}; add `Kinds::{add} to the function that names the kinds"));
+        self.misuse(|| format!("{what}; add `Kinds::{add} to the function that names the kinds"));
     }
 
     /// Notes that a kind is not registered.
@@ -423,7 +428,7 @@ impl Effects {
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = carried {
-            self.misuse.get_or_insert_with(|| format!("{what} can't pass the codec: {error}"));
+            self.misuse(|| format!("{what} can't pass the codec: {error}"));
         }
     }
 
@@ -444,13 +449,25 @@ impl Effects {
             }
         }
         self.names.clear();
-        self.misuse = None;
+        self.refusal = None;
     }
 
     /// What the handler that just returned asked for can't be done: it misused its context, or lacks an external value.
     #[inline]
     pub(crate) fn is_refused(&self) -> bool {
-        self.misuse.is_some() || self.halted.is_some()
+        self.refusal.is_some()
+    }
+
+    /// Notes the handler's first misuse.
+    #[cold]
+    pub(crate) fn misuse(&mut self, text: impl FnOnce() -> String) {
+        self.refusal.get_or_insert_with(|| Box::new(Refusal::Misuse(text())));
+    }
+
+    /// Notes that the handler lacks an external value, which is worse than any misuse.
+    #[cold]
+    pub(crate) fn halt(&mut self, fault: ExternalFault) {
+        self.refusal = Some(Box::new(Refusal::Halted(fault)));
     }
 
     /// A number for a value, the same for equal values.
@@ -462,7 +479,7 @@ impl Effects {
         match Codec::CURRENT.encode(value, &mut self.scratch) {
             Ok(()) => Digest::of(&self.scratch),
             Err(error) => {
-                self.misuse.get_or_insert_with(|| format!("a state can't pass the codec: {error}"));
+                self.misuse(|| format!("a state can't pass the codec: {error}"));
                 0
             }
         }

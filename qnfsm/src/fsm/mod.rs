@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use context::{Context, External, TimerId};
-pub(crate) use effects::{Effect, Effects, Own, Sending, TimerName, TypeNumbers, WhichTimer};
+pub(crate) use effects::{Effect, Effects, Own, Refusal, Sending, TimerName, TypeNumbers, WhichTimer};
 pub use effects::{ExternalFault, Externals, Handler};
 pub(crate) use pool::{AnyPool, MessageRef, Pool, Pools};
 

@@ -25,36 +25,44 @@ impl Worker {
         if !self.effects.others.is_empty() {
             return self.apply_all(me);
         }
-        self.send(me, 0, self.effects.sends.len());
+        let mut at = 0;
+        while let Some(&sending) = self.effects.sends.get(at) {
+            at = self.send(me, sending, at, self.effects.sends.len());
+        }
         self.effects.sends.clear();
         self.settle();
     }
 
     /// Applies effects of all kinds, in order.
+    #[inline(never)]
     fn apply_all(&mut self, me: RawQueueId) {
         let (mut sent, mut at) = (0, 0);
         while let Some(&(sends_before, effect)) = self.effects.others.get(at) {
-            self.send(me, sent, sends_before);
+            self.send_all(me, sent, sends_before);
             self.apply_other(me, effect);
             (sent, at) = (sends_before, at + 1);
         }
-        self.send(me, sent, self.effects.sends.len());
+        self.send_all(me, sent, self.effects.sends.len());
         self.effects.clear();
         self.settle();
     }
 
     /// Sends what was asked for from the message of one index to that before another.
-    #[inline(always)]
-    fn send(&mut self, me: RawQueueId, mut at: usize, end: usize) {
+    fn send_all(&mut self, me: RawQueueId, mut at: usize, end: usize) {
         while at < end {
-            let Sending { to, type_number, message, request } = self.effects.sends[at];
-            if to.place() == self.here() {
-                self.deliver(to, (type_number, message), me, Claim::of(request));
-                at += 1;
-            } else {
-                at = self.send_elsewhere(me, at, end);
-            }
+            at = self.send(me, self.effects.sends[at], at, end);
         }
+    }
+
+    /// Sends a message, and of those behind it, up to the index `end`, what goes with it. Says which is next.
+    #[inline(always)]
+    fn send(&mut self, me: RawQueueId, sending: Sending, at: usize, end: usize) -> usize {
+        let Sending { to, type_number, message, request } = sending;
+        if to.place() != me.place() {
+            return self.send_elsewhere(me, at, end);
+        }
+        self.deliver(to, (type_number, message), me, Claim::of(request));
+        at + 1
     }
 
     /// Puts out a message, and those behind it that go the same way: the header of all of them is spelled once. Says which

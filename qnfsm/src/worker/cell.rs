@@ -8,7 +8,7 @@ use std::any::Any;
 use crate::{
     codec::EncodeError,
     fsm::{Effects, Externals, MessageRef},
-    id::RawQueueId,
+    worker::envelope::Envelope,
 };
 
 /// What came of a handler that returned.
@@ -31,14 +31,7 @@ pub(super) trait AnyCell: Any + Send {
     /// Runs the start handler.
     fn start(&mut self, effects: &mut Effects, externals: &mut dyn Externals);
     /// Runs the handler on a message, which it takes out of its pool.
-    fn handle(
-        &mut self,
-        message: MessageRef,
-        sender: RawQueueId,
-        beats: u64,
-        effects: &mut Effects,
-        externals: &mut dyn Externals,
-    ) -> Outcome;
+    fn handle(&mut self, envelope: &Envelope, effects: &mut Effects, externals: &mut dyn Externals) -> Outcome;
     /// Runs the enter action of the state that was just entered.
     fn enter(&mut self, effects: &mut Effects, externals: &mut dyn Externals);
 

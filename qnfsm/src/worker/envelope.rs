@@ -51,9 +51,10 @@ pub(super) enum Claim {
     Outcome(RequestId),
     /// It is news of a monitored queue: it is never dropped for want of room.
     News,
-    /// It is a timer's message. It waits apart from the others, so an envelope has this only on its way to the handler.
+    /// It is a timer's message, and stands for so many beats if the timer is periodic. It waits apart from the others, so an
+    /// envelope has this only on its way to the handler.
     #[serde(skip)]
-    Beat,
+    Beat { beats: u64 },
 }
 
 impl Claim {
@@ -66,8 +67,14 @@ impl Claim {
     pub(super) fn request(self) -> Option<RequestId> {
         match self {
             Claim::Request(request) => Some(request),
-            Claim::Nothing | Claim::Outcome(_) | Claim::News | Claim::Beat => None,
+            Claim::Nothing | Claim::Outcome(_) | Claim::News | Claim::Beat { .. } => None,
         }
+    }
+
+    /// How many beats of a periodic timer the message stands for.
+    #[inline]
+    pub(super) fn beats(self) -> u64 {
+        if let Claim::Beat { beats } = self { beats } else { 0 }
     }
 
     pub(super) fn may_be_dropped(self) -> bool {

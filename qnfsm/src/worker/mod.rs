@@ -95,7 +95,7 @@ pub struct Worker {
     deliveries: Vec<u8>,
     /// With [`Recording::Everything`]: of the delivery that is under way.
     notes: Notes,
-    fault: Option<Fault>,
+    fault: Option<Box<Fault>>,
     turn: Turn,
 }
 
@@ -320,22 +320,24 @@ impl Worker {
 
     /// Runs turns until nothing is left to do or `bound` messages are handled.
     pub fn round(&mut self, bound: u32, externals: &mut dyn Externals) -> RoundEnd {
-        let mut handled = 0;
-        while handled < bound && self.fault.is_none() {
+        let turn_messages = self.config.turn_messages.max(1);
+        let mut left = bound;
+        while left > 0 && self.fault.is_none() {
             let Some(seat) = self.ready.pop(&mut self.seats) else { break };
-            let slot = seat.queue.slot();
-            let messages = self.config.turn_messages.max(1).min(bound - handled);
-            let taken = self.turn(slot, messages, externals);
+            let queue = seat.queue;
+            let messages = turn_messages.min(left);
+            let taken = self.turn(queue, messages, externals);
             if taken == messages {
-                self.wake(slot);
+                self.wake(queue.slot());
             }
-            handled += taken;
+            left -= taken;
         }
+        let handled = bound - left;
         self.counters.handled += u64::from(handled);
         let mut digest = self.effects.digest;
         self.outputs.digest_into(&mut digest);
         let idle = self.ready.is_empty();
-        RoundEnd { round: self.round, handled, idle, digest: digest.value(), fault: self.fault.clone() }
+        RoundEnd { round: self.round, handled, idle, digest: digest.value(), fault: self.fault.as_deref().cloned() }
     }
 
     /// Hands over what the round put out, destination by destination. The receiver may swap a batch for another, whose

@@ -75,15 +75,14 @@ impl Envelopes {
             .expect("memory ends long before 2^32 messages")
     }
 
-    /// Frees a link that is out of its queue.
+    /// Frees a link that is out of its queue; says which was behind it there.
     #[inline]
-    fn unlink(&mut self, at: u32) -> Envelope {
+    fn unlink(&mut self, at: u32) -> (&Envelope, u32) {
         let link = &mut self.links[at as usize];
-        link.next = self.free;
+        let behind = std::mem::replace(&mut link.next, self.free);
         self.free = at;
-        let envelope = link.envelope;
-        self.load.less(envelope.weight);
-        envelope
+        self.load.less(link.envelope.weight);
+        (&link.envelope, behind)
     }
 
     #[inline]
@@ -107,15 +106,16 @@ impl Envelopes {
         queue.len += 1;
     }
 
+    /// Takes out the first envelope, which lies there until something else is put in.
     #[inline]
-    pub(super) fn pop_front(&mut self, queue: &mut Queue) -> Option<Envelope> {
+    pub(super) fn pop_front(&mut self, queue: &mut Queue) -> Option<&Envelope> {
         if queue.len == 0 {
             return None;
         }
-        let at = queue.head;
-        queue.head = self.links[at as usize].next;
+        let (envelope, behind) = self.unlink(queue.head);
+        queue.head = behind;
         queue.len -= 1;
-        Some(self.unlink(at))
+        Some(envelope)
     }
 
     /// Takes out the first envelope that is `wanted`.
@@ -137,7 +137,8 @@ impl Envelopes {
                     queue.tail = before;
                 }
                 queue.len -= 1;
-                return Some(self.unlink(at));
+                let (envelope, _) = self.unlink(at);
+                return Some(*envelope);
             }
             (before, at) = (at, next);
         }

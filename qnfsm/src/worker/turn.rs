@@ -13,7 +13,7 @@ use std::{
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    fsm::{Externals, Handler, MessageRef, OnPanic, TimerName, WhichTimer},
+    fsm::{Externals, Handler, MessageRef, OnPanic, Refusal, TimerName, WhichTimer},
     id::{RawQueueId, RequestId},
     message::{DownReason, NoReply, Undelivered},
     worker::{
@@ -46,26 +46,24 @@ impl Worker {
     /// Hands a ready FSM up to `messages` messages; says how many it took. If fewer, it has no work left, or the worker can't
     /// go on.
     #[inline(always)]
-    pub(super) fn turn(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
-        self.turn.show(self.seats[slot as usize].queue);
+    pub(super) fn turn(&mut self, queue: RawQueueId, messages: u32, externals: &mut dyn Externals) -> u32 {
+        self.turn.show(queue);
         if LevelFilter::current() == LevelFilter::TRACE {
-            return self.traced_turn(slot, messages, externals);
+            return self.traced_turn(queue, messages, externals);
         }
-        self.hand_over(slot, messages, externals)
+        self.hand_over(queue.slot(), messages, externals)
     }
 
     #[cold]
-    fn traced_turn(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
-        let queue = self.queue_of(slot);
+    fn traced_turn(&mut self, queue: RawQueueId, messages: u32, externals: &mut dyn Externals) -> u32 {
         let span = tracing::trace_span!("turn", round = self.round, fsm = %queue, kind = self.kind_name(queue));
-        span.in_scope(|| self.hand_over(slot, messages, externals))
+        span.in_scope(|| self.hand_over(queue.slot(), messages, externals))
     }
 
     #[inline(always)]
     fn hand_over(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         let mut taken = 0;
-        while taken < messages && self.seats[slot as usize].waiting.is_ready() {
-            self.handle(slot, externals);
+        while taken < messages && self.handle(slot, externals) {
             taken += 1;
             if self.fault.is_some() {
                 break;
@@ -74,30 +72,29 @@ impl Worker {
         taken
     }
 
-    /// Runs the handler on the next message, or the start handler if that is due, and does what it asked for.
+    /// Runs the handler on the next message, or the start handler if that is due, and does what it asked for; false if the
+    /// FSM has no work left.
     #[inline(always)]
-    fn handle(&mut self, slot: u32, externals: &mut dyn Externals) {
+    fn handle(&mut self, slot: u32, externals: &mut dyn Externals) -> bool {
         let Worker { seats, effects, envelopes, .. } = self;
         let seat = &mut seats[slot as usize];
         let me = seat.queue;
         if seat.waiting.start_is_due {
-            return self.start(me, externals);
+            self.start(me, externals);
+            return true;
         }
-        let envelope = seat.waiting.take_next(me, envelopes).expect("turns are given to FSMs that have work");
-        let beats = if envelope.claim == Claim::Beat { seat.waiting.beats() } else { 0 };
+        let Some(envelope) = seat.waiting.take_next(me, envelopes) else { return false };
         let everything = self.config.recording == Recording::Everything;
         if everything {
             self.notes.payload.clear();
             let encoded =
                 effects.pools.see(seat.intake.message).encode_image(envelope.message, &mut self.notes.payload);
             if let Err(error) = encoded {
-                effects.misuse = Some(format!("a message can't pass the codec: {error}"));
+                effects.misuse(|| format!("a message can't pass the codec: {error}"));
             }
         }
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
-            cell.handle(envelope.message, envelope.sender, beats, effects, externals)
-        }));
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(envelope, effects, externals)));
         match ended {
             // By far the most common end has a short way.
             Ok(Outcome::Stayed)
@@ -105,8 +102,12 @@ impl Worker {
             {
                 self.apply(me);
             }
-            ended => self.conclude(me, envelope, ended, externals),
+            ended => {
+                let envelope = *envelope;
+                self.conclude(me, envelope, ended, externals);
+            }
         }
+        true
     }
 
     /// Sees to how a handler ended.
@@ -223,15 +224,14 @@ impl Worker {
 
     /// A handler panicked or misused its context: what it had appended is cut off, and the kind's policy applies.
     fn panicked(&mut self, queue: RawQueueId, payload: Option<Box<dyn Any + Send>>, sent: Sent, claim: Claim) {
-        let (misuse, halted) = (self.effects.misuse.take(), self.effects.halted.take());
+        let refusal = self.effects.refusal.take().map(|refusal| *refusal);
         self.effects.cut_off();
-        if let Some(fault) = halted {
+        let what = match (payload, refusal) {
             // A handler that catches unwinding can't go on without its external value all the same.
-            return self.fail(Some(queue), FaultKind::External(fault));
-        }
-        let what = match (payload, misuse) {
+            (_, Some(Refusal::Halted(fault))) => return self.fail(Some(queue), FaultKind::External(fault)),
             (Some(payload), _) => FaultKind::Panic(panic_text(payload.as_ref())),
-            (None, misuse) => FaultKind::Misuse(misuse.unwrap_or_default()),
+            (None, Some(Refusal::Misuse(text))) => FaultKind::Misuse(text),
+            (None, None) => unreachable!("a handler that neither panicked nor was refused has ended well"),
         };
         if let Some(request) = sent.request {
             // What the handler had in its hands is gone with it.
@@ -278,7 +278,7 @@ impl Worker {
             format!("kind {} ({queue}) in state {state}", self.kind_name(queue))
         });
         let fault = Fault { worker: self.id(), round: self.round, fsm, what };
-        self.fault.get_or_insert(fault);
+        self.fault.get_or_insert_with(|| Box::new(fault));
     }
 }
 

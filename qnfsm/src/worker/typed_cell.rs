@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
-    fsm::{Context, Effects, Externals, Fsm, MessageRef, Next, OnPanic, Own},
-    id::RawQueueId,
+    fsm::{Context, Effects, Externals, Fsm, Next, OnPanic, Own},
     random::Generator,
     worker::{
         cell::{AnyCell, Outcome},
+        envelope::Envelope,
         image::COUNT_MAX,
         kinds::CellSetup,
     },
@@ -78,17 +78,11 @@ impl<F: Fsm> AnyCell for Cell<F> {
         effects.digest.mix(self.state_digest);
     }
 
-    fn handle(
-        &mut self,
-        message: MessageRef,
-        sender: RawQueueId,
-        beats: u64,
-        effects: &mut Effects,
-        externals: &mut dyn Externals,
-    ) -> Outcome {
+    fn handle(&mut self, envelope: &Envelope, effects: &mut Effects, externals: &mut dyn Externals) -> Outcome {
+        let Envelope { sender, claim, message, .. } = envelope;
         let (state, of) = (self.state.expect("an FSM starts before it handles"), self.own.message);
-        let message = effects.pools.of::<F::Message>(of).take(message);
-        let mut cx = Context::new(effects, &mut self.own, externals, sender, beats);
+        let message = effects.pools.of::<F::Message>(of).take(*message);
+        let mut cx = Context::new(effects, &mut self.own, externals, *sender, claim.beats());
         let next = self.fsm.handle(state, message, &mut cx);
         let outcome = match next {
             Next::Stay => Outcome::Stayed,

@@ -124,35 +124,14 @@ impl Waiting {
 
     /// Takes the next message: self-sent ones first; then timers and queue in turn.
     #[inline(always)]
-    pub(super) fn take_next(&mut self, me: RawQueueId, envelopes: &mut Envelopes) -> Option<Envelope> {
-        if self.extras.as_ref().is_some_and(|extras| extras.is_ready()) {
-            return self.take_extra(me, envelopes);
-        }
-        self.timers_next = true;
-        envelopes.pop_front(&mut self.queue)
-    }
-
-    fn take_extra(&mut self, me: RawQueueId, envelopes: &mut Envelopes) -> Option<Envelope> {
-        let extras = self.extras.as_mut()?;
-        if let Some(envelope) = extras.ahead.pop_front() {
-            envelopes.load.less(envelope.weight);
-            return Some(envelope);
-        }
-        if self.timers_next || self.queue.is_empty() {
-            self.timers_next = false;
-            let fired = extras.fired.pop_front()?;
-            let Fired { weight, message, .. } = fired;
-            envelopes.load.less(weight);
-            extras.beat = Some(fired);
-            return Some(Envelope { sender: me, claim: Claim::Beat, weight, message });
-        }
-        self.timers_next = true;
-        envelopes.pop_front(&mut self.queue)
-    }
-
-    /// How many beats of a periodic timer the message stands for that was taken last, as a beat.
-    pub(super) fn beats(&self) -> u64 {
-        self.extras.as_ref().and_then(|extras| extras.beat.as_ref()).map_or(0, |beat| beat.beats)
+    pub(super) fn take_next<'a>(&mut self, me: RawQueueId, envelopes: &'a mut Envelopes) -> Option<&'a Envelope> {
+        let timers_next = match &mut self.extras {
+            Some(extras) if extras.is_ready() => extras.bring_forward(me, &mut self.queue, self.timers_next, envelopes),
+            _ => true,
+        };
+        let envelope = envelopes.pop_front(&mut self.queue)?;
+        self.timers_next = timers_next;
+        Some(envelope)
     }
 
     /// Puts a message into a queue that is full, as its policy has it. Messages with the same `key` stand for one another
@@ -195,7 +174,7 @@ impl Waiting {
         let Envelope { claim, weight, message, .. } = envelope;
         load.more(weight);
         match extras.beat.take() {
-            Some(fired) if claim == Claim::Beat => {
+            Some(fired) if matches!(claim, Claim::Beat { .. }) => {
                 extras.postponed_fired.push_back(Fired { weight, message, ..fired });
             }
             _ => extras.postponed.push_back(envelope),
@@ -445,6 +424,32 @@ impl Extras {
     #[inline]
     fn is_ready(&self) -> bool {
         !self.ahead.is_empty() || !self.fired.is_empty()
+    }
+
+    /// Puts the self-sent message or the timer's that comes before the queue at the queue's head, if one does. Says whether
+    /// the next timer's comes before the queue.
+    #[inline(never)]
+    fn bring_forward(
+        &mut self,
+        me: RawQueueId,
+        queue: &mut Queue,
+        timers_next: bool,
+        envelopes: &mut Envelopes,
+    ) -> bool {
+        let (envelope, timers_next) = if let Some(envelope) = self.ahead.pop_front() {
+            (envelope, timers_next)
+        } else if (timers_next || queue.is_empty())
+            && let Some(fired) = self.fired.pop_front()
+        {
+            let Fired { weight, message, beats, .. } = fired;
+            self.beat = Some(fired);
+            (Envelope { sender: me, claim: Claim::Beat { beats }, weight, message }, false)
+        } else {
+            return true;
+        };
+        envelopes.load.less(envelope.weight);
+        envelopes.push_front(queue, envelope);
+        timers_next
     }
 
     /// The keys of all timers and deadlines.
