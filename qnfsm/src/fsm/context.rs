@@ -1,7 +1,7 @@
 //! The whole world of an FSM: what a handler can see and what it can ask for.
 
 use std::{
-    any::{TypeId, type_name},
+    any::{Any, type_name},
     borrow::Cow,
     panic,
     time::Duration,
@@ -14,7 +14,7 @@ use crate::{
     fsm::{
         Fsm, OnPanic,
         effects::{Effect, Effects, Externals, Halt, Own, Sending, TimerName},
-        pool::MessageRef,
+        pool::{Lent, MessageRef, Pool},
     },
     id::{QueueId, RawQueueId, RequestId, WorkerId},
     message::{DeadLetter, Down, Message, Reply, ReplyTo},
@@ -42,6 +42,7 @@ pub trait External: 'static {
 /// handler has returned; if it panics, nothing happens at all.
 pub struct Context<'a, F: Fsm> {
     effects: &'a mut Effects,
+    pools: Lent<'a, F::Message>,
     own: &'a mut Own,
     externals: &'a mut dyn Externals,
     sender: RawQueueId,
@@ -52,12 +53,13 @@ pub struct Context<'a, F: Fsm> {
 impl<'a, F: Fsm> Context<'a, F> {
     pub(crate) fn new(
         effects: &'a mut Effects,
+        pools: Lent<'a, F::Message>,
         own: &'a mut Own,
         externals: &'a mut dyn Externals,
         sender: RawQueueId,
         beats: u64,
     ) -> Context<'a, F> {
-        Context { effects, own, externals, sender, beats, of: std::marker::PhantomData }
+        Context { effects, pools, own, externals, sender, beats, of: std::marker::PhantomData }
     }
 
     /// The FSM's own queue.
@@ -217,11 +219,13 @@ impl<'a, F: Fsm> Context<'a, F> {
     /// Puts a message into its pool; the own type's is the one that most handlers use.
     #[inline]
     fn stage<M: Message>(&mut self, message: M) -> Option<(u32, MessageRef)> {
-        if TypeId::of::<M>() == TypeId::of::<F::Message>() {
-            let number = self.own.message;
-            return Some((number, self.effects.pools.of::<M>(number).put(message)));
+        // Which of the two it is is known when the program is compiled.
+        let own: &mut dyn Any = &mut *self.pools.own;
+        if let Some(own) = own.downcast_mut::<Pool<M>>() {
+            return Some((self.own.message, own.put(message)));
         }
-        self.effects.stage(message)
+        let number = self.effects.message_number::<M>()?;
+        Some((number, self.pools.other::<M>(number).put(message)))
     }
 
     fn set_timer(

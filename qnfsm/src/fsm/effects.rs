@@ -279,8 +279,6 @@ pub(crate) struct Effects {
     pub(crate) others: Vec<(usize, Effect)>,
     /// The timers' names in the list.
     names: Vec<TimerName>,
-    /// All messages that wait in the worker, by type number.
-    pub(crate) pools: Pools,
     /// Start values of FSMs that are yet to be created, by kind number.
     pub(crate) nurseries: Pools,
     pub(crate) numbers: Arc<TypeNumbers>,
@@ -340,15 +338,13 @@ impl Effects {
         node: NodeId,
         worker: WorkerId,
         seed: u64,
-        pools: [Pools; 2],
+        nurseries: Pools,
         numbers: Arc<TypeNumbers>,
     ) -> Effects {
-        let [pools, nurseries] = pools;
         Effects {
             sends: Vec::new(),
             others: Vec::new(),
             names: Vec::new(),
-            pools,
             nurseries,
             numbers,
             slots: Slots::new(),
@@ -386,14 +382,14 @@ impl Effects {
         self.others.push((self.sends.len(), effect));
     }
 
-    /// Puts a message into its pool and says where it is; an unregistered type is misuse.
+    /// The number of a message type; an unregistered one is misuse.
     #[inline]
-    pub(crate) fn stage<M: Message>(&mut self, message: M) -> Option<(u32, MessageRef)> {
-        let Some(number) = self.numbers.message::<M>() else {
+    pub(crate) fn message_number<M: Message>(&mut self) -> Option<u32> {
+        let number = self.numbers.message::<M>();
+        if number.is_none() {
             self.unregistered_message::<M>();
-            return None;
-        };
-        Some((number, self.pools.of::<M>(number).put(message)))
+        }
+        number
     }
 
     #[cold]
@@ -433,13 +429,13 @@ impl Effects {
     }
 
     /// Throws away what a handler that panicked had appended. Slots go back in the order that undoes the allotment.
-    pub(crate) fn cut_off(&mut self) {
+    pub(crate) fn cut_off(&mut self, pools: &mut Pools) {
         for send in self.sends.drain(..) {
-            self.pools.any(send.type_number).discard(send.message);
+            pools.any(send.type_number).discard(send.message);
         }
         while let Some((_, effect)) = self.others.pop() {
             if let Some((type_number, message)) = effect.message() {
-                self.pools.any(type_number).discard(message);
+                pools.any(type_number).discard(message);
             }
             if let Some((kind, value)) = effect.start_value() {
                 self.nurseries.any(kind).discard(value);

@@ -147,14 +147,47 @@ impl Pools {
     /// The pool of that number, as what it is.
     #[inline]
     pub(crate) fn of<M: Message>(&mut self, number: u32) -> &mut Pool<M> {
-        let pool: &mut dyn Any = &mut *self.0[number as usize];
-        pool.downcast_mut().expect("the catalogue gives each type the pool of its number")
+        typed(&mut *self.0[number as usize])
+    }
+
+    /// All pools for a handler whose messages lie in the one of that number.
+    #[inline]
+    pub(crate) fn lend<M: Message>(&mut self, number: u32) -> Lent<'_, M> {
+        let (before, others) = self.0.split_at_mut(number as usize);
+        let (own, behind) = others.split_first_mut().expect("the catalogue gives each type a pool");
+        Lent { own: typed(&mut **own), before, behind }
     }
 
     /// A message of the pool of that number, to look at.
     pub(crate) fn message<M: Message>(&self, number: u32, at: MessageRef) -> &M {
         let pool: &dyn Any = &*self.0[number as usize];
         pool.downcast_ref::<Pool<M>>().expect("the catalogue gives each type the pool of its number").see(at)
+    }
+}
+
+#[inline]
+fn typed<M: Message>(pool: &mut dyn AnyPool) -> &mut Pool<M> {
+    let pool: &mut dyn Any = pool;
+    pool.downcast_mut().expect("the catalogue gives each type the pool of its number")
+}
+
+/// A worker's pools, lent to a handler: that of its own message type is found and checked once for what it takes and all
+/// that it sends of that type.
+pub(crate) struct Lent<'a, M> {
+    pub(crate) own: &'a mut Pool<M>,
+    before: &'a mut [Box<dyn AnyPool>],
+    behind: &'a mut [Box<dyn AnyPool>],
+}
+
+impl<M> Lent<'_, M> {
+    /// Another pool than the own, by its number.
+    pub(crate) fn other<N: Message>(&mut self, number: u32) -> &mut Pool<N> {
+        let number = number as usize;
+        let pool = match number.checked_sub(self.before.len() + 1) {
+            Some(number) => &mut self.behind[number],
+            None => &mut self.before[number],
+        };
+        typed(&mut **pool)
     }
 }
 

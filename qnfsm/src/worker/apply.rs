@@ -69,7 +69,7 @@ impl Worker {
     /// is the first behind these.
     #[inline(never)]
     fn send_elsewhere(&mut self, me: RawQueueId, at: usize, end: usize) -> usize {
-        let Worker { effects: Effects { sends, pools, .. }, outputs, .. } = self;
+        let Worker { effects: Effects { sends, .. }, pools, outputs, .. } = self;
         let first = sends[at];
         let Sending { to, type_number, request, .. } = first;
         let header = Spelled::of(&Header { request, ..Header::message(type_number, to, me) });
@@ -129,21 +129,21 @@ impl Worker {
     }
 
     fn apply_send_self(&mut self, me: RawQueueId, type_number: u32, message: MessageRef) {
-        let Worker { seats, effects, envelopes, .. } = self;
+        let Worker { seats, pools, envelopes, .. } = self;
         let Some(seat) = occupied(seats, me) else {
             // An FSM that an earlier effect stopped has no more use for it.
-            return effects.pools.any(type_number).discard(message);
+            return pools.any(type_number).discard(message);
         };
-        let weight = seat.intake.weigh(&effects.pools, message);
+        let weight = seat.intake.weigh(pools, message);
         let envelope = Envelope { sender: me, claim: Claim::Nothing, weight, message };
         seat.waiting.push_ahead(envelope, &mut envelopes.load);
     }
 
     fn apply_cancel_request(&mut self, me: RawQueueId, request: RequestId) {
-        let Worker { seats, effects, envelopes, .. } = self;
+        let Worker { seats, pools, envelopes, .. } = self;
         let Some(seat) = occupied(seats, me) else { return };
         if let Some(outcome) = seat.waiting.take_outcome(request, envelopes) {
-            effects.pools.any(seat.intake.message).discard(outcome);
+            pools.any(seat.intake.message).discard(outcome);
         }
         let born = seat.waiting.take_born(request);
         if let Some(pending) = seat.waiting.take_pending(request) {
@@ -165,8 +165,8 @@ impl Worker {
         if name != TimerName::Unnamed {
             self.cancel_timer(me, &WhichTimer::Name(name.clone()));
         }
-        let Worker { seats, effects, timers, .. } = self;
-        let pool = effects.pools.any(type_number);
+        let Worker { seats, pools, timers, .. } = self;
+        let pool = pools.any(type_number);
         let Some(seat) = occupied(seats, me) else { return pool.discard(message) };
         let what = match period_ns {
             None => Beat::Once(message),
@@ -184,10 +184,10 @@ impl Worker {
 
     /// Cancels a timer of an FSM here, fired or not.
     pub(super) fn cancel_timer(&mut self, me: RawQueueId, which: &WhichTimer) {
-        let Worker { seats, effects, envelopes, timers, .. } = self;
+        let Worker { seats, pools, envelopes, timers, .. } = self;
         let Some(seat) = occupied(seats, me) else { return };
         let own = seat.intake.message;
-        let discard = |message| effects.pools.any(own).discard(message);
+        let discard = |message| pools.any(own).discard(message);
         if let Some(key) = seat.waiting.cancel_timer(which, &mut envelopes.load, discard) {
             timers.cancel(key);
         }
@@ -196,8 +196,8 @@ impl Worker {
     /// Puts out a message that lies in its pool.
     fn put_out(&mut self, to: RawQueueId, header: &Header, message: MessageRef, sent: Sent) {
         let type_number = header.type_number;
-        let Worker { effects, outputs, .. } = self;
-        let pool = effects.pools.any(type_number);
+        let Worker { pools, outputs, .. } = self;
+        let pool = pools.any(type_number);
         if !outputs.put(to.place(), header, |out| pool.put_out(message, out)) {
             self.not_encodable(to, type_number, sent);
         }
@@ -220,19 +220,19 @@ impl Worker {
             let header = Header { request: Some(request), ..Header::to(Class::Reply, type_number, to, me) };
             return self.put_out(to, &header, answer, sent);
         }
-        let Worker { seats, effects, catalogue, .. } = self;
+        let Worker { seats, pools, catalogue, .. } = self;
         let why = match occupied(seats, to) {
             Some(seat) => {
                 let convert = Convert { from: type_number, to: seat.intake.message };
                 if let (Some(how), Some(_)) = (catalogue.answer(convert), seat.waiting.awaited_answer(request)) {
-                    let message = (how.take)(&mut effects.pools, convert, answer, request);
+                    let message = (how.take)(pools, convert, answer, request);
                     return self.settle_request(to, request, message);
                 }
                 Undelivered::TooLate
             }
             None => Undelivered::NoSuchQueue,
         };
-        effects.pools.any(type_number).discard(answer);
+        pools.any(type_number).discard(answer);
         self.dead_letter(to, Dropped { sent, type_number, why, fatal: false });
     }
 

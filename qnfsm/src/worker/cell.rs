@@ -7,7 +7,7 @@ use std::any::Any;
 
 use crate::{
     codec::EncodeError,
-    fsm::{Effects, Externals, MessageRef},
+    fsm::{Effects, Externals, MessageRef, Pools},
     worker::envelope::Envelope,
 };
 
@@ -29,11 +29,17 @@ pub(super) enum Outcome {
 /// A cell whose FSM type is not known here.
 pub(super) trait AnyCell: Any + Send {
     /// Runs the start handler.
-    fn start(&mut self, effects: &mut Effects, externals: &mut dyn Externals);
+    fn start(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals);
     /// Runs the handler on a message, which it takes out of its pool.
-    fn handle(&mut self, envelope: &Envelope, effects: &mut Effects, externals: &mut dyn Externals) -> Outcome;
+    fn handle(
+        &mut self,
+        envelope: &Envelope,
+        effects: &mut Effects,
+        pools: &mut Pools,
+        externals: &mut dyn Externals,
+    ) -> Outcome;
     /// Runs the enter action of the state that was just entered.
-    fn enter(&mut self, effects: &mut Effects, externals: &mut dyn Externals);
+    fn enter(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals);
 
     /// Starts over from the start value.
     fn restart(&mut self);

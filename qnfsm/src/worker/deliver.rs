@@ -24,9 +24,9 @@ impl Worker {
         while let Some((key, queue, due)) = self.timers.pop_due(now) {
             match due {
                 Due::Timer => {
-                    let Worker { seats, effects, envelopes, .. } = self;
+                    let Worker { seats, pools, envelopes, .. } = self;
                     let seat = occupied(seats, queue).expect("the timers of an FSM end with it");
-                    let (intake, pools) = (seat.intake, &mut effects.pools);
+                    let intake = seat.intake;
                     let fired = seat.waiting.fire(key.timer, now, &mut envelopes.load, |what| {
                         let message = match what {
                             Beat::Once(message) => *message,
@@ -84,11 +84,11 @@ impl Worker {
     fn take_message(&mut self, to: RawQueueId, header: &Header, payload: &[u8]) {
         let Header { type_number, sender, request, untrusted, .. } = *header;
         let dropped = |why| Dropped { sent: Sent { sender, request }, type_number, why, fatal: false };
-        let Worker { seats, effects, catalogue, .. } = self;
+        let Worker { seats, pools, catalogue, .. } = self;
         let Some(seat) = occupied(seats, to) else {
             return self.dead_letter(to, dropped(Undelivered::NoSuchQueue));
         };
-        let (intake, pools) = (seat.intake, &mut effects.pools);
+        let intake = seat.intake;
         let trust = if untrusted { Trust::Peer } else { Trust::Node };
         let decoded = if type_number == intake.message {
             let decoded = pools.any(type_number).decode(payload, trust);
@@ -123,10 +123,10 @@ impl Worker {
         let Header { slot, generation, sender, type_number, untrusted, .. } = *header;
         let to = RawQueueId::new(self.effects.node, self.here(), slot, generation);
         let trust = if untrusted { Trust::Peer } else { Trust::Node };
-        let Worker { seats, effects, envelopes, .. } = self;
+        let Worker { seats, pools, envelopes, .. } = self;
         let own_type = |seat: &&mut Seat| header.class == Class::Message && seat.intake.message == type_number;
         let Some(seat) = occupied(seats, to).filter(own_type) else { return };
-        let (intake, pool) = (seat.intake, effects.pools.any(type_number));
+        let (intake, pool) = (seat.intake, pools.any(type_number));
         while seat.waiting.queue.len() < intake.capacity {
             let Some(payload) = frames.next_alike() else { break };
             let Ok(message) = pool.decode(payload, trust) else {
@@ -144,13 +144,13 @@ impl Worker {
     /// Takes an answer that came in a frame.
     pub(super) fn take_reply(&mut self, to: RawQueueId, header: &Header, payload: &[u8]) {
         let Header { type_number, sender, .. } = *header;
-        let Worker { seats, effects, catalogue, .. } = self;
+        let Worker { seats, pools, catalogue, .. } = self;
         let awaited = header.request.and_then(|request| {
             let seat = occupied(seats, to)?;
             let convert = Convert { from: type_number, to: seat.intake.message };
             let answer = catalogue.answer(convert)?;
             seat.waiting.awaited_answer(request)?;
-            Some((request, (answer.decode)(&mut effects.pools, convert, payload, request)))
+            Some((request, (answer.decode)(pools, convert, payload, request)))
         });
         match awaited {
             Some((request, Ok(message))) => {
@@ -183,12 +183,12 @@ impl Worker {
 
     /// Tells an FSM here that a request of its has no answer. Gives the key of its deadline if it was under way.
     pub(super) fn fail_request(&mut self, to: RawQueueId, request: RequestId, why: NoReply) -> Option<TimerKey> {
-        let Worker { seats, effects, catalogue, .. } = self;
+        let Worker { seats, pools, catalogue, .. } = self;
         let seat = occupied(seats, to)?;
         let pending = seat.waiting.take_pending(request)?;
         let convert = Convert { from: pending.answer, to: seat.intake.message };
         let answer = catalogue.answer(convert).expect("a wait begins only for an answer that the kinds declare");
-        let message = (answer.fail)(&mut effects.pools, convert, request, why);
+        let message = (answer.fail)(pools, convert, request, why);
         self.enqueue_outcome(to, request, message);
         Some(pending.key)
     }
@@ -196,7 +196,7 @@ impl Worker {
     /// An answer's or a failure's message enters whatever the capacity is: there is one for each request.
     fn enqueue_outcome(&mut self, to: RawQueueId, request: RequestId, message: MessageRef) {
         let intake = self.seats[to.slot() as usize].intake;
-        let weight = intake.weigh(&self.effects.pools, message);
+        let weight = intake.weigh(&self.pools, message);
         let envelope = Envelope { sender: self.queue_of(to.slot()), claim: Claim::Outcome(request), weight, message };
         self.enqueue(to.slot(), envelope, intake.message);
     }
@@ -236,8 +236,7 @@ impl Worker {
         sender: RawQueueId,
         claim: Claim,
     ) {
-        let Worker { seats, effects, catalogue, .. } = self;
-        let pools = &mut effects.pools;
+        let Worker { seats, pools, catalogue, .. } = self;
         let refused = match occupied(seats, to) {
             Some(seat) => {
                 let intake = seat.intake;
@@ -288,11 +287,11 @@ impl Worker {
         type_number: u32,
     ) {
         let envelope = Envelope { sender, claim, weight, message };
-        let Worker { seats, effects, envelopes, catalogue, .. } = self;
+        let Worker { seats, pools, envelopes, catalogue, .. } = self;
         let seat = &mut seats[slot as usize];
         let own_type = seat.intake.message;
         let kind = catalogue.kind(seat.kind).expect("FSMs are of kinds of the catalogue");
-        let key = |message| (kind.coalesce_key)(&effects.pools, own_type, message);
+        let key = |message| (kind.coalesce_key)(pools, own_type, message);
         let fatal = kind.overflow == crate::Overflow::StopNode;
         let why = Undelivered::Full;
         let (lost, dropped) = match seat.waiting.overflow(envelope, kind.overflow, key, envelopes) {
@@ -301,7 +300,7 @@ impl Worker {
                 (older.message, Dropped { sent: older.sent(), type_number: own_type, why, fatal: false })
             }
         };
-        effects.pools.any(own_type).discard(lost);
+        pools.any(own_type).discard(lost);
         self.wake(slot);
         self.dead_letter(self.queue_of(slot), dropped);
     }

@@ -6,7 +6,7 @@ use crate::{
     codec::{Codec, DecodeError, Trust},
     digest::Digest,
     frame::{put_varint, take_varint},
-    fsm::{Effect, Effects, Handler},
+    fsm::{Effect, Effects, Handler, Pools},
     id::RawQueueId,
     worker::{Worker, cell::Outcome, image_bytes::Bytes},
 };
@@ -111,14 +111,14 @@ pub(super) struct Notes {
 
 impl Effects {
     /// What the handler that just returned asked for, in a number: each effect with what it carries, encoded.
-    fn digest_of_list(&mut self) -> u64 {
+    fn digest_of_list(&mut self, pools: &Pools) -> u64 {
         let mut digest = Digest::new();
         let mut bytes = std::mem::take(&mut self.scratch);
         for send in &self.sends {
             bytes.clear();
             Codec::CURRENT.encode(send, &mut bytes).expect(EFFECT_REASON);
             // A message that can't be encoded is a dead letter when it is put out; here it only leaves no trace.
-            let _ = self.pools.see(send.type_number).encode(send.message, &mut bytes);
+            let _ = pools.see(send.type_number).encode(send.message, &mut bytes);
             digest.mix_bytes(&bytes);
         }
         for (sends_before, effect) in &self.others {
@@ -126,7 +126,7 @@ impl Effects {
             let name = effect.name().map(|name| self.name(name));
             Codec::CURRENT.encode(&(*sends_before as u64, effect, name), &mut bytes).expect(EFFECT_REASON);
             if let Some((type_number, message)) = effect.message() {
-                let _ = self.pools.see(type_number).encode(message, &mut bytes);
+                let _ = pools.see(type_number).encode(message, &mut bytes);
             }
             if let Some((kind, value)) = effect.start_value() {
                 let _ = self.nurseries.see(kind).encode(value, &mut bytes);
@@ -149,7 +149,7 @@ impl Worker {
         sender: RawQueueId,
         outcome: Outcome,
     ) {
-        let effects_digest = self.effects.digest_of_list();
+        let effects_digest = self.effects.digest_of_list(&self.pools);
         let mut notes = std::mem::take(&mut self.notes);
         let Notes { payload, state, data, spawned, entry } = &mut notes;
         for room in [&mut *state, data, entry] {
@@ -203,30 +203,30 @@ mod tests {
     };
 
     /// The digest of what a handler asks for, in a worker where so many messages wait.
-    fn digest_after(waiting: u8, ask: impl FnOnce(&mut Effects)) -> u64 {
+    fn digest_after(waiting: u8, ask: impl FnOnce(&mut Effects, &mut Pools)) -> u64 {
         let numbers = TypeNumbers::new(&[TypeId::of::<u8>()], &[], vec![], vec![]);
-        let pools = [Pools::new(vec![Box::new(Pool::<u8>::new())]), Pools::new(vec![])];
-        let mut effects = Effects::new(NodeId(0), WorkerId(0), 0, pools, Arc::new(numbers));
-        (0..waiting).for_each(|message| _ = effects.stage(message));
-        ask(&mut effects);
-        effects.digest_of_list()
+        let mut pools = Pools::new(vec![Box::new(Pool::<u8>::new())]);
+        let mut effects = Effects::new(NodeId(0), WorkerId(0), 0, Pools::new(vec![]), Arc::new(numbers));
+        (0..waiting).for_each(|message| _ = pools.of(0).put(message));
+        ask(&mut effects, &mut pools);
+        effects.digest_of_list(&pools)
     }
 
     fn queue(slot: u32) -> RawQueueId {
         RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), slot, 1)
     }
 
-    fn send(effects: &mut Effects, to: RawQueueId, message: u8, request: Option<RequestId>) {
-        let (type_number, message) = effects.stage(message).expect("the type has a number");
-        effects.sends.push(Sending { to, type_number, message, request });
+    fn send((effects, pools): (&mut Effects, &mut Pools), to: RawQueueId, message: u8, request: Option<RequestId>) {
+        let message = pools.of(0).put(message);
+        effects.sends.push(Sending { to, type_number: 0, message, request });
     }
 
     /// The digest of effects of which each is a send or else a stop.
     fn digest_of(sends: &[bool], waiting: u8) -> u64 {
-        digest_after(waiting, |effects| {
+        digest_after(waiting, |effects, pools| {
             for is_send in sends {
                 if *is_send {
-                    send(effects, queue(1), 7, None);
+                    send((effects, pools), queue(1), 7, None);
                 } else {
                     effects.push(Effect::Stop { queue: queue(1) });
                 }
@@ -245,25 +245,25 @@ mod tests {
 
     #[test]
     fn the_digest_of_effects_is_of_all_that_they_say_and_carry() {
-        let timer = |effects: &mut Effects, name: &'static str, deadline: u64, message: u8| {
-            let (type_number, message) = effects.stage(message).expect("the type has a number");
+        let timer = |effects: &mut Effects, pools: &mut Pools, name: &'static str, deadline: u64, message: u8| {
+            let message = pools.of(0).put(message);
             let name = effects.add_name(TimerName::Named(name.into()));
             let deadline = Time::from_nanos(deadline);
             let timer = effects.allot_timer();
-            effects.push(Effect::SetTimer { timer, name, deadline, period_ns: None, type_number, message });
+            effects.push(Effect::SetTimer { timer, name, deadline, period_ns: None, type_number: 0, message });
         };
         let digests = [
-            digest_after(0, |_| {}),
-            digest_after(0, |effects| send(effects, queue(1), 7, None)),
-            digest_after(0, |effects| send(effects, queue(2), 7, None)),
-            digest_after(0, |effects| send(effects, queue(1), 8, None)),
-            digest_after(0, |effects| send(effects, queue(1), 7, Some(RequestId(1)))),
-            digest_after(0, |effects| timer(effects, "a", 1, 7)),
-            digest_after(0, |effects| timer(effects, "b", 1, 7)),
-            digest_after(0, |effects| timer(effects, "a", 2, 7)),
-            digest_after(0, |effects| timer(effects, "a", 1, 8)),
-            digest_after(0, |effects| effects.push(Effect::Stop { queue: queue(1) })),
-            digest_after(0, |effects| effects.push(Effect::Watch { queue: queue(1) })),
+            digest_after(0, |_, _| {}),
+            digest_after(0, |effects, pools| send((effects, pools), queue(1), 7, None)),
+            digest_after(0, |effects, pools| send((effects, pools), queue(2), 7, None)),
+            digest_after(0, |effects, pools| send((effects, pools), queue(1), 8, None)),
+            digest_after(0, |effects, pools| send((effects, pools), queue(1), 7, Some(RequestId(1)))),
+            digest_after(0, |effects, pools| timer(effects, pools, "a", 1, 7)),
+            digest_after(0, |effects, pools| timer(effects, pools, "b", 1, 7)),
+            digest_after(0, |effects, pools| timer(effects, pools, "a", 2, 7)),
+            digest_after(0, |effects, pools| timer(effects, pools, "a", 1, 8)),
+            digest_after(0, |effects, _| effects.push(Effect::Stop { queue: queue(1) })),
+            digest_after(0, |effects, _| effects.push(Effect::Watch { queue: queue(1) })),
         ];
         let different: std::collections::BTreeSet<_> = digests.iter().collect();
         assert_eq!(different.len(), digests.len(), "{digests:x?}");

@@ -105,14 +105,14 @@ struct CellsOf<'a> {
 
 impl Serialize for CellsOf<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Worker { seats, effects, envelopes, catalogue, .. } = self.worker;
+        let Worker { seats, pools, envelopes, catalogue, .. } = self.worker;
         let mut cells = serializer.serialize_seq(Some(self.worker.fsms as usize))?;
         let mut buffer = Vec::new();
         for (slot, seat) in (0..).zip(seats) {
             let Some(cell) = &seat.cell else { continue };
             let (generation, kind) = (seat.queue.generation(), seat.kind);
             buffer.clear();
-            let pool = effects.pools.see(seat.intake.message);
+            let pool = pools.see(seat.intake.message);
             let waiting = cell.encode(&mut buffer).and_then(|()| seat.waiting.to_image(pool, envelopes));
             let waiting = waiting.map_err(|error| {
                 let text = error.to_string();
@@ -196,12 +196,11 @@ impl Worker {
             if !image.slots.has(slot, generation) {
                 return Err(ImageError::Inconsistent("an FSM is in a slot of another generation"));
             }
-            let Worker { catalogue, effects, envelopes, seats, .. } = &mut worker;
+            let Worker { catalogue, pools, envelopes, seats, .. } = &mut worker;
             let known = catalogue.kind(kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
             let in_cell = |error| ImageError::Cell { queue, kind: known.name.to_owned(), error };
             let cell = (known.restore)(&bytes.0, known.setup(queue, image.config.seed)).map_err(in_cell)?;
-            let mut waiting =
-                Waiting::of_image(waiting, known.intake, &mut effects.pools, envelopes).map_err(in_cell)?;
+            let mut waiting = Waiting::of_image(waiting, known.intake, pools, envelopes).map_err(in_cell)?;
             let seat = &mut seats[slot as usize];
             if seat.cell.is_some() {
                 return Err(ImageError::Inconsistent("two FSMs are in one slot"));

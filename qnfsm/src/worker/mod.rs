@@ -56,7 +56,7 @@ pub use turn::Turn;
 use crate::{
     digest::Digest,
     frame::{Batch, BatchRef},
-    fsm::{Effects, Externals, Fsm},
+    fsm::{Effects, Externals, Fsm, Pools},
     id::{Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId},
     message::Undelivered,
     time::Time,
@@ -81,6 +81,8 @@ pub struct Worker {
     ready: Ready,
     timers: Timers,
     effects: Effects,
+    /// All messages that wait, by type number.
+    pools: Pools,
     outputs: Outputs,
     /// The number that each source's next frame has.
     taken: BTreeMap<Place, (Epoch, u64)>,
@@ -149,8 +151,8 @@ impl Worker {
     /// A worker without FSMs.
     #[must_use]
     pub fn new(catalogue: Arc<Catalogue>, node: NodeId, id: WorkerId, epoch: Epoch, config: WorkerConfig) -> Worker {
-        let pools = [catalogue.new_pools(), catalogue.new_nurseries()];
-        let effects = Effects::new(node, id, config.seed, pools, catalogue.numbers().clone());
+        let effects = Effects::new(node, id, config.seed, catalogue.new_nurseries(), catalogue.numbers().clone());
+        let pools = catalogue.new_pools();
         Worker {
             catalogue,
             config,
@@ -161,6 +163,7 @@ impl Worker {
             ready: Ready::new(),
             timers: Timers::default(),
             effects,
+            pools,
             outputs: Outputs::new(Place::worker(id), epoch, Vec::new()),
             taken: BTreeMap::new(),
             watches: BTreeMap::new(),

@@ -147,7 +147,9 @@ impl Worker {
 
     /// Delivers a message of the library's own to an FSM here.
     fn deliver_own<M: Message>(&mut self, to: RawQueueId, sender: RawQueueId, message: M, claim: Claim) {
-        let message = self.effects.stage(message).expect("the library's own message types are always registered");
-        self.deliver(to, message, sender, claim);
+        let number = self.effects.numbers.message::<M>();
+        let number = number.expect("the library's own message types are always registered");
+        let message = self.pools.of::<M>(number).put(message);
+        self.deliver(to, (number, message), sender, claim);
     }
 }

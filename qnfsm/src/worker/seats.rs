@@ -177,7 +177,7 @@ impl Worker {
             self.timers.cancel(key);
         }
         for message in messages {
-            self.effects.pools.any(type_number).discard(message);
+            self.pools.any(type_number).discard(message);
         }
         for dropped in dropped {
             self.dead_letter(queue, dropped);

@@ -76,7 +76,7 @@ impl Worker {
     /// FSM has no work left.
     #[inline(always)]
     fn handle(&mut self, slot: u32, externals: &mut dyn Externals) -> bool {
-        let Worker { seats, effects, envelopes, .. } = self;
+        let Worker { seats, effects, pools, envelopes, .. } = self;
         let seat = &mut seats[slot as usize];
         let me = seat.queue;
         if seat.waiting.start_is_due {
@@ -87,14 +87,13 @@ impl Worker {
         let everything = self.config.recording == Recording::Everything;
         if everything {
             self.notes.payload.clear();
-            let encoded =
-                effects.pools.see(seat.intake.message).encode_image(envelope.message, &mut self.notes.payload);
+            let encoded = pools.see(seat.intake.message).encode_image(envelope.message, &mut self.notes.payload);
             if let Err(error) = encoded {
                 effects.misuse(|| format!("a message can't pass the codec: {error}"));
             }
         }
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(envelope, effects, externals)));
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(envelope, effects, pools, externals)));
         match ended {
             // By far the most common end has a short way.
             Ok(Outcome::Stayed)
@@ -161,10 +160,10 @@ impl Worker {
     /// Runs the start handler.
     #[cold]
     fn start(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
-        let Worker { seats, effects, .. } = self;
+        let Worker { seats, effects, pools, .. } = self;
         let seat = &mut seats[queue.slot() as usize];
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.start(effects, externals)));
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.start(effects, pools, externals)));
         seat.waiting.start_is_due = !cell.has_started();
         if ended.is_err() || self.effects.is_refused() {
             return self.panicked(queue, ended.err(), Sent { sender: queue, request: None }, Claim::Nothing);
@@ -181,10 +180,10 @@ impl Worker {
 
     /// Runs the enter action of the FSM's new state and brings back what it had postponed.
     fn enter_state(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
-        let Worker { seats, effects, .. } = self;
+        let Worker { seats, effects, pools, .. } = self;
         // An effect of its own may have stopped the FSM.
         let Some(cell) = occupied(seats, queue).and_then(|seat| seat.cell.as_deref_mut()) else { return };
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, externals)));
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, pools, externals)));
         if ended.is_err() || self.effects.is_refused() {
             // Its handler has returned: what becomes of the message's request is its business.
             return self.panicked(queue, ended.err(), Sent { sender: queue, request: None }, Claim::Nothing);
@@ -202,9 +201,9 @@ impl Worker {
     /// Keeps what the handler handed back of what came in until the state changes; false if there is no room, and it is
     /// dropped.
     fn postpone(&mut self, queue: RawQueueId, came: &Envelope, message: MessageRef) -> bool {
-        let Worker { seats, effects, envelopes, .. } = self;
+        let Worker { seats, pools, envelopes, .. } = self;
         let seat = &mut seats[queue.slot() as usize];
-        let envelope = Envelope { weight: seat.intake.weigh(&effects.pools, message), message, ..*came };
+        let envelope = Envelope { weight: seat.intake.weigh(pools, message), message, ..*came };
         let kept = seat.waiting.postpone(envelope, seat.intake.capacity, &mut envelopes.load);
         if !kept {
             self.discard(queue, message);
@@ -215,7 +214,7 @@ impl Worker {
     /// Drops a message of the type of an FSM's queue.
     fn discard(&mut self, queue: RawQueueId, message: MessageRef) {
         let type_number = self.seats[queue.slot() as usize].intake.message;
-        self.effects.pools.any(type_number).discard(message);
+        self.pools.any(type_number).discard(message);
     }
 
     fn take_born(&mut self, queue: RawQueueId, request: RequestId) -> Option<RawQueueId> {
@@ -225,7 +224,7 @@ impl Worker {
     /// A handler panicked or misused its context: what it had appended is cut off, and the kind's policy applies.
     fn panicked(&mut self, queue: RawQueueId, payload: Option<Box<dyn Any + Send>>, sent: Sent, claim: Claim) {
         let refusal = self.effects.refusal.take().map(|refusal| *refusal);
-        self.effects.cut_off();
+        self.effects.cut_off(&mut self.pools);
         let what = match (payload, refusal) {
             // A handler that catches unwinding can't go on without its external value all the same.
             (_, Some(Refusal::Halted(fault))) => return self.fail(Some(queue), FaultKind::External(fault)),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
-    fsm::{Context, Effects, Externals, Fsm, Next, OnPanic, Own},
+    fsm::{Context, Effects, Externals, Fsm, Next, OnPanic, Own, Pools},
     random::Generator,
     worker::{
         cell::{AnyCell, Outcome},
@@ -70,19 +70,27 @@ impl<F: Fsm> Cell<F> {
 }
 
 impl<F: Fsm> AnyCell for Cell<F> {
-    fn start(&mut self, effects: &mut Effects, externals: &mut dyn Externals) {
+    fn start(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals) {
         let queue = self.own.queue;
         effects.digest.mix(u64::from(queue.slot()));
-        let state = self.fsm.start(&mut Context::new(effects, &mut self.own, externals, queue, 0));
+        let lent = pools.lend(self.own.message);
+        let state = self.fsm.start(&mut Context::new(effects, lent, &mut self.own, externals, queue, 0));
         self.set_state(state, effects);
         effects.digest.mix(self.state_digest);
     }
 
-    fn handle(&mut self, envelope: &Envelope, effects: &mut Effects, externals: &mut dyn Externals) -> Outcome {
+    fn handle(
+        &mut self,
+        envelope: &Envelope,
+        effects: &mut Effects,
+        pools: &mut Pools,
+        externals: &mut dyn Externals,
+    ) -> Outcome {
         let Envelope { sender, claim, message, .. } = envelope;
         let (state, of) = (self.state.expect("an FSM starts before it handles"), self.own.message);
-        let message = effects.pools.of::<F::Message>(of).take(*message);
-        let mut cx = Context::new(effects, &mut self.own, externals, *sender, claim.beats());
+        let lent = pools.lend(of);
+        let message = lent.own.take(*message);
+        let mut cx = Context::new(effects, lent, &mut self.own, externals, *sender, claim.beats());
         let next = self.fsm.handle(state, message, &mut cx);
         let outcome = match next {
             Next::Stay => Outcome::Stayed,
@@ -92,7 +100,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
                 self.set_state(to, effects);
                 Outcome::Changed
             }
-            Next::Postpone(message) => Outcome::Postponed(effects.pools.of::<F::Message>(of).put(message)),
+            Next::Postpone(message) => Outcome::Postponed(pools.of::<F::Message>(of).put(message)),
             Next::Unhandled(_) => Outcome::Unhandled,
             Next::Stop => Outcome::Stop,
         };
@@ -101,11 +109,12 @@ impl<F: Fsm> AnyCell for Cell<F> {
         outcome
     }
 
-    fn enter(&mut self, effects: &mut Effects, externals: &mut dyn Externals) {
+    fn enter(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals) {
         let to = self.state.expect("a state is entered after it was set");
         let from = self.left.take();
         let queue = self.own.queue;
-        self.fsm.enter(from, to, &mut Context::new(effects, &mut self.own, externals, queue, 0));
+        let lent = pools.lend(self.own.message);
+        self.fsm.enter(from, to, &mut Context::new(effects, lent, &mut self.own, externals, queue, 0));
     }
 
     fn restart(&mut self) {
