@@ -46,21 +46,23 @@ impl<M> Pool<M> {
     #[inline]
     pub(crate) fn put(&mut self, message: M) -> MessageRef {
         let at = self.free;
-        match self.places.get_mut(at as usize) {
-            Some(place) => {
-                let Place::Free(before) = *place else { unreachable!("the free places are free") };
-                *place = Place::Taken(message);
-                self.free = before;
-            }
-            None => self.put_last(message),
-        }
+        // The message itself goes into no call, so that it is made where it is to lie.
+        let place = match self.places.get_mut(at as usize) {
+            Some(place) => place,
+            None => self.add_place(),
+        };
+        let Place::Free(before) = *place else { unreachable!("the free places are free") };
+        *place = Place::Taken(message);
+        self.free = before;
         MessageRef(at)
     }
 
+    /// Adds a free place behind all others, of which none is free.
     #[cold]
-    fn put_last(&mut self, message: M) {
-        self.places.push(Place::Taken(message));
-        self.free = u32::try_from(self.places.len()).expect("memory ends long before 2^32 messages");
+    fn add_place(&mut self) -> &mut Place<M> {
+        let places = u32::try_from(self.places.len() + 1).expect("memory ends long before 2^32 messages");
+        self.places.push(Place::Free(places));
+        self.places.last_mut().expect("it was just added")
     }
 
     #[inline]
