@@ -266,15 +266,32 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes the epoch's segment away again if no record was written to it: a start that came to nothing leaves none
-    /// behind. Nothing can be written any more then.
-    pub(crate) fn abandon_unused(&self) {
+    /// Hands over what was appended last; nothing is written any more after that. Whoever holds a node's directory closes
+    /// its journal before letting go: handles that live longer must not write behind an end that the next start has read.
+    pub fn close(&self) {
         let shared = &*self.shared;
+        if let Ok(state) = shared.usable() {
+            // What fails is in the state. What was appended was never promised.
+            let _ = shared.write_out(state);
+        }
+        let closed = || JournalError::Misuse("the journal is closed, as its node has stopped".to_owned());
         let mut state = shared.lock();
-        if state.failed.is_some() || state.at != state.first_at || state.written_at != state.first_at {
+        state.failed.get_or_insert_with(closed);
+        while state.writing {
+            state = shared.wait_for_write(state);
+        }
+    }
+
+    /// Closes the journal, and takes the epoch's segment away again if no record was written to it: a start that came to
+    /// nothing leaves none behind.
+    pub(crate) fn close_or_abandon(&self) {
+        self.close();
+        let shared = &*self.shared;
+        let state = shared.lock();
+        let is_unused = state.at == state.first_at && state.written_at == state.first_at;
+        if !matches!(state.failed, Some(JournalError::Misuse(_))) || !is_unused {
             return;
         }
-        state.failed = Some(JournalError::Misuse("the journal was given up before anything was written".to_owned()));
         let path = segment::path(&shared.node_dir, state.at.segment);
         let removed =
             shared.storage.remove(&path).and_then(|()| shared.storage.sync_dir(&shared.node_dir.join(JOURNAL_DIR)));
@@ -371,13 +388,19 @@ impl Shared {
                 return Err(error.clone());
             }
             if state.writing {
-                state.waiting += 1;
-                state = self.written.wait(state).expect(LOCK_REASON);
-                state.waiting -= 1;
+                state = self.wait_for_write(state);
             } else {
                 state = self.lead(state);
             }
         }
+    }
+
+    /// Waits until the write that is under way has ended.
+    fn wait_for_write<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        state = self.written.wait(state).expect(LOCK_REASON);
+        state.waiting -= 1;
+        state
     }
 
     /// Writes all that has gathered, without holding the lock meanwhile.

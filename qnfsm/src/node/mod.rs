@@ -256,6 +256,17 @@ impl<M> Node<M> {
             signal_hook::low_level::unregister(signal);
         });
         self.shared.close();
+        let ended = self.write_end(drivers);
+        if let Some(journal) = &self.shared.journal {
+            journal.close();
+        }
+        ended?;
+        let (rounds, messages) = self.progress();
+        Ok(Stopped { epoch: self.shared.epoch, rounds, messages, drained })
+    }
+
+    /// Snapshots all workers and says in journal and manifest that the end was clean, if it was.
+    fn write_end(&mut self, mut drivers: Vec<Driver>) -> Result<(), NodeError> {
         if let Some(failure) = self.shared.take_failure() {
             // What was recorded counts, so it is brought to disk even so.
             if let Some(journal) = &self.shared.journal {
@@ -263,13 +274,6 @@ impl<M> Node<M> {
             }
             return Err(failure);
         }
-        self.write_end(drivers)?;
-        let (rounds, messages) = self.progress();
-        Ok(Stopped { epoch: self.shared.epoch, rounds, messages, drained })
-    }
-
-    /// Snapshots all workers and says in journal and manifest that the end was clean.
-    fn write_end(&mut self, mut drivers: Vec<Driver>) -> Result<(), NodeError> {
         let (Some(journal), Some(files)) = (&self.shared.journal, &mut self.files) else { return Ok(()) };
         for driver in &mut drivers {
             driver.mark_digest()?;

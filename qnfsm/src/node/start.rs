@@ -243,7 +243,7 @@ impl Drop for Opening {
     fn drop(&mut self) {
         if !self.is_open {
             if let Some(journal) = &self.shared.journal {
-                journal.abandon_unused();
+                journal.close_or_abandon();
             }
             self.shared.close();
         }

@@ -210,6 +210,22 @@ fn a_node_that_records_everything_comes_back_from_a_crash_and_replays() {
 }
 
 #[test]
+fn who_keeps_a_handle_of_a_node_that_stopped_writes_nothing_behind_what_the_next_one_reads() {
+    let (disk, root) = (Memory::default(), Root::new(3, 2, 20));
+    for _ in 0..2 {
+        let node = ring_node(&disk, &root, Limits::default());
+        ring::settle(&node, root.expected());
+        let host = node.host();
+        node.stop().unwrap();
+        let next = ring_node(&disk, &root, Limits::default());
+        drop(host);
+        next.stop().unwrap();
+    }
+    ring::check(&disk.storage(), Path::new(RING), &root);
+    ring_node(&disk, &root, Limits::default()).stop().unwrap();
+}
+
+#[test]
 fn a_node_without_a_directory_records_nothing_and_works() {
     let root = Root::new(3, 2, 10);
     let node = qnfsm::NodeBuilder::new("ring", ring::kinds()).start(&root).unwrap();

@@ -106,6 +106,48 @@ fn a_sync_does_not_hold_up_writers_and_says_only_what_it_synced() {
 }
 
 #[test]
+fn a_closed_journal_has_all_that_was_appended_and_takes_and_writes_nothing_more() {
+    let node = Node::new();
+    let journal = node.begin(1, None, SEGMENT_BYTES_DEFAULT);
+    let kept = journal.clone();
+    journal.write(&round(1)).unwrap();
+    journal.sync().unwrap();
+    journal.append(&round(2)).unwrap();
+    journal.close();
+    let closed = read(&mut node.reader());
+    assert_eq!(closed.0.len(), 3, "two rounds, and the mark of the sync between them");
+    for refused in [kept.write(&round(3)), kept.append(&round(3)), kept.flush(), kept.sync()] {
+        assert!(matches!(refused, Err(JournalError::Misuse(_))), "{refused:?}");
+    }
+    journal.close();
+    drop((journal, kept));
+    assert_eq!(read(&mut node.reader()).0, closed.0);
+}
+
+#[test]
+fn who_closes_a_journal_waits_for_the_write_that_is_under_way() {
+    let node = Node::new();
+    let (files, journal) = faulty(&node, SEGMENT_BYTES_DEFAULT);
+    let writes = files.count(Operation::Write);
+    files.hold(Operation::Write);
+    thread::scope(|scope| {
+        scope.spawn(|| journal.write(&round(1)).unwrap());
+        wait_until(|| files.count(Operation::Write) > writes);
+        let written = journal.bytes_written();
+        let close = scope.spawn(|| {
+            journal.close();
+            journal.bytes_written()
+        });
+        for _ in 0..1000 {
+            thread::yield_now();
+        }
+        files.release();
+        assert!(close.join().unwrap() > written);
+    });
+    assert_eq!(read(&mut node.reader()).0.len(), 1);
+}
+
+#[test]
 fn an_idle_journal_is_not_synced_for_its_own_marks() {
     let node = Node::new();
     let (files, journal) = faulty(&node, SEGMENT_BYTES_DEFAULT);
