@@ -1,6 +1,10 @@
 //! Writing: threads together, segments one after another, syncs beside writes, and disks that fail.
 
-use std::{io, thread};
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use super::{
     faulty::{FaultyFiles, Operation},
@@ -130,17 +134,19 @@ fn who_closes_a_journal_waits_for_the_write_that_is_under_way() {
     let (files, journal) = faulty(&node, SEGMENT_BYTES_DEFAULT);
     let writes = files.count(Operation::Write);
     files.hold(Operation::Write);
+    let begun = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| journal.write(&round(1)).unwrap());
         wait_until(|| files.count(Operation::Write) > writes);
         let written = journal.bytes_written();
         let close = scope.spawn(|| {
+            begun.store(true, Ordering::Relaxed);
             journal.close();
             journal.bytes_written()
         });
-        for _ in 0..1000 {
-            thread::yield_now();
-        }
+        wait_until(|| begun.load(Ordering::Relaxed));
+        // A close that doesn't wait has ended soon after.
+        (0..10_000).for_each(|_| thread::yield_now());
         files.release();
         assert!(close.join().unwrap() > written);
     });
