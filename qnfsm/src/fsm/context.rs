@@ -99,6 +99,8 @@ impl<'a, F: Fsm> Context<'a, F> {
     }
 
     /// Puts a message into a queue. What can't be delivered becomes a dead letter.
+    // In line, so that the message is made where it is to lie, also one of another type.
+    #[inline(always)]
     pub fn send<M: Message>(&mut self, to: QueueId<M>, message: M) {
         if let Some((type_number, message)) = self.stage(message) {
             self.effects.sends.push(Sending { to: to.raw(), type_number, message, request: None });
@@ -217,7 +219,7 @@ impl<'a, F: Fsm> Context<'a, F> {
     }
 
     /// Puts a message into its pool; the own type's is the one that most handlers use.
-    #[inline]
+    #[inline(always)]
     fn stage<M: Message>(&mut self, message: M) -> Option<(u32, MessageRef)> {
         // Which of the two it is is known when the program is compiled.
         let own: &mut dyn Any = &mut *self.pools.own;

@@ -209,6 +209,14 @@ impl NumberTable {
 
     #[inline]
     fn find(&self, id: TypeId) -> Option<u32> {
+        match self.0.get(NumberTable::first_place(id, self.0.len())) {
+            Some(Some((known, number))) if *known == id => Some(*number),
+            _ => self.search(id),
+        }
+    }
+
+    #[cold]
+    fn search(&self, id: TypeId) -> Option<u32> {
         let places = self.0.as_slice();
         let mut at = NumberTable::first_place(id, places.len());
         // The table is never full, so the search ends.

@@ -422,10 +422,9 @@ impl Driver {
         let until_timer = self.worker.next_timer().map(|next| self.shared.clock.until(next));
         let timeout = [until_timer, self.look_again_after()].into_iter().flatten().min();
         let timeout = if self.inbox.falls_asleep() { timeout } else { Some(Duration::ZERO) };
-        let asleep = Instant::now();
         let waited = self.wait(timeout);
         self.inbox.wakes_up();
-        self.idle.slept(asleep.elapsed());
+        self.idle.slept();
         waited
     }
 

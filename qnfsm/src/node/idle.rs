@@ -1,6 +1,6 @@
 //! What a worker's thread does while there is nothing to do.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::ops::RangeInclusive;
 
 /// How a worker's thread waits for input. The further down, the lower the latency and the higher the use of the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,48 +17,43 @@ pub enum IdleStrategy {
 /// The least and most looks of an idle thread before it parks. The most take some microseconds, about as long as it takes to
 /// fall asleep and be woken.
 const LOOKS: RangeInclusive<u32> = 8..=256;
-/// A sleep that was shorter than this, most of which is falling asleep and being woken, could have been spared by looking.
-const SHORT_SLEEP: Duration = Duration::from_micros(10);
+/// Every so many parks the looks before it are as many as can be, to learn whether they are worth it by now.
+const PARKS_BETWEEN_TRIALS: u32 = 64;
 
 /// How a thread passes its time between two inputs.
 ///
-/// Looks before a park are worth their time only where the next input is near, so their number follows what they were worth
-/// lately: it doubles with each input that comes while the thread looks, or so soon that it should have looked on, and
-/// halves with each longer sleep. A worker that answers another one at once keeps awake for it; one that waits long, or for
-/// somebody who waits for the core, goes to sleep.
+/// Looks before a park are worth their time only where the next input comes meanwhile, so their number follows what they were
+/// worth lately: it is the most after an input that came while the thread looked, and half as many after each park, but for a
+/// trial now and then. A worker that is answered at once by one on another core keeps awake for it; one that waits long, or
+/// whose answer must wait for this very core, goes to sleep.
 #[derive(Debug)]
 pub(super) struct Idle {
     strategy: IdleStrategy,
     /// How many times it has looked since there was something to do, and how many times it looks before it parks.
     looks: u32,
     looks_max: u32,
+    parks: u32,
 }
 
 impl Idle {
     pub(super) fn new(strategy: IdleStrategy) -> Idle {
-        Idle { strategy, looks: 0, looks_max: *LOOKS.start() }
+        Idle { strategy, looks: 0, looks_max: *LOOKS.end(), parks: 0 }
     }
 
     /// There is something to do.
     pub(super) fn ends(&mut self) {
         if self.looks > 0 {
             self.looks = 0;
-            self.look_longer();
+            self.looks_max = *LOOKS.end();
         }
     }
 
-    /// The thread has slept so long.
-    pub(super) fn slept(&mut self, time: Duration) {
+    /// The thread has slept.
+    pub(super) fn slept(&mut self) {
         self.looks = 0;
-        if time < SHORT_SLEEP {
-            self.look_longer();
-        } else {
-            self.looks_max = (self.looks_max / 2).max(*LOOKS.start());
-        }
-    }
-
-    fn look_longer(&mut self) {
-        self.looks_max = (self.looks_max * 2).min(*LOOKS.end());
+        self.parks = self.parks.wrapping_add(1);
+        let halved = (self.looks_max / 2).max(*LOOKS.start());
+        self.looks_max = if self.parks.is_multiple_of(PARKS_BETWEEN_TRIALS) { *LOOKS.end() } else { halved };
     }
 
     /// Spends a moment, as the strategy has it. False if the thread is to sleep instead. Where each look asks the system
@@ -86,24 +81,25 @@ mod tests {
     }
 
     #[test]
-    fn it_looks_longer_where_that_spares_a_sleep_and_less_where_it_doesnt() {
+    fn it_looks_long_where_that_spares_a_sleep_and_little_where_it_doesnt() {
         let (least, most) = LOOKS.into_inner();
         let mut idle = Idle::new(IdleStrategy::Park);
-        assert_eq!(looks(&mut idle), least);
-        idle.slept(Duration::from_micros(6));
-        assert_eq!(looks(&mut idle), 2 * least);
-        for _ in 0..10 {
-            idle.slept(Duration::ZERO);
-            assert!(idle.spins(false));
-            idle.ends();
+        for looks_max in [most, most / 2, most / 4] {
+            assert_eq!(looks(&mut idle), looks_max);
+            idle.slept();
         }
+        assert!(idle.spins(false));
+        idle.ends();
         assert_eq!(looks(&mut idle), most);
-        idle.slept(Duration::from_millis(1));
-        assert_eq!(looks(&mut idle), most / 2);
-        for _ in 0..10 {
-            idle.slept(Duration::from_millis(1));
-        }
-        assert_eq!(looks(&mut idle), least);
+        let looks: Vec<_> = (0..10 * PARKS_BETWEEN_TRIALS)
+            .map(|_| {
+                idle.slept();
+                looks(&mut idle)
+            })
+            .collect();
+        let count = |wanted| looks.iter().filter(|looks| **looks == wanted).count();
+        assert_eq!((count(most), looks.iter().min()), (10, Some(&least)));
+        assert!(count(least) > looks.len() * 9 / 10, "{looks:?}");
     }
 
     #[test]
