@@ -57,11 +57,12 @@ impl Player {
         self.playback.apply(record, &mut ()).map_err(|error| self.stopped(error, *position))
     }
 
-    /// Takes records in order. A panic ends that like an error, so that it can be told which came first.
-    pub(crate) fn take_all(&mut self, excerpt: &Excerpt) -> Result<(), Stopped> {
+    /// Takes records in order, while they are `wanted`. A panic ends that like an error, so that it can be told which came
+    /// first.
+    pub(crate) fn take_all(&mut self, excerpt: &Excerpt, wanted: impl Fn(Position) -> bool) -> Result<(), Stopped> {
         let mut noticed_at = Position::default();
         let taken = catch_unwind(AssertUnwindSafe(|| {
-            excerpt.entries().try_for_each(|entry| {
+            excerpt.entries().take_while(|entry| wanted(entry.position)).try_for_each(|entry| {
                 noticed_at = entry.position;
                 self.take(&entry)
             })

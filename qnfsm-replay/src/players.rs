@@ -5,7 +5,8 @@
 //!
 //! - A worker's records go to one player, in the journal's order.
 //! - What is reported doesn't depend on how far each thread came: where players stop, every record before theirs has been
-//!   played by the others, and the first in the journal's order counts.
+//!   played by the others, and the first in the journal's order counts. What stands behind it isn't begun any more, so that a
+//!   program that does something else from there on doesn't run on for ever.
 //! - A player has at most [`UNDER_WAY_MAX`] excerpts and [`UNDER_WAY_BYTES_MAX`] bytes to play; then whoever reads waits.
 //!   A player never waits for the reader but for records, so the two can't wait for each other.
 //! - No thread outlives its scope: a player ends when nothing more can come, also where the reader panics.
@@ -18,13 +19,17 @@ use std::{
     num::NonZeroUsize,
     ops::ControlFlow,
     panic::resume_unwind,
-    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    },
     thread::{Builder, Scope, ScopedJoinHandle},
 };
 
 use qnfsm::{
     WorkerId,
-    journal::{Entry, Excerpt},
+    journal::{Entry, Excerpt, Position},
     playback::Progress,
 };
 
@@ -57,7 +62,15 @@ impl<'scope, 'env> Players<'scope, 'env> {
         threads: NonZeroUsize,
         player: &'env (dyn Fn() -> Player + Sync),
     ) -> Players<'scope, 'env> {
-        let mut apart = Apart { scope, threads, player, seats: Vec::new(), by_worker: BTreeMap::new(), unlooked: 0 };
+        let mut apart = Apart {
+            scope,
+            threads,
+            player,
+            seats: Vec::new(),
+            by_worker: BTreeMap::new(),
+            unlooked: 0,
+            first: Arc::default(),
+        };
         if threads.get() == 1 || !apart.add() {
             return Players::Here(Box::new(player()), None);
         }
@@ -110,6 +123,7 @@ pub(crate) struct Apart<'scope, 'env> {
     by_worker: BTreeMap<WorkerId, usize>,
     /// Records that were taken since players that have nothing to do were looked for.
     unlooked: u32,
+    first: Arc<FirstStop>,
 }
 
 impl<'scope, 'env> Apart<'scope, 'env> {
@@ -118,9 +132,10 @@ impl<'scope, 'env> Apart<'scope, 'env> {
         // Neither side ever finds its channel full: there are no more excerpts than that.
         let (work, to_play) = sync_channel(UNDER_WAY_MAX);
         let (played, done) = sync_channel(UNDER_WAY_MAX);
-        let player = self.player;
+        let (player, first) = (self.player, self.first.clone());
         let name = format!("qnfsm-replay-{}", self.seats.len());
-        let thread = Builder::new().name(name).spawn_scoped(self.scope, move || play(player(), &to_play, &played));
+        let thread =
+            Builder::new().name(name).spawn_scoped(self.scope, move || play(player(), &to_play, &played, &first));
         let Ok(thread) = thread else { return false };
         self.seats.push(Seat {
             open: Excerpt::default(),
@@ -286,16 +301,127 @@ impl Seat<'_> {
     }
 }
 
+/// The first record, in the journal's order, with which a player stopped so far.
+#[derive(Debug, Default)]
+struct FirstStop {
+    /// There is one. Looked at before each record, and not behind a lock.
+    is_known: AtomicBool,
+    noticed_at: Mutex<Option<Position>>,
+}
+
+impl FirstStop {
+    fn note(&self, noticed_at: Position) {
+        // It guards one value, which nobody can leave half done.
+        let mut first = self.noticed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *first = Some(first.map_or(noticed_at, |first| first.min(noticed_at)));
+        self.is_known.store(true, Ordering::Relaxed);
+    }
+
+    /// True if what a record shows may still come first.
+    fn allows(&self, position: Position) -> bool {
+        if !self.is_known.load(Ordering::Relaxed) {
+            return true;
+        }
+        let first = *self.noticed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        first.is_none_or(|first| position <= first)
+    }
+}
+
 /// What a player's thread does: plays what comes, until nothing more can come.
 fn play(
     mut player: Player,
     to_play: &Receiver<Excerpt>,
     played: &SyncSender<(Excerpt, Progress)>,
+    first: &FirstStop,
 ) -> Result<Player, Stopped> {
     for excerpt in to_play {
-        player.take_all(&excerpt)?;
+        let taken = player.take_all(&excerpt, |position| first.allows(position));
+        taken.inspect_err(|stopped| first.note(stopped.noticed_at))?;
         // Where nobody reads any more, nobody wants it back.
         let _ = played.send((excerpt, player.progress()));
     }
     Ok(player)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder, NodeId, journal::Reader};
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Adder(u64);
+
+    #[derive(Serialize, Deserialize)]
+    enum Add {
+        Number(u64),
+        Tell(qnfsm::ReplyTo<u64>),
+    }
+
+    impl Fsm for Adder {
+        const NAME: &'static str = "adder";
+        type State = ();
+        type Message = Add;
+
+        fn start(&mut self, _: &mut Context<'_, Adder>) {}
+
+        fn handle(&mut self, (): (), add: Add, cx: &mut Context<'_, Adder>) -> Next<Adder> {
+            match add {
+                Add::Number(number) => self.0 += number,
+                Add::Tell(reply) => cx.reply(reply, self.0),
+            }
+            Next::Stay
+        }
+    }
+
+    fn kinds() -> Kinds {
+        Kinds::new().with::<Adder>().message::<u64>()
+    }
+
+    /// A recorded run, and where its records stand.
+    fn recorded() -> (Excerpt, Vec<Position>) {
+        let dir = tempfile::tempdir().unwrap();
+        let node = NodeBuilder::new("players", kinds()).dir(dir.path()).start(&Adder(0)).unwrap();
+        for number in 0..20 {
+            node.host().send(node.root(), &Add::Number(number)).unwrap();
+            let _: u64 = node.host().request(node.root(), Duration::from_secs(60), Add::Tell).unwrap();
+        }
+        node.stop().unwrap();
+        let mut reader = Reader::open(Arc::new(qnfsm::journal::RealFiles), dir.path()).unwrap();
+        let (mut excerpt, mut positions) = (Excerpt::default(), Vec::new());
+        while let Some(entry) = reader.next().unwrap() {
+            excerpt.push(&entry);
+            positions.push(entry.position);
+        }
+        (excerpt, positions)
+    }
+
+    /// How many rounds a player plays of all of it, where others have stopped there.
+    fn rounds(excerpt: Excerpt, stops: &[Position]) -> u64 {
+        let first = FirstStop::default();
+        stops.iter().for_each(|stop| first.note(*stop));
+        let (work, to_play) = sync_channel(1);
+        let (played, _done) = sync_channel(1);
+        work.send(excerpt).unwrap();
+        drop(work);
+        let player = Player::new(kinds().seal().unwrap(), NodeId(0));
+        let Ok(player) = play(player, &to_play, &played, &first) else { panic!("it does what was recorded") };
+        player.progress().rounds
+    }
+
+    #[test]
+    fn what_stands_behind_the_first_stop_is_not_begun() {
+        // Each run is another one, of twenty rounds at least.
+        let played = |stops: fn(&[Position]) -> Vec<Position>| {
+            let (excerpt, positions) = recorded();
+            rounds(excerpt, &stops(&positions))
+        };
+        assert!(played(|_| vec![]) >= 20);
+        assert_eq!(played(|_| vec![Position::default()]), 0);
+        assert!((1..20).contains(&played(|at| vec![at[at.len() - 1], at[at.len() / 4], at[at.len() / 2]])));
+        assert!(played(|at| vec![at[at.len() - 1]]) >= 20);
+    }
 }

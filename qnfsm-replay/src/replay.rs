@@ -80,7 +80,9 @@ impl<'a> Options<'a> {
     }
 
     /// Runs the workers on at most so many threads, beside the one that reads; with 1, all on the caller's. Without this
-    /// there are as many as the system runs at once. What is reported is the same with any number.
+    /// there are as many as the system runs at once. What is reported is the same with any number. Where the program doesn't do
+    /// what was recorded, a handler of another worker that runs meanwhile is waited for: one that never returns holds the
+    /// report back, and 1 thread doesn't.
     #[must_use]
     pub fn threads(mut self, threads: NonZeroUsize) -> Options<'a> {
         self.threads = Some(threads);

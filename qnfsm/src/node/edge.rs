@@ -255,8 +255,9 @@ pub trait Reactor: Send + 'static {
         0
     }
 
-    /// What ends a `poll` from another thread. Called after `open`. It must not panic: a worker that waits in `poll` is
-    /// not woken then.
+    /// What ends a `poll` from another thread; one that comes just before a `poll` ends that, as it does with mio's `Waker`
+    /// and with [`unpark`](std::thread::Thread::unpark). Called after `open`. It must not panic: a worker that waits in
+    /// `poll` is then only woken by the next that has something for it.
     fn waker(&self) -> Wake;
 
     /// The node stops: flush what can be flushed at once, close everything.

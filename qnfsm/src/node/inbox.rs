@@ -82,8 +82,10 @@ impl Inbox {
         if worker.sleeps.load(Ordering::Relaxed)
             && worker.sleeps.swap(false, Ordering::Relaxed)
             && let Some(wake) = worker.wake.get()
+            && !call_waker(wake)
         {
-            call_waker(wake);
+            // It still sleeps, so that the next one tries again.
+            worker.sleeps.store(true, Ordering::Relaxed);
         }
     }
 
@@ -131,12 +133,14 @@ impl InboxEnd {
     }
 }
 
-/// Ends a wait through an edge's own code. Where that panics the wait ends at its timeout, and all others hear what they
-/// are to hear.
-pub(super) fn call_waker(wake: &Wake) {
-    if catch_unwind(AssertUnwindSafe(|| wake())).is_err() {
+/// Ends a wait through an edge's own code. False if that panicked: then the wait ends at its timeout, and all others hear
+/// what they are to hear.
+pub(super) fn call_waker(wake: &Wake) -> bool {
+    let called = catch_unwind(AssertUnwindSafe(|| wake())).is_ok();
+    if !called {
         tracing::error!("an edge's waker panicked");
     }
+    called
 }
 
 #[cfg(test)]
@@ -213,6 +217,19 @@ mod tests {
         end.wakes_up();
         inbox.put(Parcel::Look);
         assert_eq!((woken(), end.len()), (1, 4));
+    }
+
+    #[test]
+    fn a_waker_that_panics_is_called_again_by_the_next() {
+        let (inbox, end) = Inbox::new();
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = calls.clone();
+        end.is_woken_by(Some(Arc::new(move || {
+            assert!(counted.fetch_add(1, Ordering::Relaxed) > 0, "the first call fails");
+        })));
+        assert!(end.falls_asleep());
+        (0..3).for_each(|_| inbox.put(Parcel::Look));
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod starter;
 mod watchdog;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicBool},
     thread::{self, JoinHandle},
     time::Duration,
@@ -50,8 +51,8 @@ pub use inlet::Inlet;
 pub use service::Replier;
 
 use crate::{
-    id::{Epoch, QueueId},
-    journal::{Manifest, NodeLock, Record, Storage},
+    id::{Epoch, Place, QueueId},
+    journal::{Journal, Manifest, NodeLock, Record, Storage},
     node::{
         caretaker::Caretaker,
         driver::Driver,
@@ -121,12 +122,19 @@ pub struct Node<M> {
     stopped: bool,
 }
 
-/// What a recording node holds on disk beside its journal.
+/// What a recording node holds on disk. However it goes, nothing is written to the journal once the lock is let go.
 struct Files {
     storage: Arc<dyn Storage>,
     dir: std::path::PathBuf,
     manifest: Manifest,
+    journal: Journal,
     _lock: NodeLock,
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.journal.close();
+    }
 }
 
 /// What a node did in its epoch.
@@ -256,34 +264,35 @@ impl<M> Node<M> {
             signal_hook::low_level::unregister(signal);
         });
         self.shared.close();
-        let ended = self.write_end(drivers);
-        if let Some(journal) = &self.shared.journal {
-            journal.close();
-        }
-        ended?;
+        self.write_end(drivers)?;
         let (rounds, messages) = self.progress();
         Ok(Stopped { epoch: self.shared.epoch, rounds, messages, drained })
     }
 
     /// Snapshots all workers and says in journal and manifest that the end was clean, if it was.
     fn write_end(&mut self, mut drivers: Vec<Driver>) -> Result<(), NodeError> {
-        if let Some(failure) = self.shared.take_failure() {
+        let failure = self.shared.take_failure();
+        let Some(Files { storage, dir, manifest, journal, .. }) = &mut self.files else {
+            return failure.map_or(Ok(()), Err);
+        };
+        if let Some(failure) = failure {
             // What was recorded counts, so it is brought to disk even so.
-            if let Some(journal) = &self.shared.journal {
-                let _ = journal.sync();
-            }
+            let _ = journal.sync();
             return Err(failure);
         }
-        let (Some(journal), Some(files)) = (&self.shared.journal, &mut self.files) else { return Ok(()) };
         for driver in &mut drivers {
-            driver.mark_digest()?;
-            driver.snapshot()?;
+            // Users' own code encodes what their FSMs are.
+            let written = catch_unwind(AssertUnwindSafe(|| {
+                driver.mark_digest()?;
+                driver.snapshot()
+            }));
+            written.unwrap_or(Err(NodeError::Panicked(Place::worker(driver.worker.id()))))?;
         }
         journal.write(&Record::CleanStop { epoch: self.shared.epoch })?;
         journal.sync()?;
-        files.manifest.clean = true;
-        files.manifest.reached = journal.synced();
-        Ok(files.manifest.store(&*files.storage, &files.dir)?)
+        manifest.clean = true;
+        manifest.reached = journal.synced();
+        Ok(manifest.store(&**storage, dir)?)
     }
 }
 

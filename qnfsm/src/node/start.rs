@@ -153,7 +153,8 @@ impl NodeBuilder {
         manifest.store(&*self.storage, dir)?;
         let tail = recovered.as_ref().and_then(|recovered| recovered.tail.as_ref());
         let journal = self.begin_journal(dir, &manifest, catalogue, &config, tail)?;
-        let files = Files { storage: self.storage.clone(), dir: dir.clone(), manifest, _lock: lock };
+        let files =
+            Files { storage: self.storage.clone(), dir: dir.clone(), manifest, journal: journal.clone(), _lock: lock };
         let epoch = files.manifest.epoch;
         Ok(Beginning { epoch, files: Some(files), recovered, journal: Some(journal), config })
     }

@@ -125,6 +125,11 @@ impl Starter {
             // A worker that was started after the others were told hears it now.
             self.shared.advance(Phase::Stopping);
             for (id, thread) in threads {
+                if thread.thread().id() == thread::current().id() {
+                    // Nobody can wait for himself. What it records from now on fails, as the journal is about to be closed.
+                    tracing::error!(worker = %id, "a node is stopped by one of its own workers' threads");
+                    continue;
+                }
                 match thread.join() {
                     Ok(driver) => drivers.extend(driver),
                     Err(_) => self.shared.fail(NodeError::Panicked(Place::worker(id))),

@@ -12,9 +12,10 @@ use std::{
 };
 
 use qnfsm::{
-    EdgeId, EdgeSetup, HostError, Inputs, NoReply, NodeError, Place, QueueId, Reactor, RunOn, Stopped, Wake, WorkerId,
-    frame::Frame,
+    Context, EdgeId, EdgeSetup, Fsm, HostError, Inputs, Kinds, Next, NoReply, NodeBuilder, NodeError, NodeId,
+    NodeRequest, Place, QueueId, Reactor, Reply, ReplyTo, RunOn, Stopped, Wake, WorkerId, frame::Frame,
 };
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     files::Memory,
@@ -99,7 +100,7 @@ fn a_reactor_that_panics_stops_the_node_which_starts_again_with_all_that_it_had(
         let (disk, is_armed) = (Memory::default(), Arc::default());
         let mut builder = probe::builder(disk.storage());
         let edge = builder.reactor(run_on, Tripwire::new(at, &is_armed));
-        let edge = QueueId::<Ball>::from_raw(qnfsm::frame::edge_queue(qnfsm::NodeId(0), edge));
+        let edge = QueueId::<Ball>::from_raw(qnfsm::frame::edge_queue(NodeId(0), edge));
         let node = start(builder);
         node.host().send(node.root(), &Tell::Add(3, vec![])).unwrap();
         assert_eq!(probe::total(&node), 3);
@@ -123,4 +124,92 @@ fn a_reactor_that_panics_stops_the_node_which_starts_again_with_all_that_it_had(
             assert_eq!(probe::replayed(&disk.storage(), |probe| probe.total), 3);
         }
     }
+}
+
+/// Those on the second worker can't be encoded while this is set.
+static IS_BRITTLE: AtomicBool = AtomicBool::new(false);
+
+/// Counts; the first one puts another on a second worker.
+#[derive(Serialize, Deserialize)]
+struct Count {
+    #[serde(serialize_with = "encode_unless_brittle")]
+    is_second: bool,
+    asked: u64,
+}
+
+fn encode_unless_brittle<S: Serializer>(is_second: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    assert!(!is_second || !IS_BRITTLE.load(Ordering::SeqCst), "as it was told to");
+    serializer.serialize_bool(*is_second)
+}
+
+#[derive(Serialize, Deserialize)]
+enum Counting {
+    Ask(ReplyTo<u64>),
+    Started(Reply<WorkerId>),
+    Spawned(Reply<QueueId<Counting>>),
+}
+
+impl From<Reply<WorkerId>> for Counting {
+    fn from(reply: Reply<WorkerId>) -> Counting {
+        Counting::Started(reply)
+    }
+}
+
+impl From<Reply<QueueId<Counting>>> for Counting {
+    fn from(reply: Reply<QueueId<Counting>>) -> Counting {
+        Counting::Spawned(reply)
+    }
+}
+
+impl Fsm for Count {
+    const NAME: &'static str = "count";
+    /// Ready, once the other one is there.
+    type State = bool;
+    type Message = Counting;
+
+    fn start(&mut self, cx: &mut Context<'_, Count>) -> bool {
+        if !self.is_second {
+            cx.request(NodeRequest::queue(NodeId(0)), PATIENCE, |reply| NodeRequest::StartWorker { reply });
+        }
+        self.is_second
+    }
+
+    fn handle(&mut self, is_ready: bool, message: Counting, cx: &mut Context<'_, Count>) -> Next<Count> {
+        match message {
+            Counting::Ask(_) if !is_ready => return Next::Postpone(message),
+            Counting::Ask(reply) => {
+                self.asked += 1;
+                cx.reply(reply, self.asked);
+            }
+            Counting::Started(reply) => {
+                cx.spawn_on(reply.outcome.unwrap(), Count { is_second: true, asked: 0 }, PATIENCE);
+            }
+            Counting::Spawned(_) => return Next::Goto(true),
+        }
+        Next::Stay
+    }
+}
+
+#[test]
+fn data_that_panics_when_the_end_is_written_costs_neither_what_was_recorded_nor_the_next_start() {
+    let disk = Memory::default();
+    let start = || {
+        let kinds = Kinds::new().with::<Count>().message::<u64>();
+        let kinds = kinds.replies::<Counting, WorkerId>().replies::<Counting, QueueId<Counting>>();
+        let builder = NodeBuilder::new("count", kinds).dir("/count").storage(disk.storage());
+        builder.start(&Count { is_second: false, asked: 0 }).unwrap()
+    };
+    let node = start();
+    let kept = node.host();
+    assert_eq!(kept.request::<_, u64>(node.root(), PATIENCE, Counting::Ask).unwrap(), 1);
+    IS_BRITTLE.store(true, Ordering::SeqCst);
+    let error = node.stop().unwrap_err();
+    assert!(matches!(error, NodeError::Panicked(place) if place == Place::worker(WorkerId(1))), "{error:?}");
+    IS_BRITTLE.store(false, Ordering::SeqCst);
+    // Who still has a handle writes nothing behind the end that the next start reads.
+    start().stop().unwrap();
+    drop(kept);
+    let node = start();
+    assert_eq!(node.host().request::<_, u64>(node.root(), PATIENCE, Counting::Ask).unwrap(), 2);
+    node.stop().unwrap();
 }
