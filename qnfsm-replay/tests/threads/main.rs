@@ -164,6 +164,27 @@ fn a_divergence_is_named_with_its_place() {
     assert_eq!(texts.len(), 1, "{texts:?}");
 }
 
+#[test]
+fn bytes_that_are_no_frames_are_named_with_their_round() {
+    let recorded = run_of(3);
+    let records = recorded.records();
+    let rounds = rounds_of(&records, WorkerId(1));
+    let with_input = |at: &&usize| matches!(records[**at], Record::Round { batches, .. } if batches.count() > 0);
+    let with_input: Vec<_> = rounds.iter().filter(with_input).collect();
+    for cut in [*with_input[with_input.len() / 2], **with_input.last().unwrap()] {
+        let dir = tempfile::tempdir().unwrap();
+        let at = recorded.write_cut(dir.path(), &records, cut)[cut];
+        for threads in THREADS {
+            let error = replayed(dir.path(), kinds::<true>(), threads).unwrap_err();
+            let ReplayError::Corrupt(corrupt) = error else { panic!("{error}") };
+            let CorruptJournal::Contradiction { file, offset, what } = *corrupt else { panic!("{corrupt}") };
+            assert_eq!((file, offset), (segment_path(dir.path(), at.segment), at.offset));
+            assert!(what.ends_with("are not frames"), "{what}");
+        }
+        check(dir.path(), "a round whose input is cut");
+    }
+}
+
 /// The one that is first in the journal has the most to play before it, so that its thread comes to it last.
 #[test]
 fn of_two_workers_that_diverge_the_first_in_the_journal_is_named() {

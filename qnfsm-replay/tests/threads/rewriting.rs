@@ -69,7 +69,7 @@ impl Recorded {
         Manifest { epoch, ..self.manifest.clone() }.create(&RealFiles, dir).unwrap();
         let (first, second) = records.split_at(records.len() - later);
         let journal = Journal::begin(files.clone(), dir, self.info.clone(), None, options).unwrap();
-        put(&journal, first);
+        put(&journal, first, None);
         drop(journal);
         if later > 0 {
             let mut reader = Reader::open(files.clone(), dir).unwrap();
@@ -78,7 +78,7 @@ impl Recorded {
             drop(reader);
             let info = SegmentInfo { epoch, catalogue: table.to_vec(), ..self.info.clone() };
             let journal = Journal::begin(files, dir, info, tail.as_ref(), options).unwrap();
-            put(&journal, second);
+            put(&journal, second, None);
         }
         places(dir)
     }
@@ -87,14 +87,29 @@ impl Recorded {
     pub(crate) fn write(&self, dir: &Path, records: &[Record<'_>], segment_bytes: u64) -> Vec<Position> {
         self.write_epochs(dir, records, segment_bytes, 0, &[])
     }
+
+    /// Writes records into a new directory, where the last byte is missing of what came in in the round of that index. Gives
+    /// where each begins.
+    pub(crate) fn write_cut(&self, dir: &Path, records: &[Record<'_>], cut: usize) -> Vec<Position> {
+        self.manifest.create(&RealFiles, dir).unwrap();
+        let options = JournalOptions::default();
+        let journal = Journal::begin(Arc::new(RealFiles), dir, self.info.clone(), None, options).unwrap();
+        put(&journal, records, Some(cut));
+        drop(journal);
+        places(dir)
+    }
 }
 
-fn put(journal: &Journal, records: &[Record<'_>]) {
-    for record in records {
-        let batches: Vec<_> = match *record {
+fn put(journal: &Journal, records: &[Record<'_>], cut: Option<usize>) {
+    for (number, record) in records.iter().enumerate() {
+        let mut batches: Vec<_> = match *record {
             Record::Round { batches, .. } => batches.collect(),
             _ => vec![],
         };
+        if cut == Some(number) {
+            let last = batches.last_mut().unwrap();
+            last.bytes = &last.bytes[..last.bytes.len() - 1];
+        }
         journal.append(&draft(record, &batches)).unwrap();
     }
     journal.sync().unwrap();

@@ -11,7 +11,7 @@ use crate::{
     id::WorkerId,
     journal::Batches,
     time::Time,
-    worker::{Admission, Deliveries, Fault, RoundEnd, Worker},
+    worker::{Admission, Deliveries, Fault, FaultKind, RoundEnd, Worker},
 };
 
 /// A round that was read and has yet to run. Kept from round to round for its buffers.
@@ -139,6 +139,10 @@ impl Replica {
         let mut externals = Recorded { recorded: &mut recorded, live, differed: None };
         let end = self.worker.round(self.pending.bound, &mut externals);
         let differed = externals.differed;
+        if let Some(Fault { round, what: FaultKind::BadBatch { source_place, .. }, .. }) = end.fault {
+            let what = format!("what {source_place} put in are not frames");
+            return Err(PlaybackError::Contradiction { worker: self.worker.id(), round, what });
+        }
         audience.round(&self.worker, &batches);
         let id = self.worker.id();
         self.worker.drain_outputs(|to, batch| audience.output(id, to, &batch.as_ref()));
