@@ -1,5 +1,5 @@
-//! Bytes within a worker's image, and within what is recorded of a delivery: an FSM's, a message's. They are counted bytes as a `Vec<u8>`'s are, but go through serde in
-//! one piece; one by one they took most of the time of reading an image.
+//! Bytes within a worker's image, and within what is recorded of a delivery: an FSM's, a message's. They are counted bytes as
+//! a `Vec<u8>`'s are, but go through serde in one piece; one by one they took most of the time of reading an image.
 
 use std::fmt;
 
