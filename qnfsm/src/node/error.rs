@@ -122,6 +122,11 @@ pub enum NodeError {
     /// The system gives no further thread.
     #[error("no thread for another worker: {0}; raise the system's limit, or start fewer workers")]
     Thread(Arc<io::Error>),
+    /// One of the node's own threads stopped or dropped it, in a port, a service or an edge.
+    #[error(
+        "the node was stopped or dropped by one of its own threads, which can't wait for itself; what was recorded counts. Stop it from the program's thread, or send `NodeRequest::Stop`"
+    )]
+    StoppedFromWithin,
     /// A source's numbers don't fit: a fault of the library's or of an edge's.
     #[error("{0}: a fault of an edge or of the library; report it with a copy of the directory")]
     Inconsistent(String),
@@ -176,6 +181,7 @@ mod tests {
             (NodeError::Edge { edge: EdgeId(9), source: refused() }, "and start it again"),
             (NodeError::HardLimit { limit_bytes: 1, queues: vec!["a queue".to_owned()] }, "raise `hard_limit_bytes`"),
             (NodeError::Thread(refused()), "raise the system's limit"),
+            (NodeError::StoppedFromWithin, "send `NodeRequest::Stop`"),
             (NodeError::Inconsistent("it is so".to_owned()), "report it"),
             (NodeError::Panicked(Place::worker(WorkerId(1))), "report it"),
         ];

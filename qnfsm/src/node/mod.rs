@@ -109,7 +109,8 @@ impl Limits {
     }
 }
 
-/// A running node. Dropping it stops it.
+/// A running node. Dropping it stops it. What runs on the node's own threads (ports, direct services, edges) must not drop
+/// it: that ends it without a snapshot ([`NodeError::StoppedFromWithin`]).
 pub struct Node<M> {
     shared: Arc<Shared>,
     starter: Arc<Starter>,
@@ -249,6 +250,14 @@ impl<M> Node<M> {
 
     fn end(&mut self) -> Result<Stopped, NodeError> {
         self.stopped = true;
+        let this = thread::current().id();
+        let others = || self.edge_threads.iter().chain(&self.caretaker);
+        if self.starter.runs_this_thread() || others().any(|thread| thread.thread().id() == this) {
+            // It can't wait for itself, and may hold what the end needs. The others end on their own, and what any of them
+            // records from now on fails: the journal is closed when this node goes.
+            self.shared.fail(NodeError::StoppedFromWithin);
+            return Err(NodeError::StoppedFromWithin);
+        }
         self.shared.advance(Phase::Draining);
         let deadline = shared::deadline_in(self.shared.limits.drain);
         let over = |shared: &Shared| shared.is_drained() || shared.phase() == Phase::Stopping;

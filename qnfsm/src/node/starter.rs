@@ -114,6 +114,12 @@ impl Starter {
         Ok(id)
     }
 
+    /// True on the thread of one of the workers.
+    pub(super) fn runs_this_thread(&self) -> bool {
+        let state = self.state.lock().expect(LOCK_REASON);
+        state.threads.iter().any(|(_, thread)| thread.thread().id() == thread::current().id())
+    }
+
     /// Waits for all workers' threads, those started meanwhile among them. They have been told to stop.
     pub(super) fn join_all(&self) -> Vec<Driver> {
         let mut drivers = Vec::new();
@@ -125,11 +131,6 @@ impl Starter {
             // A worker that was started after the others were told hears it now.
             self.shared.advance(Phase::Stopping);
             for (id, thread) in threads {
-                if thread.thread().id() == thread::current().id() {
-                    // Nobody can wait for himself. What it records from now on fails, as the journal is about to be closed.
-                    tracing::error!(worker = %id, "a node is stopped by one of its own workers' threads");
-                    continue;
-                }
                 match thread.join() {
                     Ok(driver) => drivers.extend(driver),
                     Err(_) => self.shared.fail(NodeError::Panicked(Place::worker(id))),

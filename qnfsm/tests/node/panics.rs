@@ -4,7 +4,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -124,6 +124,34 @@ fn a_reactor_that_panics_stops_the_node_which_starts_again_with_all_that_it_had(
             assert_eq!(probe::replayed(&disk.storage(), |probe| probe.total), 3);
         }
     }
+}
+
+#[test]
+fn a_node_that_is_dropped_by_its_own_worker_stops_and_starts_again_with_all_that_it_had() {
+    let disk = Memory::default();
+    let (slot, dropped) = (Arc::new(Mutex::new(None::<probe::Node>)), mpsc::channel());
+    let taken = slot.clone();
+    let sender = Mutex::new(dropped.0);
+    let node = start(probe::builder(disk.storage()).external::<probe::Dice>(move |_| {
+        drop(taken.lock().unwrap().take());
+        sender.lock().unwrap().send(()).unwrap();
+        6
+    }));
+    node.host().send(node.root(), &Tell::Add(3, vec![])).unwrap();
+    assert_eq!(probe::total(&node), 3);
+    let (host, root) = (node.host(), node.root());
+    *slot.lock().unwrap() = Some(node);
+    host.send(root, &Tell::Read(1)).unwrap();
+    dropped.1.recv_timeout(PATIENCE).expect("the drop comes back");
+    for _ in 0..2 {
+        // The directory is free, though the round with the drop in it may still run.
+        let node = start(probe::builder(disk.storage()).external::<probe::Dice>(|_| 5));
+        assert_eq!(probe::total(&node), 3);
+        assert_eq!(probe::log(&node), ["read 5"]);
+        node.stop().unwrap();
+    }
+    drop(host);
+    assert_eq!(probe::replayed(&disk.storage(), |probe| probe.total), 3);
 }
 
 /// Those on the second worker can't be encoded while this is set.
