@@ -13,6 +13,7 @@
 mod footprint;
 mod growth;
 mod latency;
+mod listed;
 mod locked;
 mod messaging;
 mod pace;

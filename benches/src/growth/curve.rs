@@ -7,6 +7,7 @@ use super::{
     circuit::{Circuit, Order},
 };
 use crate::{
+    listed::{self, Listed},
     locked,
     plan::{
         Class::{self, OneThread, TwoThreads},
@@ -66,8 +67,8 @@ pub enum System {
     Memcpy,
 }
 
-/// All systems: the name as an argument, the name in rows, and the package whose version counts.
-const SYSTEMS: &[(System, &str, &str, &str)] = &[
+/// All systems.
+const SYSTEMS: &[Listed<System>] = &[
     (System::Ours, "qnfsm", "qnfsm", "qnfsm"),
     (System::OursScattered, "qnfsm-scattered", "qnfsm, scattered", "qnfsm"),
     (System::OursSequence, "qnfsm-sequence", "qnfsm, u8 by u8", "qnfsm"),
@@ -81,11 +82,7 @@ impl FromStr for System {
     type Err = String;
 
     fn from_str(name: &str) -> Result<System, String> {
-        let found = SYSTEMS.iter().find(|(_, argument, ..)| *argument == name);
-        found.map(|(system, ..)| *system).ok_or_else(|| {
-            let all = SYSTEMS.iter().map(|(_, argument, ..)| *argument).collect::<Vec<_>>();
-            format!("there is no system {name}; there are {}", all.join(", "))
-        })
+        listed::find(SYSTEMS, name)
     }
 }
 
@@ -149,8 +146,7 @@ impl Point {
 
     fn group(self, class: Class, payload_bytes: u32) -> Group {
         let subjects = self.compared(class).into_iter().map(|(of, recording, limit)| {
-            let facts = SYSTEMS.iter().find(|(system, ..)| *system == of);
-            let &(_, name, system, package) = facts.expect("all systems are in the list");
+            let (name, system, package) = listed::facts(SYSTEMS, of);
             let limit = limit.map_or(LimitIs::Nothing, LimitIs::Subject);
             Subject { name, system, version: locked::version(package), recording, limit }
         });

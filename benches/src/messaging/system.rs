@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::case::Case;
 use crate::{
+    listed::{self, Listed},
     locked,
     plan::{Class, Recording},
 };
@@ -31,8 +32,8 @@ pub enum System {
     Written,
 }
 
-/// All systems: the name as an argument, the name in rows, and the package whose version counts.
-const SYSTEMS: &[(System, &str, &str, &str)] = &[
+/// All systems.
+const SYSTEMS: &[Listed<System>] = &[
     (System::Qnfsm, "qnfsm", "qnfsm", "qnfsm"),
     (System::Actix, "actix", "actix", "actix"),
     (System::Ractor, "ractor", "ractor", "ractor"),
@@ -46,9 +47,7 @@ const SYSTEMS: &[(System, &str, &str, &str)] = &[
 
 impl System {
     fn facts(self) -> (&'static str, &'static str, &'static str) {
-        let facts = SYSTEMS.iter().find(|(system, ..)| *system == self);
-        let &(_, argument, name, package) = facts.expect("all systems are in the list");
-        (argument, name, package)
+        listed::facts(SYSTEMS, self)
     }
 
     /// Its name as an argument.
@@ -71,11 +70,7 @@ impl FromStr for System {
     type Err = String;
 
     fn from_str(name: &str) -> Result<System, String> {
-        let found = SYSTEMS.iter().find(|(_, argument, ..)| *argument == name);
-        found.map(|(system, ..)| *system).ok_or_else(|| {
-            let all = SYSTEMS.iter().map(|(_, argument, ..)| *argument).collect::<Vec<_>>();
-            format!("there is no system {name}; there are {}", all.join(", "))
-        })
+        listed::find(SYSTEMS, name)
     }
 }
 

@@ -256,6 +256,7 @@ impl<M> Node<M> {
             // It can't wait for itself, and may hold what the end needs. The others end on their own, and what any of them
             // records from now on fails: the journal is closed when this node goes.
             self.shared.fail(NodeError::StoppedFromWithin);
+            self.let_go_of_signals();
             return Err(NodeError::StoppedFromWithin);
         }
         self.shared.advance(Phase::Draining);
@@ -269,13 +270,18 @@ impl<M> Node<M> {
             let _ = thread.join();
         }
         self.host.waiting().close();
-        self.signals.drain(..).for_each(|signal| {
-            signal_hook::low_level::unregister(signal);
-        });
+        self.let_go_of_signals();
         self.shared.close();
         self.write_end(drivers)?;
         let (rounds, messages) = self.progress();
         Ok(Stopped { epoch: self.shared.epoch, rounds, messages, drained })
+    }
+
+    /// The node hears no more of signals.
+    fn let_go_of_signals(&mut self) {
+        self.signals.drain(..).for_each(|signal| {
+            signal_hook::low_level::unregister(signal);
+        });
     }
 
     /// Snapshots all workers and says in journal and manifest that the end was clean, if it was.
