@@ -3,8 +3,8 @@
 
 use super::seats::Seat;
 
-/// In a seat: the slot whose turn comes behind its own, if it stands in the ready queue. Memory ends long before slots have the two
-/// highest numbers.
+/// In a seat: the slot whose turn comes behind its own, if it stands in the ready queue. Memory ends long before slots have
+/// the two highest numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Behind(u32);
 
