@@ -385,6 +385,12 @@ impl Effects {
         self.names.clear();
     }
 
+    /// The handler that just returned asked for something, or for what can't be done.
+    #[inline]
+    pub(crate) fn are_to_be_applied(&self) -> bool {
+        !self.sends.is_empty() || !self.others.is_empty() || self.is_refused()
+    }
+
     /// Appends an effect that is no send.
     pub(crate) fn push(&mut self, effect: Effect) {
         self.others.push((self.sends.len(), effect));

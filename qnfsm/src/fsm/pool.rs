@@ -9,6 +9,7 @@ use std::{any::Any, fmt};
 
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
+    frame::Frames,
     message::Message,
 };
 
@@ -91,6 +92,14 @@ pub(crate) trait AnyPool: Any + Send {
     fn encode_image(&self, at: MessageRef, out: &mut Vec<u8>) -> Result<(), EncodeError>;
     /// Puts in the message that bytes from the perimeter are.
     fn decode(&mut self, bytes: &[u8], trust: Trust) -> Result<MessageRef, DecodeError>;
+    /// Puts in the messages that the next frames of a run are, each into the next of `decoded`, with the length of its payload.
+    /// Says how many they are, and gives the payload of the one behind them if it was read and is no message.
+    fn decode_run<'a>(
+        &mut self,
+        frames: &mut Frames<'a>,
+        trust: Trust,
+        decoded: &mut [Option<(MessageRef, usize)>],
+    ) -> (usize, Option<&'a [u8]>);
     /// Puts in the message that bytes of an image are.
     fn decode_image(&mut self, bytes: &[u8]) -> Result<MessageRef, DecodeError>;
     /// How long a message is when it is encoded, in bytes.
@@ -116,6 +125,21 @@ impl<M: Message> AnyPool for Pool<M> {
 
     fn decode(&mut self, bytes: &[u8], trust: Trust) -> Result<MessageRef, DecodeError> {
         Codec::CURRENT.decode(bytes, trust).map(|message| self.put(message))
+    }
+
+    fn decode_run<'a>(
+        &mut self,
+        frames: &mut Frames<'a>,
+        trust: Trust,
+        decoded: &mut [Option<(MessageRef, usize)>],
+    ) -> (usize, Option<&'a [u8]>) {
+        let room = decoded.len();
+        for (count, place) in decoded.iter_mut().enumerate() {
+            let Some(payload) = frames.next_alike() else { return (count, None) };
+            let Ok(message) = Codec::CURRENT.decode(payload, trust) else { return (count, Some(payload)) };
+            *place = Some((self.put(message), payload.len()));
+        }
+        (room, None)
     }
 
     fn decode_image(&mut self, bytes: &[u8]) -> Result<MessageRef, DecodeError> {
@@ -182,6 +206,12 @@ pub(crate) struct Lent<'a, M> {
 }
 
 impl<M> Lent<'_, M> {
+    /// Lends them on.
+    #[inline]
+    pub(crate) fn again(&mut self) -> Lent<'_, M> {
+        Lent { own: self.own, before: self.before, behind: self.behind }
+    }
+
     /// Another pool than the own, by its number.
     pub(crate) fn other<N: Message>(&mut self, number: u32) -> &mut Pool<N> {
         let number = number as usize;

@@ -8,11 +8,32 @@ use std::any::Any;
 use crate::{
     codec::EncodeError,
     fsm::{Effects, Externals, MessageRef, Pools},
-    worker::envelope::Envelope,
+    id::RawQueueId,
+    worker::{envelope::Envelope, queue::Envelopes, waiting::Waiting},
 };
 
+/// Messages that wait for an FSM, to be handled one after another up to a bound.
+pub(super) struct Several<'a> {
+    pub(super) queue: RawQueueId,
+    pub(super) waiting: &'a mut Waiting,
+    pub(super) envelopes: &'a mut Envelopes,
+    /// How many may still be taken.
+    pub(super) left: u32,
+}
+
+impl Several<'_> {
+    /// Takes the next one.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Option<&Envelope> {
+        let left = self.left.checked_sub(1)?;
+        let envelope = self.waiting.take_next(self.queue, self.envelopes)?;
+        self.left = left;
+        Some(envelope)
+    }
+}
+
 /// What came of a handler that returned.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The state is as it was.
     Stayed,
@@ -30,10 +51,12 @@ pub(super) enum Outcome {
 pub(super) trait AnyCell: Any + Send {
     /// Runs the start handler.
     fn start(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals);
-    /// Runs the handler on a message, which it takes out of its pool.
+    /// Runs the handler on a message, which it takes out of its pool; then on `more`, one after another, until there is
+    /// something to be done about one. Says what came of the last one.
     fn handle(
         &mut self,
         envelope: &Envelope,
+        more: Option<&mut Several<'_>>,
         effects: &mut Effects,
         pools: &mut Pools,
         externals: &mut dyn Externals,

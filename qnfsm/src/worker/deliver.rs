@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// How many messages of a run are decoded in one call.
+const DECODED_MAX: usize = 32;
+
 impl Worker {
     /// Fires what is due.
     pub(super) fn fire_timers(&mut self) {
@@ -92,7 +95,7 @@ impl Worker {
         let trust = if untrusted { Trust::Peer } else { Trust::Node };
         let decoded = if type_number == intake.message {
             let decoded = pools.any(type_number).decode(payload, trust);
-            decoded.map(|message| (message, intake.weigh_frame(payload)))
+            decoded.map(|message| (message, intake.weigh_frame(payload.len())))
         } else {
             let convert = Convert { from: type_number, to: intake.message };
             let Some(accept) = catalogue.accept(convert) else {
@@ -127,18 +130,25 @@ impl Worker {
         let own_type = |seat: &&mut Seat| header.class == Class::Message && seat.intake.message == type_number;
         let Some(seat) = occupied(seats, to).filter(own_type) else { return };
         let (intake, pool) = (seat.intake, pools.any(type_number));
-        while seat.waiting.queue.len() < intake.capacity {
-            let Some(payload) = frames.next_alike() else { break };
-            let Ok(message) = pool.decode(payload, trust) else {
+        let mut decoded = [None; DECODED_MAX];
+        loop {
+            let room = intake.capacity.saturating_sub(seat.waiting.queue.len());
+            let room = DECODED_MAX.min(room as usize);
+            let (count, refused) = pool.decode_run(frames, trust, &mut decoded[..room]);
+            for (message, payload_len) in decoded[..count].iter().flatten() {
+                let weight = intake.weigh_frame(*payload_len);
+                let envelope = Envelope { sender, claim: Claim::Nothing, weight, message: *message };
+                envelopes.push_back(&mut seat.waiting.queue, envelope);
+            }
+            if let Some(payload) = refused {
                 self.wake(slot);
                 self.take_frame(&Frame { header: *header, payload });
                 return self.settle();
-            };
-            let weight = intake.weigh_frame(payload);
-            let envelope = Envelope { sender, claim: Claim::Nothing, weight, message };
-            envelopes.push_back(&mut seat.waiting.queue, envelope);
+            }
+            if count < DECODED_MAX {
+                return self.wake(slot);
+            }
         }
-        self.wake(slot);
     }
 
     /// Takes an answer that came in a frame.

@@ -164,8 +164,8 @@ impl Intake {
 
     /// What a message of the own type that came in a frame weighs.
     #[inline]
-    pub(super) fn weigh_frame(&self, payload: &[u8]) -> u32 {
-        if self.measures() { self.with(payload.len() as u64) } else { self.bytes }
+    pub(super) fn weigh_frame(&self, payload_len: usize) -> u32 {
+        if self.measures() { self.with(payload_len as u64) } else { self.bytes }
     }
 
     fn with(&self, beyond: u64) -> u32 {

@@ -118,6 +118,11 @@ impl Envelopes {
         Some(envelope)
     }
 
+    /// The envelope that was taken out last, as long as nothing else is put in.
+    pub(super) fn latest(&self) -> &Envelope {
+        &self.links[self.free as usize].envelope
+    }
+
     /// Takes out the first envelope that is `wanted`.
     pub(super) fn remove_first(
         &mut self,

@@ -18,7 +18,7 @@ use crate::{
     message::{DownReason, NoReply, Undelivered},
     worker::{
         Fault, FaultKind, Recording, Worker,
-        cell::Outcome,
+        cell::{Outcome, Several},
         envelope::{Claim, Envelope, Sent},
         notice::Notice,
         seats::occupied,
@@ -43,13 +43,22 @@ impl Turn {
 }
 
 impl Worker {
-    /// Hands a ready FSM up to `messages` messages; says how many it took. If fewer, it has no work left, or the worker can't
-    /// go on.
+    /// Hands a ready FSM up to `messages` messages, of which several wait or not; says how many it took. If fewer, it has no
+    /// work left, or the worker can't go on.
     #[inline(always)]
-    pub(super) fn turn(&mut self, queue: RawQueueId, messages: u32, externals: &mut dyn Externals) -> u32 {
+    pub(super) fn turn(
+        &mut self,
+        queue: RawQueueId,
+        several: bool,
+        messages: u32,
+        externals: &mut dyn Externals,
+    ) -> u32 {
         self.turn.show(queue);
         if LevelFilter::current() == LevelFilter::TRACE {
             return self.traced_turn(queue, messages, externals);
+        }
+        if several {
+            return self.hand_over_several(queue.slot(), messages, externals);
         }
         self.hand_over(queue.slot(), messages, externals)
     }
@@ -60,6 +69,7 @@ impl Worker {
         span.in_scope(|| self.hand_over(queue.slot(), messages, externals))
     }
 
+    /// Hands over one message after another.
     #[inline(always)]
     fn hand_over(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         let mut taken = 0;
@@ -70,6 +80,41 @@ impl Worker {
             }
         }
         taken
+    }
+
+    /// Does what handing over one message after another does. But all that have nothing to be done between them are handed
+    /// over in one call, which looks up, borrows and catches once for all of them.
+    #[inline(never)]
+    fn hand_over_several(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
+        if self.config.recording == Recording::Everything {
+            // There is something to be done about each.
+            return self.hand_over(slot, messages, externals);
+        }
+        let mut left = messages;
+        while left > 0 && self.fault.is_none() {
+            let Worker { seats, effects, pools, envelopes, .. } = self;
+            let seat = &mut seats[slot as usize];
+            let (queue, waiting) = (seat.queue, &mut seat.waiting);
+            if waiting.start_is_due {
+                self.start(queue, externals);
+                left -= 1;
+                continue;
+            }
+            let mut several = Several { queue, waiting, envelopes, left };
+            let Some(first) = several.next().copied() else { break };
+            let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
+            let more = Some(&mut several);
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(&first, more, effects, pools, externals)));
+            left = several.left;
+            let latest = *envelopes.latest();
+            match ended {
+                Ok(Outcome::Stayed) if !effects.is_refused() && !matches!(latest.claim, Claim::Outcome(_)) => {
+                    self.apply(queue);
+                }
+                ended => self.conclude(queue, latest, ended, externals),
+            }
+        }
+        messages - left
     }
 
     /// Runs the handler on the next message, or the start handler if that is due, and does what it asked for; false if the
@@ -93,7 +138,7 @@ impl Worker {
             }
         }
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(envelope, effects, pools, externals)));
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(envelope, None, effects, pools, externals)));
         match ended {
             // By far the most common end has a short way.
             Ok(Outcome::Stayed)

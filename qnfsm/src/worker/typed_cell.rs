@@ -1,5 +1,7 @@
 //! A cell with the type of its FSM: the only place that knows it.
 
+use std::hint::black_box;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -7,8 +9,8 @@ use crate::{
     fsm::{Context, Effects, Externals, Fsm, Next, OnPanic, Own, Pools},
     random::Generator,
     worker::{
-        cell::{AnyCell, Outcome},
-        envelope::Envelope,
+        cell::{AnyCell, Outcome, Several},
+        envelope::{Claim, Envelope},
         image::COUNT_MAX,
         kinds::CellSetup,
     },
@@ -82,31 +84,41 @@ impl<F: Fsm> AnyCell for Cell<F> {
     fn handle(
         &mut self,
         envelope: &Envelope,
+        mut more: Option<&mut Several<'_>>,
         effects: &mut Effects,
         pools: &mut Pools,
         externals: &mut dyn Externals,
     ) -> Outcome {
-        let Envelope { sender, claim, message, .. } = envelope;
-        let (state, of) = (self.state.expect("an FSM starts before it handles"), self.own.message);
-        let lent = pools.lend(of);
-        let message = lent.own.take(*message);
-        let mut cx = Context::new(effects, lent, &mut self.own, externals, *sender, claim.beats());
-        let next = self.fsm.handle(state, message, &mut cx);
-        let outcome = match next {
-            Next::Stay => Outcome::Stayed,
-            Next::Goto(to) if to == state => Outcome::Stayed,
-            Next::Goto(to) => {
-                self.left = Some(state);
-                self.set_state(to, effects);
-                Outcome::Changed
+        let mut this = self;
+        let mut lent = pools.lend(this.own.message);
+        let Envelope { mut sender, mut claim, mut message, .. } = *envelope;
+        loop {
+            let (state, of) = (this.state.expect("an FSM starts before it handles"), this.own.message);
+            let taken = lent.own.take(message);
+            let mut cx = Context::new(effects, lent.again(), &mut this.own, externals, sender, claim.beats());
+            let outcome = match this.fsm.handle(state, taken, &mut cx) {
+                Next::Stay => Outcome::Stayed,
+                Next::Goto(to) if to == state => Outcome::Stayed,
+                Next::Goto(to) => {
+                    this.left = Some(state);
+                    this.set_state(to, effects);
+                    Outcome::Changed
+                }
+                Next::Postpone(message) => Outcome::Postponed(lent.own.put(message)),
+                Next::Unhandled(_) => Outcome::Unhandled,
+                Next::Stop => Outcome::Stop,
+            };
+            // Which queue, which type and which state, in one step: no more is taken from the time of a message.
+            effects.digest.mix((u64::from(this.own.queue.slot()) | u64::from(of) << 32) ^ this.state_digest);
+            let Some(more) = &mut more else { return outcome };
+            if outcome != Outcome::Stayed || effects.are_to_be_applied() || matches!(claim, Claim::Outcome(_)) {
+                return outcome;
             }
-            Next::Postpone(message) => Outcome::Postponed(pools.of::<F::Message>(of).put(message)),
-            Next::Unhandled(_) => Outcome::Unhandled,
-            Next::Stop => Outcome::Stop,
-        };
-        // Which queue, which type and which state, in one step: no more is taken from the time of a message.
-        effects.digest.mix((u64::from(self.own.queue.slot()) | u64::from(of) << 32) ^ self.state_digest);
-        outcome
+            let Some(next) = more.next() else { return outcome };
+            Envelope { sender, claim, message, .. } = *next;
+            // What only further messages would want early is not to be made ready for the first, which mostly is alone.
+            this = black_box(this);
+        }
     }
 
     fn enter(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals) {

@@ -1,12 +1,13 @@
 //! The ways of a message. The short way and the long one: FSMs whose messages all weigh the same and FSMs whose messages are
 //! measured do the same. The puppets' messages are measured, so that without these the short way would be taken by few.
+//! And messages that are handled in one call come to what they come to one by one.
 
 use std::{marker::PhantomData, sync::Arc};
 
 use proptest::prelude::*;
 use qnfsm::{
     Catalogue, Codec, Context, Epoch, Fsm, Kinds, Message, Next, NodeId, OnPanic, Overflow, Place, QueueId,
-    QueuePolicy, RawQueueId, Time, Undelivered, Worker, WorkerConfig,
+    QueuePolicy, RawQueueId, Recording, Time, Undelivered, Worker, WorkerConfig,
     frame::{Batch, Class, Header},
 };
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,7 @@ impl<W: Word> Fsm for Clerk<W> {
             }
             // Without the hook, which would print it.
             7 if rest % 5 == 0 => std::panic::resume_unwind(Box::new("told to")),
+            7 => Next::Stay,
             _ => Next::Unhandled(word),
         }
     }
@@ -123,7 +125,11 @@ impl<W: Word> Office<W> {
     }
 
     fn new(catalogue: &Arc<Catalogue>) -> Office<W> {
-        let config = WorkerConfig { turn_messages: 2, fsms_max: 8, ..WorkerConfig::default() };
+        Office::with(catalogue, WorkerConfig { turn_messages: 2, ..WorkerConfig::default() })
+    }
+
+    fn with(catalogue: &Arc<Catalogue>, config: WorkerConfig) -> Office<W> {
+        let config = WorkerConfig { fsms_max: 8, ..config };
         let worker = Worker::new(catalogue.clone(), NodeId(0), WORKER, Epoch::FIRST, config);
         let mut office = Office { worker, next: 1, words: PhantomData };
         let mut start = vec![0];
@@ -213,6 +219,28 @@ proptest! {
             if words.is_empty() && ended.1 {
                 break;
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    /// Where every delivery is recorded, each message is handled by itself.
+    #[test]
+    fn r1_r5_messages_that_are_handled_in_one_call_come_to_what_they_come_to_one_by_one(
+        turn_messages in 1u32..12,
+        rounds in prop::collection::vec((1u32..12, prop::collection::vec((0..SLOTS, 0u32..40_000), 0..16)), 1..12),
+    ) {
+        let catalogue = Office::<u32>::catalogue();
+        let config = WorkerConfig { turn_messages, ..WorkerConfig::default() };
+        let mut together = Office::<u32>::with(&catalogue, config);
+        let mut by_itself =
+            Office::<u32>::with(&catalogue, WorkerConfig { recording: Recording::Everything, ..config });
+        for (bound, words) in rounds {
+            prop_assert_eq!(together.tell(bound, &words), by_itself.tell(bound, &words));
+            prop_assert_eq!(together.seen(), by_itself.seen());
+            prop_assert_eq!(together.worker.waiting_bytes(), by_itself.worker.waiting_bytes());
         }
     }
 }
