@@ -6,25 +6,36 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Frame, FrameError, FrameFault, Header, Spelled, Unput,
-    spelling::{Likeness, put_frame, take_alike, take_frame},
+    spelling::{put_frame, take_frame, take_repeated, take_short_repeated},
 };
 use crate::id::{Epoch, Place};
 
 /// Frames from one source to one worker or edge, with the number of the first. The buffer is meant to be used again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Batch {
     source: Place,
     epoch: Epoch,
     first: u64,
     count: u32,
     bytes: Vec<u8>,
+    /// The last frame's header, if the next one may repeat it. It need not be known: then the next header is spelled in full.
+    #[serde(skip)]
+    latest: Option<Spelled>,
 }
+
+impl PartialEq for Batch {
+    fn eq(&self, other: &Batch) -> bool {
+        self.as_ref() == other.as_ref()
+    }
+}
+
+impl Eq for Batch {}
 
 impl Batch {
     /// An empty batch whose first frame will have the number `first`.
     #[must_use]
     pub fn new(source: Place, epoch: Epoch, first: u64) -> Batch {
-        Batch { source, epoch, first, count: 0, bytes: Vec::new() }
+        Batch { source, epoch, first, count: 0, bytes: Vec::new(), latest: None }
     }
 
     /// Empties it for other frames and keeps the buffer.
@@ -34,6 +45,7 @@ impl Batch {
         self.first = first;
         self.count = 0;
         self.bytes.clear();
+        self.latest = None;
     }
 
     /// Becomes a copy of another's frames, in the buffer that it has.
@@ -68,6 +80,27 @@ impl Batch {
         header: &Spelled,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), Unput<E>> {
+        if self.latest.as_ref() == Some(header) {
+            return self.put_again(encode);
+        }
+        self.append(header, encode)?;
+        self.latest = Some(*header).filter(Spelled::can_be_repeated);
+        Ok(())
+    }
+
+    /// As [`put`](Batch::put), with the header that was put last, which made no request.
+    #[inline]
+    pub(crate) fn put_again<E>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), Unput<E>> {
+        debug_assert!(self.latest.is_some(), "there is a header to repeat");
+        self.append(&Spelled::Again, encode)
+    }
+
+    #[inline(always)]
+    fn append<E>(
+        &mut self,
+        header: &Spelled,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), Unput<E>> {
         put_frame(&mut self.bytes, header, encode)?;
         self.count = self.count.checked_add(1).expect("a batch is handed on long before it has 2^32 frames");
         Ok(())
@@ -79,18 +112,24 @@ impl Batch {
         if self.bytes.len() <= bytes_max {
             return None;
         }
-        let mut rest = &self.bytes[..];
+        let mut frames = self.as_ref().frames();
         let (mut count, mut taken) = (0, 0);
-        while take_frame(&mut rest).is_ok() {
-            let end = self.bytes.len() - rest.len();
+        let (next, next_end) = loop {
+            let frame = frames.next()?.ok()?;
+            let end = self.bytes.len() - frames.rest.len();
             if count > 0 && end > bytes_max {
-                break;
+                break (frame, end);
             }
             (count, taken) = (count + 1, end);
-        }
-        if count == 0 || count >= self.count {
-            return None;
-        }
+        };
+        // What comes first repeats no header.
+        let mut first = Vec::new();
+        let put = put_frame(&mut first, &Spelled::of(&next.header), |out| {
+            out.extend_from_slice(next.payload);
+            Ok::<(), Infallible>(())
+        });
+        put.expect("it was put before");
+        self.bytes.splice(taken..next_end, first);
         let front = Batch { count, bytes: self.bytes.drain(..taken).collect(), ..*self };
         self.first += u64::from(count);
         self.count -= count;
@@ -148,25 +187,8 @@ impl<'a> BatchRef<'a> {
             count: self.count,
             failed: false,
             latest: &[],
+            can_be_repeated: false,
         }
-    }
-
-    /// The batch without its first `count` frames, which its receiver has seen already.
-    ///
-    /// # Errors
-    /// When the bytes are not the frames that the batch says it has.
-    pub fn skip(self, count: u32) -> Result<BatchRef<'a>, FrameError> {
-        let mut frames = self.frames();
-        for _ in 0..count.min(self.count) {
-            frames.next().transpose()?;
-        }
-        let skipped = count.min(self.count);
-        Ok(BatchRef {
-            first: self.first.saturating_add(u64::from(skipped)),
-            count: self.count - skipped,
-            bytes: frames.rest,
-            ..self
-        })
     }
 
     /// A batch of its own with the same frames.
@@ -178,6 +200,7 @@ impl<'a> BatchRef<'a> {
             first: self.first,
             count: self.count,
             bytes: self.bytes.to_vec(),
+            latest: None,
         }
     }
 }
@@ -190,21 +213,44 @@ pub struct Frames<'a> {
     left: u32,
     count: u32,
     failed: bool,
-    /// The last frame's header, as it is spelled.
+    /// The bytes from the last frame on that spells its header.
     latest: &'a [u8],
+    /// It made no request.
+    can_be_repeated: bool,
 }
 
 impl<'a> Frames<'a> {
-    /// The payload of the next frame, if it is short and has the same header as the last one, which made no request.
-    /// Otherwise nothing is taken. Most messages between workers come in such runs, and their headers need no reading.
+    /// The payload of the next frame, if it is short and repeats the header of the last one. Otherwise nothing is taken. Most
+    /// messages between workers come in such runs, and their headers need no reading.
     #[inline]
     pub(crate) fn next_alike(&mut self) -> Option<&'a [u8]> {
-        if self.left == 0 {
+        if self.left == 0 || !self.can_be_repeated {
             return None;
         }
-        let payload = take_alike(&mut self.rest, Likeness::of(self.latest)?)?;
+        let payload = take_short_repeated(&mut self.rest)?;
         self.left -= 1;
         Some(payload)
+    }
+
+    /// The next frame, which is there.
+    #[inline]
+    fn take(&mut self) -> Result<Frame<'a>, FrameFault> {
+        if let Some(payload) = take_repeated(&mut self.rest) {
+            return self.repeat(payload?);
+        }
+        let whole = self.rest;
+        let frame = take_frame(&mut self.rest)?;
+        self.latest = whole;
+        self.can_be_repeated = frame.header.request.is_none();
+        Ok(frame)
+    }
+
+    fn repeat(&self, payload: &'a [u8]) -> Result<Frame<'a>, FrameFault> {
+        if !self.can_be_repeated {
+            return Err(FrameFault::NothingToRepeat);
+        }
+        let mut latest = self.latest;
+        take_frame(&mut latest).map(|frame| Frame { payload, ..frame })
     }
 }
 
@@ -221,11 +267,7 @@ impl<'a> Iterator for Frames<'a> {
             Err(FrameFault::WrongCount(self.count))
         } else {
             self.left -= 1;
-            let whole = self.rest;
-            let frame = take_frame(&mut self.rest);
-            let after_header = frame.as_ref().map_or(whole.len(), |frame| self.rest.len() + frame.payload.len());
-            self.latest = &whole[..whole.len() - after_header];
-            frame
+            self.take()
         };
         self.failed = result.is_err();
         Some(result.map_err(|reason| FrameError { offset, reason }))
@@ -258,5 +300,24 @@ mod tests {
         parts.push((rest.as_ref().first, payloads(&rest)));
         assert_eq!(parts, [(5, vec![10]), (6, vec![200]), (7, vec![3, 3]), (9, vec![50])]);
         assert_eq!(whole.take_front(10_000), None);
+    }
+
+    #[test]
+    fn what_is_left_behind_the_front_repeats_no_header_of_the_front() {
+        let queue = edge_queue(NodeId(0), EdgeId::HOST);
+        let header = |of: u8| Header::message(u32::from(of), queue, queue);
+        for front_bytes in 1..29 {
+            let mut rest = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
+            for (of, payload) in [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5)] {
+                rest.push(&header(of), &[payload]);
+            }
+            let front = rest.take_front(front_bytes).expect("together they have more bytes");
+            rest.push(&header(2), &[6]);
+            let both = [front.as_ref(), rest.as_ref()];
+            let frames: Vec<_> = both.iter().flat_map(|batch| batch.frames()).map(|frame| frame.unwrap()).collect();
+            let read: Vec<_> = frames.iter().map(|frame| (frame.header.type_number, frame.payload[0])).collect();
+            assert_eq!(read, [(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (2, 6)]);
+            assert_eq!(rest.as_ref().first, 1 + u64::from(front.as_ref().count));
+        }
     }
 }

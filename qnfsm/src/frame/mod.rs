@@ -1,7 +1,7 @@
 //! The bytes of a message at the perimeter. The same bytes are inbox, journal and wire.
 //!
 //! A frame is a header of variable-length integers and a payload; a [`Batch`] is frames one behind another, from one
-//! source, numbered without gaps. `docs/JOURNAL_FORMAT.md` has the layout. Reading trusts nothing: every length is
+//! source, numbered without gaps, where a frame can have the header of the one before without spelling it again. `docs/JOURNAL_FORMAT.md` has the layout. Reading trusts nothing: every length is
 //! checked against what is there before it is used, and nothing here allocates while reading.
 
 mod batch;
@@ -152,6 +152,9 @@ pub enum FrameFault {
     /// More payload than any frame may have.
     #[error("payload of {0} bytes, and {max} is the most there may be", max = FRAME_PAYLOAD_BYTES_MAX)]
     TooLong(u64),
+    /// It repeats the header of the frame before, and there is none that can be repeated.
+    #[error("it repeats the header of the frame before, which is not there or made a request")]
+    NothingToRepeat,
     /// The batch says another number of frames than it has.
     #[error("the batch has other than its {0} frames")]
     WrongCount(u32),

@@ -1,5 +1,6 @@
-//! How a frame is spelled: a header of variable-length integers and a payload, as `docs/JOURNAL_FORMAT.md` has it. Here are
-//! the fast ways for short headers and for runs of one header, and the tests that hold them against the plain way.
+//! How a frame is spelled: a header of variable-length integers and a payload, as `docs/JOURNAL_FORMAT.md` has it. A frame
+//! with the same header as the one before says so in a byte. Here are the fast ways for short headers and for such runs, and
+//! the tests that hold them against the plain way.
 
 use super::{Class, FRAME_PAYLOAD_BYTES_MAX, Frame, FrameFault, Header};
 use crate::id::{NodeId, Place, RawQueueId, RequestId};
@@ -7,6 +8,8 @@ use crate::id::{NodeId, Place, RawQueueId, RequestId};
 const CLASS_MASK: u8 = 0x0f;
 const HAS_REQUEST: u8 = 0x10;
 const UNTRUSTED: u8 = 0x20;
+/// In place of flags and header: those of the frame before. It made no request, because no two requests are the same.
+const AGAIN: u8 = 0x40;
 
 /// Appends a number in LEB128: seven bits a byte, low ones first, the high bit set on all but the last.
 #[inline]
@@ -63,37 +66,18 @@ pub(super) fn take_frame<'a>(bytes: &mut &'a [u8]) -> Result<Frame<'a>, FrameFau
     take_long_frame(bytes)
 }
 
-/// How a header without a request is spelled, but for the payload's length.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Likeness<'a> {
-    flags: u8,
-    numbers: &'a [u8],
-}
-
-impl<'a> Likeness<'a> {
-    /// Of a header as it is spelled, if the payload's length is one byte.
-    #[inline]
-    pub(super) fn of(header: &'a [u8]) -> Option<Likeness<'a>> {
-        let (&[flags, payload_len], numbers) = header.split_first_chunk()?;
-        (flags & HAS_REQUEST == 0 && payload_len < 0x80).then_some(Likeness { flags, numbers })
-    }
-}
-
-/// How long the numbers are at least, and mostly.
-const NUMBERS_LEN: usize = size_of::<Numbers>() / size_of::<u32>();
-
-/// Takes the payload of the frame at the front of `bytes`, if it is spelled like that and has a length of one byte.
+/// Takes the payload of the frame at the front of `bytes`, if it repeats the header of the one before.
 #[inline]
-pub(super) fn take_alike<'a>(bytes: &mut &'a [u8], header: Likeness<'_>) -> Option<&'a [u8]> {
-    let (&[flags, payload_len], rest) = bytes.split_first_chunk()?;
-    if flags != header.flags || payload_len >= 0x80 {
-        return None;
-    }
-    let rest = match <&[u8; NUMBERS_LEN]>::try_from(header.numbers) {
-        // Of a length that is known here, they are compared without a call.
-        Ok(numbers) => rest.split_first_chunk().and_then(|(other, rest)| (other == numbers).then_some(rest))?,
-        Err(_) => rest.strip_prefix(header.numbers)?,
-    };
+pub(super) fn take_repeated<'a>(bytes: &mut &'a [u8]) -> Option<Result<&'a [u8], FrameFault>> {
+    let (&[AGAIN], rest) = bytes.split_first_chunk()? else { return None };
+    *bytes = rest;
+    Some(take_varint(bytes).and_then(|payload_len| take_bytes(bytes, payload_len)))
+}
+
+/// As [`take_repeated`], if the payload's length is one byte and all of it is there; else nothing is taken.
+#[inline]
+pub(super) fn take_short_repeated<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (&[AGAIN, payload_len @ ..0x80], rest) = bytes.split_first_chunk()? else { return None };
     let (payload, rest) = rest.split_at_checked(usize::from(payload_len))?;
     *bytes = rest;
     Some(payload)
@@ -128,16 +112,23 @@ fn take_payload<'a>(
     request: Option<RequestId>,
 ) -> Result<Frame<'a>, FrameFault> {
     let class = class_of(flags)?;
+    let payload = take_bytes(bytes, payload_len)?;
+    let untrusted = flags & UNTRUSTED != 0;
+    let [type_number, slot, generation, node, place, sender_slot, sender_generation] = numbers;
+    let sender = RawQueueId::new(NodeId(node), Place::from_bits(place), sender_slot, sender_generation);
+    Ok(Frame { header: Header { class, untrusted, type_number, slot, generation, sender, request }, payload })
+}
+
+/// Takes a payload of that length.
+#[inline]
+fn take_bytes<'a>(bytes: &mut &'a [u8], payload_len: u64) -> Result<&'a [u8], FrameFault> {
     if payload_len > FRAME_PAYLOAD_BYTES_MAX as u64 {
         return Err(FrameFault::TooLong(payload_len));
     }
     let payload_len = usize::try_from(payload_len).map_err(|_| FrameFault::TooLong(payload_len))?;
     let (payload, rest) = bytes.split_at_checked(payload_len).ok_or(FrameFault::CutShort)?;
     *bytes = rest;
-    let untrusted = flags & UNTRUSTED != 0;
-    let [type_number, slot, generation, node, place, sender_slot, sender_generation] = numbers;
-    let sender = RawQueueId::new(NodeId(node), Place::from_bits(place), sender_slot, sender_generation);
-    Ok(Frame { header: Header { class, untrusted, type_number, slot, generation, sender, request }, payload })
+    Ok(payload)
 }
 
 /// Appends a frame whose payload `encode` appends; nothing if that fails, or the payload is too long.
@@ -179,12 +170,14 @@ pub(crate) enum Unput<E> {
 }
 
 /// A header as it is spelled, with a byte in which the payload's length is to stand.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spelled {
     /// Flags and eight numbers of one byte each.
     Short([u8; 9]),
     /// Another, which is spelled number by number.
     Long(u8, Numbers, Option<RequestId>),
+    /// The one of the frame before.
+    Again,
 }
 
 impl Spelled {
@@ -204,10 +197,17 @@ impl Spelled {
         }
     }
 
+    /// The next frame may say that it has the same.
+    #[inline]
+    pub(super) fn can_be_repeated(&self) -> bool {
+        !matches!(self, Spelled::Long(_, _, Some(_)))
+    }
+
     #[inline(always)]
     fn put(&self, out: &mut Vec<u8>) {
         match self {
             Spelled::Short(bytes) => out.extend_from_slice(bytes),
+            Spelled::Again => out.extend_from_slice(&[AGAIN, 0]),
             Spelled::Long(flags, numbers, request) => {
                 out.extend_from_slice(&[*flags, 0]);
                 numbers.iter().for_each(|number| put_varint(out, u64::from(*number)));
@@ -223,7 +223,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        frame::{Batch, BatchRef},
+        frame::{Batch, BatchRef, FrameError},
         id::{EdgeId, Epoch, WorkerId},
     };
 
@@ -240,9 +240,6 @@ mod tests {
         batch.push(&header(), b"");
         let frames: Vec<_> = batch.as_ref().frames().map(Result::unwrap).collect();
         assert_eq!(frames, [Frame { header: header(), payload: b"one" }, Frame { header: header(), payload: b"" }]);
-        let rest = batch.as_ref().skip(1).unwrap();
-        assert_eq!((rest.first, rest.count), (11, 1));
-        assert_eq!(rest.frames().next().unwrap().unwrap().payload, b"");
     }
 
     #[test]
@@ -256,6 +253,53 @@ mod tests {
                 b'a', b'b'
             ]
         );
+    }
+
+    #[test]
+    fn a_repeated_header_is_spelled_as_one_byte() {
+        let plain = Header { request: None, ..header() };
+        let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
+        let mut lengths = Vec::new();
+        for (header, payload_len) in [(plain, 1), (plain, 0), (plain, 200), (header(), 0), (header(), 0), (plain, 0)] {
+            let before = batch.bytes_len();
+            batch.push(&header, &vec![7; payload_len]);
+            lengths.push(batch.bytes_len() - before - payload_len);
+        }
+        assert_eq!(lengths, [10, 2, 3, 20, 20, 10], "and one that makes a request is not repeated");
+        assert_eq!(batch.as_ref().bytes[11..13], [0x40, 0]);
+        let headers: Vec<_> = batch.as_ref().frames().map(|frame| frame.unwrap().header).collect();
+        assert_eq!(headers, [plain, plain, plain, header(), header(), plain]);
+    }
+
+    #[test]
+    fn there_must_be_a_header_to_repeat() {
+        let fault = |put: &[Header]| {
+            let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
+            put.iter().for_each(|header| batch.push(header, b"p"));
+            let bytes = [batch.as_ref().bytes, &[AGAIN, 1, b'p']].concat();
+            let batch = BatchRef { bytes: &bytes, count: batch.as_ref().count + 1, ..batch.as_ref() };
+            let mut frames = batch.frames();
+            for _ in put {
+                frames.next().unwrap().unwrap();
+            }
+            assert_eq!(frames.clone().next_alike().is_some(), frames.next().unwrap().is_ok());
+            batch.frames().last().unwrap().err()
+        };
+        let plain = Header { request: None, ..header() };
+        let nothing = |offset| Some(FrameError { offset, reason: FrameFault::NothingToRepeat });
+        assert_eq!(fault(&[]), nothing(0));
+        assert_eq!(fault(&[header()]), nothing(21));
+        assert_eq!(fault(&[plain, header()]), nothing(32));
+        assert_eq!(fault(&[header(), plain]), None);
+        let flagged = BatchRef {
+            source: Place::edge(EdgeId::HOST),
+            epoch: Epoch::FIRST,
+            first: 1,
+            count: 1,
+            bytes: &[AGAIN | UNTRUSTED, 0, 0, 0, 0, 0, 0, 0, 0],
+        };
+        let error = flagged.frames().next().unwrap().unwrap_err();
+        assert_eq!(error.reason, FrameFault::UnknownClass(AGAIN | UNTRUSTED));
     }
 
     #[test]

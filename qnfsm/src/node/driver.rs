@@ -509,16 +509,12 @@ fn emptied<'a>(mut room: Vec<BatchRef<'_>>) -> Vec<BatchRef<'a>> {
     room.into_iter().map(|_| unreachable!("it was just emptied")).collect()
 }
 
-/// The batches without what the worker has seen already.
+/// The batches of which the worker hasn't seen all.
 fn admit<'a>(worker: &Worker, gathered: &'a [Arc<Batch>], admitted: &mut Vec<BatchRef<'a>>) -> Result<(), NodeError> {
     for batch in gathered {
         let batch = batch.as_ref().as_ref();
         match worker.admission(admitted, &batch) {
-            Admission::Take { skip: 0 } => admitted.push(batch),
-            Admission::Take { skip } => {
-                let rest = batch.skip(skip).map_err(|error| inconsistent(worker, &error.to_string()))?;
-                admitted.push(rest);
-            }
+            Admission::Take { skip: _ } => admitted.push(batch),
             Admission::Seen | Admission::Stale => {}
             Admission::Gap { expected } => {
                 let text = format!("{} put in frame {} where {expected} is next", batch.source, batch.first);

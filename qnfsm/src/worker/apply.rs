@@ -1,9 +1,7 @@
 //! Does what a handler asked for, in the order in which it asked, when it has returned.
 
-use std::iter;
-
 use crate::{
-    frame::{Class, Header, Spelled, put_varint},
+    frame::{Class, Header, put_varint},
     fsm::{Effect, Effects, MessageRef, Sending, TimerName, WhichTimer},
     id::{Place, RawQueueId, RequestId, WorkerId},
     message::{NoReply, Undelivered},
@@ -72,18 +70,16 @@ impl Worker {
         let Worker { effects: Effects { sends, .. }, pools, outputs, .. } = self;
         let first = sends[at];
         let Sending { to, type_number, request, .. } = first;
-        let header = Spelled::of(&Header { request, ..Header::message(type_number, to, me) });
+        let header = Header { request, ..Header::message(type_number, to, me) };
         let pool = pools.any(type_number);
-        let behind = sends[at + 1..end].iter().take_while(|behind| behind.goes_with(&first));
-        let mut next = at;
-        for sending in iter::once(&first).chain(behind) {
-            next += 1;
-            if !outputs.put_spelled(to.place(), &header, |out| pool.put_out(sending.message, out)) {
-                self.not_encodable(to, type_number, Sent { sender: me, request });
-                break;
-            }
+        let behind = sends[at + 1..end].iter().take_while(|behind| behind.goes_with(&first)).count();
+        let run = &sends[at..=at + behind];
+        let put = outputs.put_run(to.place(), &header, run, |sending, out| pool.put_out(sending.message, out));
+        if put < run.len() {
+            self.not_encodable(to, type_number, Sent { sender: me, request });
+            return at + put + 1;
         }
-        next
+        at + put
     }
 
     fn apply_other(&mut self, me: RawQueueId, effect: Effect) {

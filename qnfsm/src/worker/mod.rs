@@ -115,7 +115,7 @@ pub struct Counters {
 /// What a worker makes of a batch's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It takes the batch without its first `skip` frames, which it has seen.
+    /// It takes the batch, without doing its first `skip` frames again, which it has seen.
     Take {
         /// How many frames it has seen.
         skip: u32,
@@ -284,7 +284,7 @@ impl Worker {
     /// before the last round's is taken for that one's.
     ///
     /// # Panics
-    /// When a batch is not what [`Worker::admission`] lets in whole, when the last round's outputs weren't drained, or
+    /// When a batch is not one that [`Worker::admission`] takes, when the last round's outputs weren't drained, or
     /// when the worker can't go on: faults of the driver.
     pub fn feed<'a>(&mut self, now: Time, batches: impl IntoIterator<Item = BatchRef<'a>>) {
         assert!(self.fault.is_none(), "a worker with a fault runs no further round");
@@ -297,15 +297,14 @@ impl Worker {
         self.deliveries.clear();
         self.fire_timers();
         for batch in batches {
-            assert_eq!(
-                self.admission(&[], &batch),
-                Admission::Take { skip: 0 },
-                "drivers admit batches before they feed them"
-            );
+            let Admission::Take { skip: mut seen } = self.admission(&[], &batch) else {
+                panic!("drivers admit batches before they feed them, and this is no next one of {}", batch.source);
+            };
             self.taken.insert(batch.source, (batch.epoch, batch.next_number()));
             let mut frames = batch.frames();
             while let Some(frame) = frames.next() {
                 match frame {
+                    Ok(_) if seen > 0 => seen -= 1,
                     Ok(frame) => {
                         self.take_frame(&frame);
                         self.settle();

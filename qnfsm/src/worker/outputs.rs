@@ -53,24 +53,13 @@ impl Outputs {
         header: &Header,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> bool {
-        self.put_spelled(to, &Spelled::of(header), encode)
-    }
-
-    /// As [`put`](Outputs::put), with a header that is spelled already.
-    #[inline]
-    pub(crate) fn put_spelled(
-        &mut self,
-        to: Place,
-        header: &Spelled,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-    ) -> bool {
         let at = match self.streams.get(self.latest) {
             Some(stream) if stream.to == to => self.latest,
             _ => self.stream_of(to),
         };
         let batch = &mut self.streams[at].batch;
         let is_first = batch.is_empty();
-        let put = batch.put(header, encode).is_ok();
+        let put = batch.put(&Spelled::of(header), encode).is_ok();
         if put && is_first {
             self.used.push(at);
         }
@@ -78,6 +67,24 @@ impl Outputs {
             self.forget_unused();
         }
         put
+    }
+
+    /// Puts out a run of frames with one header, which makes no request if they are several. Says how many it put out: fewer
+    /// where the payload of the next one is too long or can't be encoded.
+    #[inline]
+    pub(crate) fn put_run<T>(
+        &mut self,
+        to: Place,
+        header: &Header,
+        run: &[T],
+        mut encode: impl FnMut(&T, &mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> usize {
+        let Some((first, behind)) = run.split_first() else { return 0 };
+        if !self.put(to, header, |out| encode(first, out)) {
+            return 0;
+        }
+        let batch = &mut self.streams[self.latest].batch;
+        1 + behind.iter().take_while(|next| batch.put_again(|out| encode(next, out)).is_ok()).count()
     }
 
     fn stream_of(&mut self, to: Place) -> usize {

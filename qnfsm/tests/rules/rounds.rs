@@ -135,6 +135,23 @@ fn inputs_are_taken_once_and_without_gaps() {
 }
 
 #[test]
+fn of_a_batch_that_begins_with_what_was_seen_only_the_rest_is_done() {
+    let mut stage = Stage::with(&[Which::Plain]);
+    let first = stage.worker.expected(Place::edge(EDGE), Epoch::FIRST);
+    let mut batch = Batch::new(Place::edge(EDGE), Epoch::FIRST, first);
+    let mut feed = |labels: std::ops::Range<u32>| {
+        labels.for_each(|label| push_order(&mut batch, &catalogue(), queue(0, 1), &note(label)));
+        stage.worker.feed(Time::ZERO, [batch.as_ref()]);
+        let end = stage.worker.round(10, &mut crate::stage::Ports::default());
+        assert_eq!(end.fault, None);
+        end.handled
+    };
+    // The batch grows, and comes again each time.
+    assert_eq!([feed(0..2), feed(2..5), feed(5..6)], [2, 3, 1]);
+    assert_eq!(stage.worker.expected(Place::edge(EDGE), Epoch::FIRST), first + 6);
+}
+
+#[test]
 fn frames_that_are_none_end_the_worker_and_not_the_process() {
     let mut stage = Stage::with(&[Which::Plain]);
     let mut batch = Batch::new(Place::edge(EDGE), Epoch::FIRST, 2);

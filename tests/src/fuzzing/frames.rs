@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The first byte says how many frames there are, or with 255 that there are as many as there are; the rest is they.
-/// A sound batch is written the same again, and what is skipped of it is what is read first.
+/// What a sound batch is read as is what it is read as when it has been written again, which takes no more bytes.
 ///
 /// # Panics
 /// When that doesn't hold.
@@ -20,24 +20,17 @@ pub fn batch(bytes: &[u8]) {
     let count = if count == u8::MAX { frames_in(bytes) } else { u32::from(count) };
     let batch = BatchRef { source: stage::source(0), epoch: Epoch::FIRST, first: u64::MAX - 3, count, bytes };
     let mut written = Batch::new(batch.source, batch.epoch, batch.first);
-    let mut taken = 0;
-    for frame in batch.frames() {
-        let rest = batch.skip(taken).expect("frames that were read can be skipped");
-        let next = rest.frames().next().expect("there is more");
-        let (Ok(frame), Ok(next)) = (frame, next) else {
-            assert!(frame.is_err() && next.is_err(), "behind {taken} frames: {frame:?}, then {next:?}");
-            break;
-        };
-        assert_eq!(next, frame, "behind {taken} frames");
+    let mut frames = Vec::new();
+    for frame in batch.frames().map_while(Result::ok) {
         written.push(&frame.header, frame.payload);
-        taken += 1;
+        frames.push(frame);
     }
-    assert!(bytes.starts_with(written.as_ref().bytes), "frames have one spelling");
+    assert!(written.bytes_len() <= bytes.len(), "what is written repeats headers where it can");
+    let again: Vec<_> = written.as_ref().frames().collect::<Result<_, _>>().expect("what was written can be read");
+    assert_eq!(again, frames);
     if is_sound(batch) {
-        assert_eq!((taken, written.as_ref()), (count, batch));
-        assert_eq!(batch.to_batch(), written);
-    } else if let Ok(rest) = batch.skip(count) {
-        assert!(!rest.bytes.is_empty(), "an unsound batch was skipped whole");
+        assert_eq!(written.as_ref().count, count);
+        assert_eq!(batch.to_batch().as_ref(), batch);
     }
 }
 

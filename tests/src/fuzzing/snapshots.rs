@@ -37,6 +37,6 @@ pub fn driver(bytes: &[u8]) {
     let Ok((unacknowledged, held)) = Codec::CURRENT.decode::<(Kept, Kept)>(bytes, Trust::Node) else { return };
     for (_, batch) in unacknowledged.iter().chain(&held) {
         let _ = (stage::is_sound(batch.as_ref()), batch.as_ref().next_number());
-        let _ = batch.as_ref().skip(1);
+        let _ = batch.clone().take_front(1);
     }
 }
