@@ -106,7 +106,10 @@ fn recording_each_delivery_allocates_for_blocks_of_batches_and_syncs_alone() {
 fn a_message_that_allocates_is_seen_and_where_it_does() {
     let Counted { messages, allocations, whole, .. } = count("planted");
     assert!(allocations >= messages, "{whole:#}");
-    let most = &whole["sites"][0];
-    assert!(most["allocations"].as_u64().unwrap() >= messages - 1, "{whole:#}");
-    assert!(most["calls"].as_array().unwrap().iter().any(|call| call.as_str().unwrap().contains("Scribe")), "{most:#}");
+    // A turn's first message is handled by itself, so there are two ways to the handler.
+    let sites = whole["sites"].as_array().unwrap().iter();
+    let by_scribe = sites
+        .filter(|site| site["calls"].as_array().unwrap().iter().any(|call| call.as_str().unwrap().contains("Scribe")));
+    let allocations: u64 = by_scribe.map(|site| site["allocations"].as_u64().unwrap()).sum();
+    assert!(allocations >= messages - 1, "{whole:#}");
 }

@@ -91,7 +91,7 @@ impl Batch {
     /// As [`put`](Batch::put), with the header that was put last, which made no request.
     #[inline]
     pub(crate) fn put_again<E>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), Unput<E>> {
-        debug_assert!(self.latest.is_some(), "there is a header to repeat");
+        assert!(self.latest.is_some(), "there is a header that can be repeated");
         self.append(&Spelled::Again, encode)
     }
 
@@ -130,8 +130,8 @@ impl Batch {
         });
         put.expect("it was put before");
         self.bytes.splice(taken..next_end, first);
-        let front = Batch { count, bytes: self.bytes.drain(..taken).collect(), ..*self };
-        self.first += u64::from(count);
+        let front = Batch { count, bytes: self.bytes.drain(..taken).collect(), latest: None, ..*self };
+        self.first = self.first.saturating_add(u64::from(count));
         self.count -= count;
         Some(front)
     }
@@ -313,6 +313,10 @@ mod tests {
             }
             let front = rest.take_front(front_bytes).expect("together they have more bytes");
             rest.push(&header(2), &[6]);
+            let mut longer = front.clone();
+            longer.push(&header(2), &[7]);
+            let last = longer.as_ref().frames().last().unwrap().unwrap();
+            assert_eq!((last.header, last.payload), (header(2), &[7][..]));
             let both = [front.as_ref(), rest.as_ref()];
             let frames: Vec<_> = both.iter().flat_map(|batch| batch.frames()).map(|frame| frame.unwrap()).collect();
             let read: Vec<_> = frames.iter().map(|frame| (frame.header.type_number, frame.payload[0])).collect();

@@ -1,8 +1,9 @@
 //! The bytes of a message at the perimeter. The same bytes are inbox, journal and wire.
 //!
 //! A frame is a header of variable-length integers and a payload; a [`Batch`] is frames one behind another, from one
-//! source, numbered without gaps, where a frame can have the header of the one before without spelling it again. `docs/JOURNAL_FORMAT.md` has the layout. Reading trusts nothing: every length is
-//! checked against what is there before it is used, and nothing here allocates while reading.
+//! source, numbered without gaps. A frame can have the header of the one before without spelling it again.
+//! `docs/JOURNAL_FORMAT.md` has the layout. Reading trusts nothing: every length is checked against what is there before it
+//! is used, and nothing here allocates while reading.
 
 mod batch;
 mod spelling;

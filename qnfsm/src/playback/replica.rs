@@ -218,7 +218,7 @@ impl Replica {
     }
 }
 
-/// The first of a round's batches that the worker can't take whole at its place.
+/// The first of a round's batches of which the worker can take nothing at its place.
 fn first_out_of_turn<'a>(worker: &Worker, batches: &[BatchRef<'a>]) -> Option<BatchRef<'a>> {
     let in_turn = |at: usize| matches!(worker.admission(&batches[..at], &batches[at]), Admission::Take { .. });
     (0..batches.len()).find(|at| !in_turn(*at)).map(|at| batches[at])

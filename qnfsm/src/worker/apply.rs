@@ -72,14 +72,15 @@ impl Worker {
         let Sending { to, type_number, request, .. } = first;
         let header = Header { request, ..Header::message(type_number, to, me) };
         let pool = pools.any(type_number);
-        let behind = sends[at + 1..end].iter().take_while(|behind| behind.goes_with(&first)).count();
-        let run = &sends[at..=at + behind];
-        let put = outputs.put_run(to.place(), &header, run, |sending, out| pool.put_out(sending.message, out));
-        if put < run.len() {
-            self.not_encodable(to, type_number, Sent { sender: me, request });
-            return at + put + 1;
+        let behind = sends[at + 1..end].iter().take_while(|behind| behind.goes_with(&first));
+        let put = outputs.put_run(to.place(), &header, &first, behind, |next, out| pool.put_out(next.message, out));
+        match put {
+            Ok(put) => at + put,
+            Err(put) => {
+                self.not_encodable(to, type_number, Sent { sender: me, request });
+                at + put + 1
+            }
         }
-        at + put
     }
 
     fn apply_other(&mut self, me: RawQueueId, effect: Effect) {

@@ -1,7 +1,7 @@
 //! A cell: one FSM with its data, its state and what is its own, as the worker sees it, which knows no FSM's type.
 //!
-//! A cell never reaches out: it runs one handler and says what came of it. What waits for it, whom to wake, what to drop
-//! and what to tell others is the worker's business.
+//! A cell never reaches out: it runs its handler, on one message or on several that it is lent, and says what came of it.
+//! Whom to wake, what to drop and what to tell others is the worker's business.
 
 use std::any::Any;
 

@@ -326,9 +326,9 @@ impl Worker {
         let mut left = bound;
         while left > 0 && self.fault.is_none() {
             let Some(seat) = self.ready.pop(&mut self.seats) else { break };
-            let (queue, several) = (seat.queue, seat.waiting.queue.len() > 1);
+            let queue = seat.queue;
             let messages = turn_messages.min(left);
-            let taken = self.turn(queue, several, messages, externals);
+            let taken = self.turn(queue, messages, externals);
             if taken == messages {
                 self.wake(queue.slot());
             }

@@ -69,22 +69,27 @@ impl Outputs {
         put
     }
 
-    /// Puts out a run of frames with one header, which makes no request if they are several. Says how many it put out: fewer
-    /// where the payload of the next one is too long or can't be encoded.
+    /// Puts out a run of frames with one header, which makes no request if they are several. Says how many it put out; as an
+    /// error where the payload of the next one is too long or can't be encoded.
     #[inline]
     pub(crate) fn put_run<T>(
         &mut self,
         to: Place,
         header: &Header,
-        run: &[T],
-        mut encode: impl FnMut(&T, &mut Vec<u8>) -> Result<(), EncodeError>,
-    ) -> usize {
-        let Some((first, behind)) = run.split_first() else { return 0 };
+        first: T,
+        behind: impl IntoIterator<Item = T>,
+        mut encode: impl FnMut(T, &mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<usize, usize> {
         if !self.put(to, header, |out| encode(first, out)) {
-            return 0;
+            return Err(0);
         }
         let batch = &mut self.streams[self.latest].batch;
-        1 + behind.iter().take_while(|next| batch.put_again(|out| encode(next, out)).is_ok()).count()
+        let mut put = 1;
+        for next in behind {
+            batch.put_again(|out| encode(next, out)).map_err(|_| put)?;
+            put += 1;
+        }
+        Ok(put)
     }
 
     fn stream_of(&mut self, to: Place) -> usize {

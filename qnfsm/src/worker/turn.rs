@@ -43,22 +43,13 @@ impl Turn {
 }
 
 impl Worker {
-    /// Hands a ready FSM up to `messages` messages, of which several wait or not; says how many it took. If fewer, it has no
+    /// Hands a ready FSM up to `messages` messages, of which there is one at least; says how many it took. If fewer, it has no
     /// work left, or the worker can't go on.
     #[inline(always)]
-    pub(super) fn turn(
-        &mut self,
-        queue: RawQueueId,
-        several: bool,
-        messages: u32,
-        externals: &mut dyn Externals,
-    ) -> u32 {
+    pub(super) fn turn(&mut self, queue: RawQueueId, messages: u32, externals: &mut dyn Externals) -> u32 {
         self.turn.show(queue);
         if LevelFilter::current() == LevelFilter::TRACE {
             return self.traced_turn(queue, messages, externals);
-        }
-        if several {
-            return self.hand_over_several(queue.slot(), messages, externals);
         }
         self.hand_over(queue.slot(), messages, externals)
     }
@@ -69,29 +60,32 @@ impl Worker {
         span.in_scope(|| self.hand_over(queue.slot(), messages, externals))
     }
 
-    /// Hands over one message after another.
+    /// Hands over one message, and then all others together. Most turns are of one message.
     #[inline(always)]
     fn hand_over(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
-        let mut taken = 0;
-        while taken < messages && self.handle(slot, externals) {
-            taken += 1;
-            if self.fault.is_some() {
-                break;
-            }
+        if !self.handle(slot, externals) {
+            return 0;
         }
-        taken
+        if !self.seats[slot as usize].waiting.is_ready() {
+            return 1;
+        }
+        1 + self.hand_over_several(slot, messages - 1, externals)
     }
 
     /// Does what handing over one message after another does. But all that have nothing to be done between them are handed
     /// over in one call, which looks up, borrows and catches once for all of them.
     #[inline(never)]
     fn hand_over_several(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
-        if self.config.recording == Recording::Everything {
-            // There is something to be done about each.
-            return self.hand_over(slot, messages, externals);
-        }
         let mut left = messages;
         while left > 0 && self.fault.is_none() {
+            if self.config.recording == Recording::Everything {
+                // There is something to be done about each.
+                if !self.handle(slot, externals) {
+                    break;
+                }
+                left -= 1;
+                continue;
+            }
             let Worker { seats, effects, pools, envelopes, .. } = self;
             let seat = &mut seats[slot as usize];
             let (queue, waiting) = (seat.queue, &mut seat.waiting);
@@ -108,7 +102,7 @@ impl Worker {
             left = several.left;
             let latest = *envelopes.latest();
             match ended {
-                Ok(Outcome::Stayed) if !effects.is_refused() && !matches!(latest.claim, Claim::Outcome(_)) => {
+                Ok(Outcome::Stayed) if !effects.is_refused() && !latest.claim.is_seen_to_afterwards() => {
                     self.apply(queue);
                 }
                 ended => self.conclude(queue, latest, ended, externals),
@@ -141,9 +135,7 @@ impl Worker {
         let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(envelope, None, effects, pools, externals)));
         match ended {
             // By far the most common end has a short way.
-            Ok(Outcome::Stayed)
-                if !everything && !effects.is_refused() && !matches!(envelope.claim, Claim::Outcome(_)) =>
-            {
+            Ok(Outcome::Stayed) if !everything && !effects.is_refused() && !envelope.claim.is_seen_to_afterwards() => {
                 self.apply(me);
             }
             ended => {

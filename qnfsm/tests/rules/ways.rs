@@ -20,6 +20,7 @@ use crate::{
 /// A message that is a number.
 trait Word: Message {
     const NAME: &'static str;
+    const CAPACITY: u32 = 3;
     fn of(number: u32) -> Self;
     fn number(&self) -> u32;
 }
@@ -32,6 +33,18 @@ impl Word for u32 {
     }
     fn number(&self) -> u32 {
         *self
+    }
+}
+
+/// The same, into longer queues.
+impl Word for u64 {
+    const NAME: &'static str = "roomy";
+    const CAPACITY: u32 = 67;
+    fn of(number: u32) -> u64 {
+        u64::from(number)
+    }
+    fn number(&self) -> u32 {
+        u32::try_from(*self).expect("it was made of 32 bits")
     }
 }
 
@@ -68,7 +81,7 @@ impl<W: Word> Fsm for Clerk<W> {
     const NAME: &'static str = W::NAME;
     type State = u8;
     type Message = W;
-    const QUEUE: QueuePolicy = QueuePolicy { capacity: 3, overflow: Overflow::DropOldest };
+    const QUEUE: QueuePolicy = QueuePolicy { capacity: W::CAPACITY, overflow: Overflow::DropOldest };
     const ON_PANIC: OnPanic = OnPanic::StopFsm;
 
     fn start(&mut self, _: &mut Context<'_, Self>) -> u8 {
@@ -78,7 +91,7 @@ impl<W: Word> Fsm for Clerk<W> {
     fn handle(&mut self, state: u8, word: W, cx: &mut Context<'_, Self>) -> Next<Self> {
         let number = word.number();
         self.given.push((cx.sender(), number, state));
-        let (what, rest) = (number % 8, number / 8);
+        let (what, rest) = (number % 14, number / 14);
         let peer = |at: u32| QueueId::from_raw(seat(at % SLOTS, 1 + at / SLOTS % 2));
         match what {
             // Each word is of smaller ones, and nothing is of 0.
@@ -102,7 +115,7 @@ impl<W: Word> Fsm for Clerk<W> {
             }
             // Without the hook, which would print it.
             7 if rest % 5 == 0 => std::panic::resume_unwind(Box::new("told to")),
-            7 => Next::Stay,
+            7..14 => Next::Stay,
             _ => Next::Unhandled(word),
         }
     }
@@ -186,7 +199,7 @@ impl<W: Word> Office<W> {
 
 fn a_message_to_who_is_gone_is_a_dead_letter<W: Word>() {
     let mut office = Office::<W>::new(&Office::<W>::catalogue());
-    office.tell(100, &[(1, 6), (2, 8)]);
+    office.tell(100, &[(1, 6), (2, 14)]);
     assert_eq!(office.worker.fsms(), 3, "1 has stopped");
     assert_eq!(office.dead(Undelivered::NoSuchQueue), 1, "2 has sent to 1");
     assert!(office.worker.is_idle());
@@ -230,13 +243,13 @@ proptest! {
     #[test]
     fn r1_r5_messages_that_are_handled_in_one_call_come_to_what_they_come_to_one_by_one(
         turn_messages in 1u32..12,
-        rounds in prop::collection::vec((1u32..12, prop::collection::vec((0..SLOTS, 0u32..40_000), 0..16)), 1..12),
+        rounds in prop::collection::vec((1u32..30, prop::collection::vec((0..SLOTS, 0u32..40_000), 0..30)), 1..12),
     ) {
-        let catalogue = Office::<u32>::catalogue();
+        let catalogue = Office::<u64>::catalogue();
         let config = WorkerConfig { turn_messages, ..WorkerConfig::default() };
-        let mut together = Office::<u32>::with(&catalogue, config);
+        let mut together = Office::<u64>::with(&catalogue, config);
         let mut by_itself =
-            Office::<u32>::with(&catalogue, WorkerConfig { recording: Recording::Everything, ..config });
+            Office::<u64>::with(&catalogue, WorkerConfig { recording: Recording::Everything, ..config });
         for (bound, words) in rounds {
             prop_assert_eq!(together.tell(bound, &words), by_itself.tell(bound, &words));
             prop_assert_eq!(together.seen(), by_itself.seen());
@@ -313,6 +326,27 @@ proptest! {
             prop_assert_eq!(fed(&mut texts_together, &frames, true), fed(&mut texts_apart, &frames, false));
             prop_assert_eq!(together.worker.waiting_bytes(), apart.worker.waiting_bytes());
             prop_assert_eq!(texts_together.worker.waiting_bytes(), texts_apart.worker.waiting_bytes());
+        }
+    }
+}
+
+/// A run may be longer than what is decoded in one call, end in its middle, and fill the queue there.
+#[test]
+fn r1_long_runs_are_taken_like_each_frame_by_itself() {
+    let roomy = Office::<u64>::catalogue();
+    let of = |payload: &[u8], times| {
+        let payload = payload.to_vec();
+        Incoming { class: Class::Message, untrusted: true, slot: 0, generation: 1, payload, times }
+    };
+    for (before, bad, behind) in [1, 31, 32, 33, 34, 63, 64, 65, 66, 67, 68, 100]
+        .into_iter()
+        .flat_map(|before| [(before, 0, 0), (before, 1, 3), (before, 2, 40)])
+    {
+        let frames = [of(&[7], before), of(&[], bad), of(&[8], behind)];
+        let (mut together, mut apart) = (Office::<u64>::new(&roomy), Office::<u64>::new(&roomy));
+        for _ in 0..3 {
+            assert_eq!(fed(&mut together, &frames, true), fed(&mut apart, &frames, false), "{before} {bad} {behind}");
+            assert_eq!(together.worker.waiting_bytes(), apart.worker.waiting_bytes());
         }
     }
 }

@@ -37,6 +37,13 @@ pub fn driver(bytes: &[u8]) {
     let Ok((unacknowledged, held)) = Codec::CURRENT.decode::<(Kept, Kept)>(bytes, Trust::Node) else { return };
     for (_, batch) in unacknowledged.iter().chain(&held) {
         let _ = (stage::is_sound(batch.as_ref()), batch.as_ref().next_number());
-        let _ = batch.clone().take_front(1);
+        let mut rest = batch.clone();
+        if let Some(front) = rest.take_front(1) {
+            let both = front.as_ref().frames().chain(rest.as_ref().frames());
+            assert!(
+                both.map(Result::ok).eq(batch.as_ref().frames().map(Result::ok)),
+                "a batch that is taken apart has the same frames"
+            );
+        }
     }
 }
