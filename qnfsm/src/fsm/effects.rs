@@ -385,10 +385,10 @@ impl Effects {
         self.names.clear();
     }
 
-    /// The handler that just returned asked for something, or for what can't be done.
+    /// The handler that just returned asked for something.
     #[inline]
     pub(crate) fn are_to_be_applied(&self) -> bool {
-        !self.sends.is_empty() || !self.others.is_empty() || self.is_refused()
+        !self.sends.is_empty() || !self.others.is_empty()
     }
 
     /// Appends an effect that is no send.

@@ -9,7 +9,11 @@ use crate::{
     codec::EncodeError,
     fsm::{Effects, Externals, MessageRef, Pools},
     id::RawQueueId,
-    worker::{envelope::Envelope, queue::Envelopes, waiting::Waiting},
+    worker::{
+        envelope::{Claim, Envelope},
+        queue::Envelopes,
+        waiting::Waiting,
+    },
 };
 
 /// Messages that wait for an FSM, to be handled one after another up to a bound.
@@ -45,6 +49,14 @@ pub(super) enum Outcome {
     Unhandled,
     /// The FSM is done.
     Stop,
+}
+
+impl Outcome {
+    /// Nothing is to be done about the message but to apply what its handler asked for. An answer's is to be seen to in any case.
+    #[inline(always)]
+    pub(super) fn leaves_effects_alone(self, claim: Claim, effects: &Effects) -> bool {
+        self == Outcome::Stayed && !effects.is_refused() && !matches!(claim, Claim::Outcome(_))
+    }
 }
 
 /// A cell whose FSM type is not known here.

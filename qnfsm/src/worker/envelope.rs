@@ -77,12 +77,6 @@ impl Claim {
         if let Claim::Beat { beats } = self { beats } else { 0 }
     }
 
-    /// Something is to be done when the handler has returned, whatever it asked for.
-    #[inline]
-    pub(super) fn is_seen_to_afterwards(self) -> bool {
-        matches!(self, Claim::Outcome(_))
-    }
-
     pub(super) fn may_be_dropped(self) -> bool {
         matches!(self, Claim::Nothing | Claim::Request(_))
     }

@@ -78,19 +78,14 @@ impl Worker {
     fn hand_over_several(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         let mut left = messages;
         while left > 0 && self.fault.is_none() {
-            if self.config.recording == Recording::Everything {
-                // There is something to be done about each.
+            let Worker { seats, effects, pools, envelopes, config, .. } = self;
+            let seat = &mut seats[slot as usize];
+            let (queue, waiting) = (seat.queue, &mut seat.waiting);
+            if waiting.start_is_due || config.recording == Recording::Everything {
+                // There is something to be done about it, whatever it asks for.
                 if !self.handle(slot, externals) {
                     break;
                 }
-                left -= 1;
-                continue;
-            }
-            let Worker { seats, effects, pools, envelopes, .. } = self;
-            let seat = &mut seats[slot as usize];
-            let (queue, waiting) = (seat.queue, &mut seat.waiting);
-            if waiting.start_is_due {
-                self.start(queue, externals);
                 left -= 1;
                 continue;
             }
@@ -102,9 +97,7 @@ impl Worker {
             left = several.left;
             let latest = *envelopes.latest();
             match ended {
-                Ok(Outcome::Stayed) if !effects.is_refused() && !latest.claim.is_seen_to_afterwards() => {
-                    self.apply(queue);
-                }
+                Ok(outcome) if outcome.leaves_effects_alone(latest.claim, effects) => self.apply(queue),
                 ended => self.conclude(queue, latest, ended, externals),
             }
         }
@@ -135,9 +128,7 @@ impl Worker {
         let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(envelope, None, effects, pools, externals)));
         match ended {
             // By far the most common end has a short way.
-            Ok(Outcome::Stayed) if !everything && !effects.is_refused() && !envelope.claim.is_seen_to_afterwards() => {
-                self.apply(me);
-            }
+            Ok(outcome) if !everything && outcome.leaves_effects_alone(envelope.claim, effects) => self.apply(me),
             ended => {
                 let envelope = *envelope;
                 self.conclude(me, envelope, ended, externals);

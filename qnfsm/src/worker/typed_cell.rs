@@ -111,7 +111,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
             // Which queue, which type and which state, in one step: no more is taken from the time of a message.
             effects.digest.mix((u64::from(this.own.queue.slot()) | u64::from(of) << 32) ^ this.state_digest);
             let Some(more) = &mut more else { return outcome };
-            if outcome != Outcome::Stayed || effects.are_to_be_applied() || claim.is_seen_to_afterwards() {
+            if !outcome.leaves_effects_alone(claim, effects) || effects.are_to_be_applied() {
                 return outcome;
             }
             let Some(next) = more.next() else { return outcome };
