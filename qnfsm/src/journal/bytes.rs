@@ -83,6 +83,21 @@ impl<'a> Taker<'a> {
     }
 }
 
+/// How many bytes there are without the zeros at the end: what somebody wrote there.
+pub(super) fn bytes_before_zeros(bytes: &[u8]) -> usize {
+    // By lines, because that is what a processor looks through quickly.
+    const LINE_BYTES: usize = 4096;
+    let is_zero = |line: &[u8]| line.iter().fold(0, |all, byte| all | byte) == 0;
+    let zero_lines = bytes.rchunks(LINE_BYTES).take_while(|line| is_zero(line)).count();
+    let rest = &bytes[..bytes.len().saturating_sub(zero_lines * LINE_BYTES)];
+    rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+/// True if nobody wrote anything there.
+pub(super) fn is_zeros(bytes: &[u8]) -> bool {
+    bytes.first().is_none_or(|first| *first == 0) && bytes_before_zeros(bytes) == 0
+}
+
 /// Appends bytes behind their count.
 pub(super) fn put_counted(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);

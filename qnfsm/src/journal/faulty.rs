@@ -113,8 +113,8 @@ impl Storage for FaultyFiles {
         Ok(Box::new(FaultyFile { inner: self.inner.create_new(path)?, files: self.clone() }))
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(FaultyFile { inner: self.inner.open(path)?, files: self.clone() }))
+    fn open(&self, path: &Path, offset: u64) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(FaultyFile { inner: self.inner.open(path, offset)?, files: self.clone() }))
     }
 
     fn file_bytes(&self, path: &Path) -> io::Result<u64> {

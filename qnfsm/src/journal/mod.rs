@@ -23,9 +23,12 @@ pub mod faulty;
 pub mod fuzzing;
 mod lock;
 mod manifest;
+mod prepared;
 mod reader;
 mod record;
 mod segment;
+#[doc(hidden)]
+pub mod simulated;
 pub mod snapshots;
 mod storage;
 mod tail;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    bytes::BlockFault,
+    bytes::{BlockFault, is_zeros},
     envelope::{Position, RecordFault, Seed, take_chained},
     error::{Corruption, IoError, OpenError, ReadError, Unsupported, Why},
     lock::{NodeLock, ReadLock},
@@ -16,7 +16,7 @@ use super::{
     record::{Record, guess_place, is_known},
     segment::{self, Link, SEGMENT_FILE_BYTES_MAX, SegmentHeader},
     storage::Storage,
-    tail::{Loss, Tail, furthest_proof, list_segments},
+    tail::{Behind, Loss, Tail, list_segments, look_behind},
 };
 use crate::id::WorkerId;
 
@@ -248,7 +248,8 @@ impl Reader {
             }
             let start = usize::try_from(at.offset).expect("a position in the buffer fits its index");
             let bytes = &self.buffer[start..];
-            if bytes.is_empty() {
+            // A segment that was made of zeros beforehand ends where nobody has written.
+            if is_zeros(bytes) {
                 self.load_next()?;
                 continue;
             }
@@ -290,18 +291,13 @@ impl Reader {
     ) -> Result<(), ReadError> {
         let later = &self.segments[self.segments.partition_point(|segment| *segment <= at.segment)..];
         let bytes = &self.buffer[start..];
-        let proof = furthest_proof(&*self.storage, &self.node_dir, self.seed, bytes, at, later)?;
+        let Behind { proof, bytes } = look_behind(&*self.storage, &self.node_dir, self.seed, bytes, at, later)?;
         if proof.max(Some(self.synced)) > Some(at) {
             return Err(self.corrupt(at, near, why));
         }
-        let mut lost_bytes = bytes.len() as u64;
-        for &segment in later {
-            let path = segment::path(&self.node_dir, segment);
-            let bytes = self.storage.file_bytes(&path).map_err(|error| IoError::new("look at", path, error))?;
-            lost_bytes = lost_bytes.saturating_add(bytes);
-        }
         let after = self.position();
-        self.end(Some(Loss { after, bytes: lost_bytes, why }));
+        // A segment that was made, and that nothing was written to, loses nothing.
+        self.end((bytes != 0).then_some(Loss { after, bytes, why }));
         Ok(())
     }
 
@@ -343,7 +339,7 @@ impl Reader {
         match self.segments.first() {
             None => self.end_of_segments(),
             Some(&first) if first == oldest => self.load(first),
-            Some(_) => Err(self.corrupt(Position { segment: oldest, offset: 0 }, (None, None), Why::Missing)),
+            Some(_) => self.missing(oldest),
         }
     }
 
@@ -352,8 +348,14 @@ impl Reader {
         match self.segments.get(self.segments.partition_point(|segment| *segment <= here.segment)) {
             None => self.end_of_segments(),
             Some(&next) if next - 1 == here.segment => self.load(next),
-            Some(_) => Err(self.corrupt(Position { segment: here.segment + 1, offset: 0 }, self.near, Why::Missing)),
+            Some(_) => self.missing(here.segment + 1),
         }
+    }
+
+    /// A segment isn't there, and later ones are: names that were made together may come to be on disk in any order.
+    fn missing(&mut self, segment: u64) -> Result<(), ReadError> {
+        self.buffer.clear();
+        self.end_or_corrupt(Position { segment, offset: 0 }, 0, self.near, Why::Missing)
     }
 
     /// Loads a segment and ties its header to the end of the one before, if that was read.
@@ -441,7 +443,7 @@ pub fn read_segment_bytes(bytes: &[u8]) -> (u64, Option<Why>) {
     };
     let seed = Seed::new(header.info.identity);
     let (mut records, mut start) = (0, header_bytes);
-    while start < bytes.len() {
+    while !is_zeros(&bytes[start..]) {
         let at = Position { segment: header.segment, offset: start as u64 };
         let envelope = match take_chained(&bytes[start..], seed, at, chain) {
             Ok(envelope) => envelope,

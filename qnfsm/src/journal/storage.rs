@@ -31,11 +31,12 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// What the operating system says; `AlreadyExists` if it is there.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>>;
 
-    /// Opens a file that is there, to write behind its end.
+    /// Opens a file that is there, to write from `offset` on, over what is there and on behind its end. It is not
+    /// longer than the file.
     ///
     /// # Errors
     /// What the operating system says.
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
+    fn open(&self, path: &Path, offset: u64) -> io::Result<Box<dyn File>>;
 
     /// The length of a file in bytes.
     ///
@@ -92,7 +93,7 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
 
 /// A file that is open to write.
 pub trait File: fmt::Debug + Send + Sync {
-    /// Hands all the bytes to the operating system, behind those that were written before.
+    /// Hands all the bytes to the operating system, behind those that were written before through this handle.
     ///
     /// # Errors
     /// What the operating system says; some of the bytes may have been written then.
@@ -162,10 +163,10 @@ impl Storage for RealFiles {
         Ok(Box::new(RealFiles::options().create_new(true).open(path)?))
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+    fn open(&self, path: &Path, offset: u64) -> io::Result<Box<dyn File>> {
         // Not opened in append mode, because Windows then refuses to truncate.
         let mut file = RealFiles::options().open(path)?;
-        file.seek(SeekFrom::End(0))?;
+        file.seek(SeekFrom::Start(offset))?;
         Ok(Box::new(file))
     }
 

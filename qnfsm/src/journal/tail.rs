@@ -8,11 +8,11 @@ use std::{
 
 use super::{
     JOURNAL_DIR, LOST_DIR,
-    bytes::BlockFault,
+    bytes::{BlockFault, bytes_before_zeros, is_zeros},
     envelope::{Position, Seed, find_sync_marks},
     error::{IoError, JournalError, Why},
     segment::{self, Link, SEGMENT_FILE_BYTES_MAX, SegmentHeader},
-    storage::Storage,
+    storage::{File, Storage},
 };
 use crate::id::Epoch;
 
@@ -37,23 +37,32 @@ pub struct Tail {
 pub struct Loss {
     /// The last position that counts.
     pub after: Position,
-    /// How many bytes lie behind it, in its segment and later ones.
+    /// How many bytes were written behind it, in its segment and later ones.
     pub bytes: u64,
     /// What is wrong with the first of them.
     pub why: Why,
 }
 
-/// The furthest position that anything behind `from` says is on disk. `bytes` are the rest of `from`'s segment;
-/// `later` are the numbers of the segments behind it.
-pub(super) fn furthest_proof(
+/// What lies behind a position from which on nothing is sound.
+pub(super) struct Behind {
+    /// The furthest position that anything there says is on disk.
+    pub(super) proof: Option<Position>,
+    /// How many bytes were written there.
+    pub(super) bytes: u64,
+}
+
+/// Looks at what lies behind `from`. `bytes` are the rest of `from`'s segment; `later` are the numbers of the segments
+/// behind it.
+pub(super) fn look_behind(
     storage: &dyn Storage,
     node_dir: &Path,
     seed: Seed,
     bytes: &[u8],
     from: Position,
     later: &[u64],
-) -> Result<Option<Position>, IoError> {
+) -> Result<Behind, IoError> {
     let mut furthest = find_sync_marks(bytes, seed, from);
+    let mut written = bytes_before_zeros(bytes);
     let mut buffer = Vec::new();
     for &segment in later {
         let path = segment::path(node_dir, segment);
@@ -70,8 +79,9 @@ pub(super) fn furthest_proof(
             Err(BlockFault::Bad(_)) => None,
         };
         furthest = furthest.max(header).max(find_sync_marks(&buffer, seed, start));
+        written += bytes_before_zeros(&buffer);
     }
-    Ok(furthest)
+    Ok(Behind { proof: furthest, bytes: written as u64 })
 }
 
 /// The numbers of the segments in a node's directory; none if there is no journal.
@@ -98,44 +108,62 @@ pub(super) fn settle(storage: &dyn Storage, node_dir: &Path, tail: &Tail) -> Res
         Err(path) => return changed(&format!("{} appeared", path.display())),
     };
     let last = tail.last.map_or(0, |link| link.segment);
-    let later: Vec<u64> = segments.iter().copied().filter(|segment| *segment > last).collect();
-    if tail.lost.is_none() && !later.is_empty() {
-        return changed("there are more segments");
-    }
+    let later = segments.iter().copied().filter(|segment| *segment > last);
     // The last goes first, so that a crash in between leaves no gap.
-    for &segment in later.iter().rev() {
+    for segment in later.rev() {
         let from = segment::path(node_dir, segment);
-        let to = free_name(storage, node_dir, Position { segment, offset: 0 })?;
-        storage.rename(&from, &to).map_err(|error| IoError::new("move aside", &from, error))?;
-        sync_dir(storage, &node_dir.join(LOST_DIR))?;
+        if is_zeros(&read_from(storage, &from, 0)?) {
+            storage.remove(&from).map_err(|error| IoError::new("remove", &from, error))?;
+        } else if tail.lost.is_none() {
+            return changed("there are more segments");
+        } else {
+            let to = free_name(storage, node_dir, Position { segment, offset: 0 })?;
+            storage.rename(&from, &to).map_err(|error| IoError::new("move aside", &from, error))?;
+            sync_dir(storage, &node_dir.join(LOST_DIR))?;
+        }
         sync_dir(storage, &node_dir.join(JOURNAL_DIR))?;
     }
     let Some(link) = tail.last else { return Ok(()) };
     let path = segment::path(node_dir, link.segment);
     let bytes = storage.file_bytes(&path).map_err(|error| IoError::new("look at", &path, error))?;
-    if bytes < link.bytes || (bytes > link.bytes && tail.lost.is_none()) {
+    if bytes < link.bytes {
         return changed(&format!("segment {} has {bytes} bytes instead of {}", link.segment, link.bytes));
     }
     if bytes > link.bytes {
-        copy_aside(storage, node_dir, &path, link.position())?;
-        let file = storage.open(&path).map_err(|error| IoError::new("open", &path, error))?;
+        let behind = read_from(storage, &path, link.bytes)?;
+        if !is_zeros(&behind) {
+            if tail.lost.is_none() {
+                return changed(&format!("segment {} has {bytes} bytes instead of {}", link.segment, link.bytes));
+            }
+            copy_aside(storage, node_dir, &behind, link.position())?;
+        }
+        let file = open(storage, &path, link.bytes)?;
         file.truncate(link.bytes).map_err(|error| IoError::new("truncate", &path, error))?;
     }
     for segment in tail.synced.segment.max(tail.oldest_segment)..=link.segment {
         let path = segment::path(node_dir, segment);
-        let file = storage.open(&path).map_err(|error| IoError::new("open", &path, error))?;
+        let bytes = storage.file_bytes(&path).map_err(|error| IoError::new("look at", &path, error))?;
+        let file = open(storage, &path, bytes)?;
         file.sync_data().map_err(|error| IoError::new("sync", &path, error))?;
     }
     sync_dir(storage, &node_dir.join(JOURNAL_DIR))
 }
 
-/// Copies what lies in a segment behind a position to a file of its own.
-fn copy_aside(storage: &dyn Storage, node_dir: &Path, path: &Path, after: Position) -> Result<(), JournalError> {
-    let to = free_name(storage, node_dir, after)?;
+fn open(storage: &dyn Storage, path: &Path, offset: u64) -> Result<Box<dyn File>, IoError> {
+    storage.open(path, offset).map_err(|error| IoError::new("open", path, error))
+}
+
+fn read_from(storage: &dyn Storage, path: &Path, offset: u64) -> Result<Vec<u8>, IoError> {
     let mut bytes = Vec::new();
-    storage.read(path, after.offset, u64::MAX, &mut bytes).map_err(|error| IoError::new("read", path, error))?;
+    let read = storage.read(path, offset, SEGMENT_FILE_BYTES_MAX, &mut bytes);
+    read.map_err(|error| IoError::new("read", path, error)).map(|()| bytes)
+}
+
+/// Puts what lay in a segment behind a position into a file of its own, without the zeros that nobody wrote over.
+fn copy_aside(storage: &dyn Storage, node_dir: &Path, bytes: &[u8], after: Position) -> Result<(), JournalError> {
+    let to = free_name(storage, node_dir, after)?;
     let file = storage.create_new(&to).map_err(|error| IoError::new("create", &to, error))?;
-    file.write_all(&bytes).map_err(|error| IoError::new("write", &to, error))?;
+    file.write_all(&bytes[..bytes_before_zeros(bytes)]).map_err(|error| IoError::new("write", &to, error))?;
     file.sync_data().map_err(|error| IoError::new("sync", &to, error))?;
     sync_dir(storage, &node_dir.join(LOST_DIR))
 }

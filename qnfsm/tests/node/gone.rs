@@ -164,8 +164,7 @@ fn the_host_can_start_a_worker_and_stop_the_node_by_asking_it() {
 }
 
 fn segments(disk: &Memory) -> usize {
-    use qnfsm::journal::Storage;
-    disk.list(&Path::new(DIR).join("journal")).unwrap().len()
+    disk.storage().list(&Path::new(DIR).join("journal")).unwrap().len()
 }
 
 #[test]

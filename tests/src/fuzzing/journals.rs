@@ -4,12 +4,11 @@ use std::{path::Path, sync::Arc};
 
 use qnfsm::{
     NodeId, Worker,
-    journal::{Manifest, Reader, Record, fuzzing, read_segment_bytes, segment_path},
+    journal::{Manifest, Reader, Record, fuzzing, read_segment_bytes, segment_path, simulated::SimulatedDisk},
     playback::{Playback, PlaybackError},
 };
 
 use super::{
-    memory::MemoryFiles,
     script::Script,
     stage::{Ports, empty_worker},
     zoo,
@@ -44,7 +43,7 @@ pub fn mended_segment(bytes: &[u8]) {
 pub fn directory(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let how = script.byte();
-    let files = MemoryFiles::default();
+    let files = SimulatedDisk::default();
     let dir = Path::new(DIR);
     let mut manifest = script.part().to_vec();
     if how & 1 != 0 {

@@ -8,7 +8,6 @@
 pub mod codec;
 pub mod frames;
 pub mod journals;
-pub mod memory;
 pub mod script;
 pub mod seeds;
 pub mod snapshots;

@@ -11,13 +11,15 @@ use qnfsm::{
     Codec, EdgeId, Epoch, ExternalFault, Externals, GENERATOR, NodeId, Place, QueueId, RawQueueId, RequestId, Time,
     WorkerId,
     frame::{Batch, Class, Header, edge_queue},
-    journal::{Journal, JournalOptions, Manifest, Record, RecordDraft, SegmentInfo, Storage, segment_path, snapshots},
+    journal::{
+        Journal, JournalOptions, Manifest, Record, RecordDraft, SegmentInfo, Storage, segment_path,
+        simulated::SimulatedDisk, snapshots,
+    },
 };
 use serde::Serialize;
 
 use super::{
     journals::DIR,
-    memory::MemoryFiles,
     script::put_part,
     stage::{self, Ports, WORKER},
     zoo::{self, Actor, Event, Op, Order, Plain, Then, To, Tree},
@@ -288,7 +290,7 @@ impl Externals for NotedPorts {
 
 /// A session with the journal and the snapshots that a node would have made of it.
 struct Recorded {
-    files: Arc<MemoryFiles>,
+    files: Arc<SimulatedDisk>,
     images: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -296,7 +298,7 @@ const IDENTITY: u128 = 0x0102_0304_0506_0708;
 
 impl Recorded {
     fn of(session: &[RoundSeed]) -> Recorded {
-        let (files, dir) = (Arc::new(MemoryFiles::default()), Path::new(DIR));
+        let (files, dir) = (Arc::new(SimulatedDisk::default()), Path::new(DIR));
         let manifest = Manifest::new(IDENTITY, NodeId(0), "zoo", 5);
         manifest.create(&*files, dir).expect("memory has room");
         let info = SegmentInfo {

@@ -89,8 +89,8 @@ impl Storage for Forgetful {
         let is_segment = path.extension().is_some_and(|extension| extension == "qjl");
         Ok(if is_segment { Box::new(Late { file, held_back: Mutex::default() }) } else { file })
     }
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        self.files.open(path)
+    fn open(&self, path: &Path, offset: u64) -> io::Result<Box<dyn File>> {
+        self.files.open(path, offset)
     }
     fn file_bytes(&self, path: &Path) -> io::Result<u64> {
         self.files.file_bytes(path)

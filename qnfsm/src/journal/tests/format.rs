@@ -28,7 +28,9 @@ fn every_record_comes_back_as_it_was_written() {
 fn an_excerpt_holds_the_records_that_were_put_in_as_they_were_read() {
     let node = Node::new();
     let journal = node.begin(1, None, 300);
-    every_record(|draft| journal.write(draft).unwrap());
+    every_record(|draft| {
+        journal.write(draft).unwrap();
+    });
     drop(journal);
     let mut excerpt = Excerpt::default();
     for parity in [0, 1] {
@@ -52,7 +54,9 @@ fn an_excerpt_holds_the_records_that_were_put_in_as_they_were_read() {
 fn reading_goes_on_from_any_record() {
     let node = Node::new();
     let journal = node.begin(1, None, 300);
-    every_record(|draft| journal.write(draft).unwrap());
+    every_record(|draft| {
+        journal.write(draft).unwrap();
+    });
     drop(journal);
     let (entries, _) = read(&mut node.reader());
     assert!(entries.last().unwrap().0.segment > 2, "the test needs several segments");

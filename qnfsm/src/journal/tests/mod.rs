@@ -3,6 +3,7 @@
 mod damage;
 mod format;
 mod opening;
+mod prepared;
 mod snapshot;
 mod writing;
 

@@ -71,7 +71,9 @@ fn reading_changes_nothing() {
     }
     let node = Node::new();
     let journal = node.begin(1, None, 100);
-    every_record(|draft| journal.write(draft).unwrap());
+    every_record(|draft| {
+        journal.write(draft).unwrap();
+    });
     drop(journal);
     let path = node.segment(3);
     let mut bytes = fs::read(&path).unwrap();

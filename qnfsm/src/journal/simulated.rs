@@ -1,0 +1,461 @@
+//! A disk in memory, and what crashes leave of it, for tests.
+//!
+//! A disk that keeps its [`History`] remembers each operation in order. A crash at any point of it is made afterwards: what
+//! had been synced by then is there; of all else any part may be, in any order, down to single bytes of a write and single
+//! names of a directory. That is more than disks and file systems do to one, and no less.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+};
+
+use rand_core::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::{Deserialize, Serialize};
+
+use super::storage::{File, Held, Storage};
+
+/// A file, whatever its name is by now.
+type FileNumber = u64;
+
+/// What was asked of a disk, in the order in which it was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    /// A directory was made.
+    MakeDir(PathBuf),
+    /// A file was made.
+    Create(FileNumber, PathBuf),
+    /// Bytes were written from an offset on.
+    Write(FileNumber, u64, Vec<u8>),
+    /// A file was cut to a length.
+    Truncate(FileNumber, u64),
+    /// A file got another name.
+    Rename(FileNumber, PathBuf, PathBuf),
+    /// A file was removed.
+    Remove(FileNumber, PathBuf),
+    /// What was written to a file by the operation with that index, exclusively, is on disk.
+    Sync(FileNumber, usize),
+    /// The names in a directory that were made or taken away by the operation with that index, exclusively, are on disk.
+    SyncDir(PathBuf, usize),
+    /// The test has seen something, such as an answer.
+    Note(u64),
+}
+
+/// All operations of a disk, from what was on it before.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct History {
+    before: Content,
+    /// The operations. They are numbered by their index.
+    pub operations: Vec<Operation>,
+}
+
+/// Files and their names.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Content {
+    dirs: BTreeSet<PathBuf>,
+    names: BTreeMap<PathBuf, FileNumber>,
+    files: BTreeMap<FileNumber, Vec<u8>>,
+    /// No file has had this number or a higher one.
+    next: FileNumber,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    content: Content,
+    history: Option<History>,
+    locked: BTreeSet<PathBuf>,
+    /// For how many turns of other threads a sync lasts.
+    sync_turns: u32,
+}
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub struct SimulatedDisk(Arc<Mutex<State>>);
+
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).expect("files in memory are short")
+}
+
+fn put(bytes: &mut Vec<u8>, at: usize, written: &[u8]) {
+    let end = at + written.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[at..end].copy_from_slice(written);
+}
+
+impl Content {
+    /// Does an operation, as far as there is something that it can be done to.
+    fn apply(&mut self, operation: &Operation) {
+        match operation {
+            Operation::MakeDir(dir) => {
+                self.dirs.insert(dir.clone());
+            }
+            Operation::Create(file, path) => {
+                self.names.insert(path.clone(), *file);
+                self.files.entry(*file).or_default();
+            }
+            Operation::Write(file, at, bytes) => put(self.files.entry(*file).or_default(), index(*at), bytes),
+            Operation::Truncate(file, bytes) => self.files.entry(*file).or_default().truncate(index(*bytes)),
+            Operation::Rename(file, from, to) => {
+                self.unname(*file, from);
+                self.names.insert(to.clone(), *file);
+            }
+            Operation::Remove(file, path) => self.unname(*file, path),
+            Operation::Sync(..) | Operation::SyncDir(..) | Operation::Note(_) => {}
+        }
+        if let Operation::Create(file, _) = operation {
+            self.next = self.next.max(file + 1);
+        }
+    }
+
+    fn unname(&mut self, file: FileNumber, path: &Path) {
+        if self.names.get(path) == Some(&file) {
+            self.names.remove(path);
+        }
+    }
+
+    fn number(&self, path: &Path) -> io::Result<FileNumber> {
+        self.names.get(path).copied().ok_or_else(missing)
+    }
+
+    fn bytes(&self, path: &Path) -> io::Result<&Vec<u8>> {
+        self.files.get(&self.number(path)?).ok_or_else(missing)
+    }
+}
+
+impl State {
+    fn index(&self) -> usize {
+        self.history.as_ref().map_or(0, |history| history.operations.len())
+    }
+
+    fn done(&mut self, operation: Operation) {
+        self.content.apply(&operation);
+        if let Some(history) = &mut self.history {
+            history.operations.push(operation);
+        }
+    }
+}
+
+impl SimulatedDisk {
+    fn of(content: Content) -> SimulatedDisk {
+        SimulatedDisk(Arc::new(Mutex::new(State { content, ..State::default() })))
+    }
+
+    /// From now on the disk keeps its history, and a sync lasts for about so many turns of other threads. What is there by
+    /// now is on disk.
+    #[must_use]
+    pub fn keeping_history(self, sync_turns: u32) -> SimulatedDisk {
+        let mut state = self.state();
+        state.history = Some(History { before: state.content.clone(), operations: Vec::new() });
+        state.sync_turns = sync_turns;
+        drop(state);
+        self
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nobody panics while holding a disk")
+    }
+
+    /// The disk as a storage.
+    #[must_use]
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(self.clone())
+    }
+
+    /// Another disk with all that is on this one now, whether it was synced or not, and nobody's locks: what a process leaves
+    /// that is killed.
+    #[must_use]
+    pub fn copy(&self) -> SimulatedDisk {
+        SimulatedDisk::of(self.state().content.clone())
+    }
+
+    /// Writes into the history that the test has seen something.
+    pub fn note(&self, seen: u64) {
+        self.state().done(Operation::Note(seen));
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.state().history.clone().unwrap_or_default()
+    }
+
+    /// The paths of all files.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.state().content.names.keys().cloned().collect()
+    }
+
+    /// Puts a file there, or in place of the one that is there.
+    pub fn put(&self, path: &Path, bytes: Vec<u8>) {
+        let mut state = self.state();
+        let file = state.content.next;
+        state.content.dirs.extend(path.ancestors().skip(1).map(Path::to_owned));
+        state.done(Operation::Create(file, path.to_owned()));
+        state.done(Operation::Write(file, 0, bytes));
+    }
+
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// When it isn't there.
+    pub fn bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.state().content.bytes(path).cloned()
+    }
+}
+
+impl Storage for SimulatedDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let new: Vec<_> =
+            dir.ancestors().filter(|dir| !state.content.dirs.contains(*dir)).map(Path::to_owned).collect();
+        new.into_iter().rev().for_each(|dir| state.done(Operation::MakeDir(dir)));
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let content = &self.state().content;
+        if !content.dirs.contains(dir) {
+            return Err(missing());
+        }
+        let there = content.names.keys().chain(&content.dirs);
+        let names = there.filter_map(|path| path.strip_prefix(dir).ok()?.components().next());
+        let names: BTreeSet<_> = names.filter_map(|name| Some(name.as_os_str().to_str()?.to_owned())).collect();
+        Ok(names.into_iter().collect())
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let mut state = self.state();
+        if state.content.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if path.parent().is_some_and(|dir| !state.content.dirs.contains(dir)) {
+            return Err(missing());
+        }
+        let file = state.content.next;
+        state.done(Operation::Create(file, path.to_owned()));
+        Ok(Box::new(SimulatedFile { disk: self.clone(), file, at: Mutex::new(0) }))
+    }
+
+    fn open(&self, path: &Path, offset: u64) -> io::Result<Box<dyn File>> {
+        let file = self.state().content.number(path)?;
+        Ok(Box::new(SimulatedFile { disk: self.clone(), file, at: Mutex::new(offset) }))
+    }
+
+    fn file_bytes(&self, path: &Path) -> io::Result<u64> {
+        Ok(self.state().content.bytes(path)?.len() as u64)
+    }
+
+    fn read(&self, path: &Path, offset: u64, bytes_max: u64, into: &mut Vec<u8>) -> io::Result<()> {
+        let state = self.state();
+        let bytes = state.content.bytes(path)?;
+        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+        into.clear();
+        into.extend_from_slice(&rest[..rest.len().min(usize::try_from(bytes_max).unwrap_or(usize::MAX))]);
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let file = state.content.number(from)?;
+        state.done(Operation::Rename(file, from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let file = state.content.number(path)?;
+        state.done(Operation::Remove(file, path.to_owned()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let upto = state.index();
+        state.done(Operation::SyncDir(dir.to_owned(), upto));
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        let mut state = self.state();
+        if state.content.number(path).is_err() {
+            let file = state.content.next;
+            state.done(Operation::Create(file, path.to_owned()));
+        }
+        if !state.locked.insert(path.into()) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(SimulatedLock { disk: self.clone(), path: path.into() })))
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.state().locked.contains(path))
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    file: FileNumber,
+    /// Where the next bytes go.
+    at: Mutex<u64>,
+}
+
+impl SimulatedFile {
+    fn at(&self) -> MutexGuard<'_, u64> {
+        self.at.lock().expect("nobody panics while holding a file")
+    }
+}
+
+impl File for SimulatedFile {
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut at = self.at();
+        self.disk.state().done(Operation::Write(self.file, *at, bytes.to_vec()));
+        *at += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let (upto, turns) = {
+            let state = self.disk.state();
+            (state.index(), state.sync_turns)
+        };
+        // What is written meanwhile needn't be on disk.
+        (0..turns).for_each(|_| thread::yield_now());
+        self.disk.state().done(Operation::Sync(self.file, upto));
+        Ok(())
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        let mut at = self.at();
+        self.disk.state().done(Operation::Truncate(self.file, bytes));
+        *at = bytes;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedLock {
+    disk: SimulatedDisk,
+    path: PathBuf,
+}
+
+impl Held for SimulatedLock {}
+
+impl Drop for SimulatedLock {
+    fn drop(&mut self) {
+        self.disk.state().locked.remove(&self.path);
+    }
+}
+
+/// How much of a write is there that nobody had synced.
+const SECTOR_BYTES: usize = 512;
+
+impl History {
+    /// What is left when the process is killed just before the operation with that index: all that was done, synced or not.
+    #[must_use]
+    pub fn kill(&self, before: usize) -> SimulatedDisk {
+        let mut content = self.before.clone();
+        self.operations[..before].iter().for_each(|operation| content.apply(operation));
+        SimulatedDisk::of(content)
+    }
+
+    /// What a crash of the machine leaves that comes just before the operation with that index: all that was synced, and of the rest what
+    /// `seed` chooses.
+    #[must_use]
+    pub fn crash(&self, before: usize, seed: u64) -> SimulatedDisk {
+        let operations = &self.operations[..before];
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        // How much of the rest is there differs from crash to crash: often all or nothing of it.
+        let survives_of_8 = [0, 1, 4, 7, 8][index(random.next_u64() % 5)];
+        let synced = Synced::of(operations);
+        let mut content = self.before.clone();
+        for (number, operation) in operations.iter().enumerate() {
+            if synced.covers(number, operation) || random.next_u64() % 8 < survives_of_8 {
+                content.apply(operation);
+            } else if let Operation::Write(file, at, bytes) = operation {
+                tear(&mut content, &mut random, *file, *at, bytes);
+            }
+        }
+        // What has no name is gone, and nothing new is taken for it.
+        let Content { names, files, next, .. } = &mut content;
+        *next = files.keys().next_back().map_or(0, |last| last + 1).max(*next);
+        files.retain(|file, _| names.values().any(|named| named == file));
+        SimulatedDisk::of(content)
+    }
+
+    /// The highest note before the operation with that index.
+    #[must_use]
+    pub fn noted(&self, before: usize) -> Option<u64> {
+        let notes = self.operations[..before].iter();
+        notes.filter_map(|operation| if let Operation::Note(seen) = operation { Some(*seen) } else { None }).max()
+    }
+}
+
+/// Writes nothing, a front, or some sectors of what was to be written.
+fn tear(content: &mut Content, random: &mut Xoshiro256PlusPlus, file: FileNumber, at: u64, bytes: &[u8]) {
+    match random.next_u64() % 4 {
+        0 => {
+            let front = index(random.next_u64() % (bytes.len() as u64 + 1));
+            content.apply(&Operation::Write(file, at, bytes[..front].to_vec()));
+        }
+        1 => {
+            // Sectors of the file, not of what was written.
+            let first = SECTOR_BYTES - index(at) % SECTOR_BYTES;
+            let (head, rest) = bytes.split_at(first.min(bytes.len()));
+            let mut offset = at;
+            for sector in std::iter::once(head).chain(rest.chunks(SECTOR_BYTES)) {
+                if random.next_u64().is_multiple_of(2) {
+                    content.apply(&Operation::Write(file, offset, sector.to_vec()));
+                }
+                offset += sector.len() as u64;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Up to where files and directories were synced.
+struct Synced {
+    files: BTreeMap<FileNumber, usize>,
+    dirs: BTreeMap<PathBuf, usize>,
+}
+
+impl Synced {
+    fn of(operations: &[Operation]) -> Synced {
+        let mut synced = Synced { files: BTreeMap::new(), dirs: BTreeMap::new() };
+        for operation in operations {
+            match operation {
+                Operation::Sync(file, upto) => {
+                    let known = synced.files.entry(*file).or_default();
+                    *known = (*known).max(*upto);
+                }
+                Operation::SyncDir(dir, upto) => {
+                    synced.dirs.insert(dir.clone(), *upto);
+                }
+                _ => {}
+            }
+        }
+        synced
+    }
+
+    /// True if an operation is on disk for certain.
+    fn covers(&self, number: usize, operation: &Operation) -> bool {
+        let file = |file: &FileNumber| self.files.get(file).is_some_and(|upto| number < *upto);
+        let name = |path: &Path| path.parent().is_none_or(|dir| self.dirs.get(dir).is_some_and(|upto| number < *upto));
+        match operation {
+            Operation::Write(number, ..) | Operation::Truncate(number, _) => file(number),
+            Operation::Create(_, path) | Operation::Remove(_, path) | Operation::MakeDir(path) => name(path),
+            Operation::Rename(_, from, to) => name(from) && name(to),
+            Operation::Sync(..) | Operation::SyncDir(..) | Operation::Note(_) => true,
+        }
+    }
+}

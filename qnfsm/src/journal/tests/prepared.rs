@@ -1,0 +1,167 @@
+//! Segments that are made of zeros beforehand: where they end, what is left of them, and disks that fail meanwhile.
+
+use std::io::ErrorKind;
+
+use super::{
+    faulty::{FaultyFiles, Operation},
+    simulated::SimulatedDisk,
+    *,
+};
+
+const SEGMENT_BYTES: u64 = 1000;
+const DIR: &str = "/node";
+
+/// A disk in memory, and a journal there whose segments are made beforehand.
+struct Prepared {
+    disk: SimulatedDisk,
+    files: FaultyFiles,
+    journal: Journal,
+}
+
+impl Prepared {
+    fn new() -> Prepared {
+        let disk = SimulatedDisk::default();
+        let manifest = Manifest { epoch: Epoch(9), ..Manifest::new(IDENTITY, NodeId(5), "program", 77) };
+        manifest.create(&disk, Path::new(DIR)).unwrap();
+        Prepared::on(disk, 1, None)
+    }
+
+    fn on(disk: SimulatedDisk, epoch: u32, after: Option<&Tail>) -> Prepared {
+        let files = FaultyFiles::new(disk.storage());
+        let options = JournalOptions::default().segment_bytes(SEGMENT_BYTES).prepared(true);
+        let journal = Journal::begin(Arc::new(files.clone()), Path::new(DIR), info(epoch), after, options).unwrap();
+        Prepared { disk, files, journal }
+    }
+
+    fn write(&self, rounds: std::ops::RangeInclusive<u64>) {
+        for number in rounds {
+            self.journal.write(&round(number)).unwrap();
+            self.journal.prepare().unwrap();
+        }
+    }
+}
+
+fn bytes(disk: &SimulatedDisk, segment: u64) -> Vec<u8> {
+    disk.bytes(&segment::path(Path::new(DIR), segment)).unwrap()
+}
+
+fn names(disk: &SimulatedDisk, dir: &str) -> Vec<String> {
+    disk.list(&Path::new(DIR).join(dir)).unwrap_or_default()
+}
+
+/// The number of rounds that a reader finds, and where it ends.
+fn found(disk: &SimulatedDisk) -> (usize, Result<Tail, ReadError>) {
+    let (entries, tail) = read(&mut Reader::open(disk.storage(), Path::new(DIR)).unwrap());
+    (entries.iter().filter(|(_, text)| text.starts_with("Round")).count(), tail)
+}
+
+#[test]
+fn a_segment_is_as_long_from_the_start_and_as_long_as_its_records_once_it_is_closed() {
+    let Prepared { disk, journal, files } = Prepared::new();
+    assert_eq!(bytes(&disk, 1).len() as u64, SEGMENT_BYTES);
+    let end = journal.write(&round(1)).unwrap();
+    assert_eq!(bytes(&disk, 1).len() as u64, SEGMENT_BYTES);
+    let killed = disk.copy();
+    journal.close();
+    drop((journal, files));
+    assert_eq!((bytes(&disk, 1).len() as u64, names(&disk, "journal").len()), (end.offset, 1));
+    for disk in [&killed, &disk] {
+        let (rounds, tail) = found(disk);
+        let tail = tail.unwrap();
+        assert_eq!((rounds, tail.last.unwrap().position(), tail.lost), (1, end, None));
+    }
+    // What was killed goes on just there, and gives back the room.
+    let tail = found(&killed).1.unwrap();
+    let next = Prepared::on(killed, 2, Some(&tail));
+    assert_eq!((bytes(&next.disk, 1).len() as u64, names(&next.disk, "lost")), (end.offset, vec![]));
+    next.write(2..=2);
+    assert_eq!(found(&next.disk).0, 2);
+}
+
+#[test]
+fn the_next_segment_is_made_beforehand_and_one_that_is_not_ready_is_begun_as_it_is() {
+    let prepared = Prepared::new();
+    prepared.write(1..=100);
+    let names = names(&prepared.disk, "journal");
+    let segments = names.iter().filter(|name| name.ends_with(".qjl")).count() as u64;
+    assert!(segments > 4);
+    assert_eq!(bytes(&prepared.disk, segments).len() as u64, SEGMENT_BYTES);
+    // Nobody calls `prepare`.
+    for number in 101..=200 {
+        prepared.journal.write(&round(number)).unwrap();
+    }
+    prepared.journal.sync().unwrap();
+    prepared.journal.flush().unwrap();
+    let (rounds, tail) = found(&prepared.disk);
+    assert_eq!((rounds, tail.unwrap().lost), (200, None));
+    prepared.journal.close();
+    assert_eq!(found(&prepared.disk).0, 200);
+    assert!(self::names(&prepared.disk, "journal").iter().all(|name| name.ends_with(".qjl")));
+}
+
+#[test]
+fn a_segment_that_got_its_name_and_no_header_loses_nothing() {
+    for zeros in [0, 1, 5000] {
+        let prepared = Prepared::new();
+        prepared.write(1..=3);
+        let disk = prepared.disk.copy();
+        disk.put(&segment::path(Path::new(DIR), 2), vec![0; zeros]);
+        let (rounds, tail) = found(&disk);
+        let tail = tail.unwrap();
+        assert_eq!((rounds, &tail.lost), (3, &None));
+        let next = Prepared::on(disk, 2, Some(&tail));
+        next.write(4..=4);
+        assert_eq!((found(&next.disk).0, names(&next.disk, "lost")), (4, vec![]));
+    }
+}
+
+#[test]
+fn what_lies_among_the_zeros_is_lost_and_kept_or_corruption_where_more_was_on_disk() {
+    let prepared = Prepared::new();
+    prepared.write(1..=2);
+    let end = prepared.journal.write(&round(3)).unwrap();
+    let at = usize::try_from(end.offset).unwrap() + 50;
+    let disk = prepared.disk.copy();
+    let path = segment::path(Path::new(DIR), 1);
+    let mut spoilt = bytes(&disk, 1);
+    spoilt[at] = 1;
+    disk.put(&path, spoilt);
+    let (rounds, tail) = found(&disk);
+    let tail = tail.unwrap();
+    assert_eq!((rounds, tail.lost.as_ref().map(|lost| (lost.after, lost.bytes))), (3, Some((end, 51))));
+    let next = Prepared::on(disk, 2, Some(&tail));
+    assert_eq!(names(&next.disk, "lost").len(), 1);
+    // Zeros where records were known to be on disk.
+    prepared.journal.sync().unwrap();
+    prepared.journal.write(&round(4)).unwrap();
+    let mut spoilt = bytes(&prepared.disk, 1);
+    let third = found(&prepared.disk).0;
+    assert_eq!(third, 4);
+    let last = usize::try_from(end.offset).unwrap() - 10;
+    let all = spoilt.len();
+    spoilt[last..all].fill(0);
+    let manifest = Manifest::load(&prepared.disk, Path::new(DIR)).unwrap();
+    Manifest { reached: end, ..manifest }.store(&prepared.disk, Path::new(DIR)).unwrap();
+    prepared.disk.put(&path, spoilt);
+    assert!(matches!(found(&prepared.disk).1, Err(ReadError::Corrupt(_))));
+}
+
+#[test]
+fn a_disk_that_fails_while_a_segment_is_made_stops_the_journal() {
+    for operation in [Operation::Create, Operation::Write, Operation::Sync] {
+        let prepared = Prepared::new();
+        // Not yet half full, so none is begun.
+        prepared.write(1..=1);
+        let mut number = 2;
+        while prepared.journal.position().offset < SEGMENT_BYTES / 2 {
+            prepared.journal.write(&round(number)).unwrap();
+            number += 1;
+        }
+        prepared.files.fail(operation, 1, ErrorKind::StorageFull);
+        let error = prepared.journal.prepare().unwrap_err();
+        assert!(error.to_string().contains("next.tmp"), "{error}");
+        let again = prepared.journal.write(&round(number)).unwrap_err();
+        assert_eq!(again.to_string(), error.to_string());
+        assert_eq!(found(&prepared.disk).0 as u64, number - 1);
+    }
+}
