@@ -144,8 +144,8 @@ pub use fsm::{
 pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId};
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
 pub use node::{
-    Answer, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, Replier, RunOn, StartError,
-    Stopped, build_identity,
+    Answer, Durability, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, Replier, RunOn,
+    StartError, Stopped, build_identity,
     edge::{EdgeSetup, Inputs, Outlet, PutError, Reactor, Unanswered, Wake},
 };
 pub use node_request::NodeRequest;

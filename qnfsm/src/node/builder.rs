@@ -34,6 +34,20 @@ pub enum RunOn {
     FirstWorker,
 }
 
+/// When what a node puts out may leave it, towards the program around it, services and the world. Nothing that is let out is
+/// ever taken back by what the durability protects from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Once the operating system has the record of the round that put it out: nothing is lost when the process is killed. When
+    /// the machine goes down the last [`Limits::sync_every`] may be.
+    #[default]
+    Buffered,
+    /// Once that record is on disk: nothing is lost when the machine goes down either. Rounds that end while a sync is under way
+    /// share the next one. Room for two segments is taken on disk beforehand.
+    Durable,
+}
+
 type Opened = Result<Arc<dyn Outlet>, std::io::Error>;
 
 type OpenService = Box<dyn FnOnce(&Shared, Inlet, EdgeId) -> Opened>;
@@ -64,6 +78,7 @@ pub struct NodeBuilder {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) seed: Option<u64>,
     pub(super) config: WorkerConfig,
+    pub(super) durability: Durability,
     pub(super) limits: Limits,
     pub(super) edges: Vec<EdgeSpec>,
     pub(super) ports: BTreeMap<&'static str, Port>,
@@ -86,6 +101,7 @@ impl NodeBuilder {
             storage: Arc::new(RealFiles),
             seed: None,
             config: WorkerConfig::default(),
+            durability: Durability::default(),
             limits: Limits::default(),
             edges: Vec::new(),
             ports: BTreeMap::new(),
@@ -111,6 +127,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> NodeBuilder {
         self.seed = Some(seed);
+        self
+    }
+
+    /// When what the node puts out may leave it. Without a directory nothing is recorded, and everything leaves at once.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> NodeBuilder {
+        self.durability = durability;
         self
     }
 

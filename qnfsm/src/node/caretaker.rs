@@ -11,9 +11,11 @@ use std::{
 
 use super::{
     NodeError,
+    commits::Commits,
     host::Waiting,
     shared::{Phase, Shared},
 };
+use crate::journal::Journal;
 
 /// The longest that a passed deadline of the host's goes unnoticed by a `Future`.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -43,6 +45,9 @@ impl Caretaker {
             if let Err(error) = self.shared.check_hard_limit() {
                 self.shared.fail(error);
             }
+            if let Some(Err(error)) = self.shared.journal.as_ref().map(Journal::prepare) {
+                self.shared.fail(NodeError::Journal(error));
+            }
             if now.duration_since(synced) >= self.shared.limits.sync_every {
                 synced = now;
                 if let Err(error) = self.shared.journal.as_ref().map_or(Ok(()), |journal| journal.sync()) {
@@ -50,6 +55,7 @@ impl Caretaker {
                 }
             }
         }
+        self.shared.commits.iter().for_each(Commits::close);
         self.waiting.close();
     }
 }

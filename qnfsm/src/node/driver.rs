@@ -2,7 +2,7 @@
 //! the worker put out. Nothing of a round leaves before it has ended, and nothing is run that isn't written down.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
@@ -18,13 +18,14 @@ use super::{
     retained::{DriverImage, Held, Unacknowledged},
     shared::{Phase, Shared},
     watchdog::RoundWatch,
+    withheld::Withheld,
 };
 use crate::{
     digest::Digest,
     frame::{Batch, BatchRef},
     fsm::{ExternalFault, Externals},
-    id::{Place, WorkerId},
-    journal::{JournalError, Record},
+    id::{EdgeId, Place, WorkerId},
+    journal::{JournalError, Position, Record},
     time::Time,
     worker::{Admission, Deliveries, Recording, Worker},
 };
@@ -59,6 +60,11 @@ pub(super) struct Driver {
     ways: BTreeMap<WorkerId, Inbox>,
     pub(super) unacknowledged: Unacknowledged,
     pub(super) held: Held,
+    /// What may not leave before the journal is on disk, and up to where it was asked to be.
+    withheld: Withheld,
+    asked: Position,
+    /// The end of the last round's records.
+    recorded: Position,
     pub(super) reactors: Vec<InLoop>,
     pub(super) snapshots: Option<Snapshots>,
     /// The journal's size at the last snapshot.
@@ -85,13 +91,15 @@ pub(super) struct Driver {
 pub(super) struct Ports<'a> {
     shared: &'a Shared,
     round: u64,
+    /// The end of the last value's record.
+    recorded: Position,
     /// Why a value could not be written down.
     failed: Option<JournalError>,
 }
 
 impl<'a> Ports<'a> {
     pub(super) fn new(shared: &'a Shared, round: u64) -> Ports<'a> {
-        Ports { shared, round, failed: None }
+        Ports { shared, round, recorded: Position::default(), failed: None }
     }
 }
 
@@ -100,10 +108,13 @@ impl Externals for Ports<'_> {
         let answer = self.shared.ask_port(port, question)?;
         if let Some(journal) = &self.shared.journal {
             let record = Record::External { worker, round: self.round, port, answer: &answer };
-            if let Err(error) = journal.write(&record) {
-                let fault = ExternalFault(error.to_string());
-                self.failed = Some(error);
-                return Err(fault);
+            match journal.write(&record) {
+                Ok(recorded) => self.recorded = recorded,
+                Err(error) => {
+                    let fault = ExternalFault(error.to_string());
+                    self.failed = Some(error);
+                    return Err(fault);
+                }
             }
         }
         Ok(answer)
@@ -133,6 +144,9 @@ impl Driver {
             ways: BTreeMap::new(),
             unacknowledged: Unacknowledged::default(),
             held: Held::default(),
+            withheld: Withheld::default(),
+            asked: Position::default(),
+            recorded: Position::default(),
             reactors: Vec::new(),
             snapshots,
             snapshot_at,
@@ -194,6 +208,7 @@ impl Driver {
             if self.shared.phase() == Phase::Stopping {
                 return Ok(());
             }
+            self.let_out_synced();
             if self.has_round() {
                 self.run_round(self.shared.clock.now())?;
                 self.idle.ends();
@@ -210,13 +225,18 @@ impl Driver {
         loop {
             left = left.saturating_sub(self.gather(left));
             if self.gathered.is_empty() {
-                return Ok(());
+                break;
             }
             self.run_round(self.shared.clock.now())?;
             if left == 0 {
-                return Ok(());
+                break;
             }
         }
+        if let (Some(journal), false) = (&self.shared.journal, self.withheld.is_empty()) {
+            journal.sync()?;
+            self.let_out_synced();
+        }
+        Ok(())
     }
 
     /// What was under way comes at the time at which the node went down, and before the worker's next timer: an answer
@@ -298,7 +318,8 @@ impl Driver {
         self.watch.round_begins(self.shared.clock.at(begun));
         let mut ports = Ports::new(&self.shared, round);
         let end = self.worker.round(self.bound, &mut ports);
-        let failed = ports.failed;
+        let Ports { failed, recorded, .. } = ports;
+        self.recorded = self.recorded.max(recorded);
         self.watch.round_ends(end.handled);
         self.adapt_bound(end.handled, begun);
         if let Some(error) = failed {
@@ -323,7 +344,7 @@ impl Driver {
         let mut batches = emptied(std::mem::take(admitted));
         admit(worker, gathered, &mut batches)?;
         if let Some(journal) = &self.shared.journal {
-            journal.write(&Record::Round {
+            self.recorded = journal.write(&Record::Round {
                 worker: worker.id(),
                 round,
                 bound: self.bound,
@@ -359,9 +380,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets out what the round put out, now that it has ended.
+    /// Lets out what the round put out, now that it has ended; what leaves the node, in a durable one, once it is on disk.
     fn let_out(&mut self) {
-        let Driver { worker, shared, ways, unacknowledged, held, reactors, gathered, .. } = self;
+        let was_waiting = !self.withheld.is_empty();
+        let Driver { worker, shared, ways, unacknowledged, held, withheld, recorded, reactors, gathered, .. } = self;
         let here = Place::worker(worker.id());
         worker.drain_outputs(|to, batch| match (to.as_worker(), to.as_edge()) {
             (Some(receiver), _) => {
@@ -369,17 +391,53 @@ impl Driver {
             }
             (_, Some(edge)) => {
                 held.keep(to, &batch.as_ref());
-                match reactors.iter_mut().find(|in_loop| in_loop.edge == edge) {
-                    Some(in_loop) => {
-                        in_loop.take_frames(batch, shared);
-                        in_loop.take_inputs(shared, gathered, here);
-                    }
-                    None => shared.put_for_edge(edge, batch),
+                // What the node's own edge does stays in the node, and stands in the journal behind what asked for it.
+                if shared.commits.is_some() && edge != EdgeId::NODE {
+                    withheld.keep(*recorded, edge, batch);
+                } else {
+                    put_for_edge(shared, reactors, gathered, here, edge, batch);
                 }
             }
             (None, None) => unreachable!("a place is a worker or an edge"),
         });
         held.prune(worker);
+        if was_waiting {
+            // Who has a round after another doesn't come to rest, where it would ask.
+            self.ask_for_sync();
+        } else if !self.withheld.is_empty() {
+            self.shared.work_begins();
+        }
+    }
+
+    /// Lets out what waited until it was on disk.
+    fn let_out_synced(&mut self) {
+        let Driver { worker, shared, withheld, reactors, gathered, .. } = self;
+        if withheld.is_empty() {
+            return;
+        }
+        let Some(journal) = &shared.journal else { return };
+        let (here, synced) = (Place::worker(worker.id()), journal.synced());
+        while let Some((edge, batch)) = withheld.take(synced) {
+            put_for_edge(shared, reactors, gathered, here, edge, &batch);
+            withheld.give_back(batch);
+        }
+        if withheld.is_empty() {
+            shared.work_ends(1);
+        }
+        self.recount();
+    }
+
+    /// Asks for all to be brought to disk that outputs wait for, unless it was asked before.
+    fn ask_for_sync(&mut self) {
+        let (Some(commits), Some(recorded)) = (&self.shared.commits, self.withheld.recorded()) else { return };
+        if recorded <= self.asked {
+            return;
+        }
+        let worker = self.worker.id();
+        if let Some(inbox) = way(&self.shared, &mut self.ways, worker) {
+            self.asked = recorded;
+            commits.ask(worker, inbox);
+        }
     }
 
     /// Tells the node how many bytes wait here: in the worker's queues, and held for edges. Past the hard limit the node
@@ -402,7 +460,7 @@ impl Driver {
     }
 
     fn recount(&mut self) {
-        let waiting_bytes = self.worker.waiting_bytes() + self.held.bytes();
+        let waiting_bytes = self.worker.waiting_bytes() + self.held.bytes() + self.withheld.bytes();
         if waiting_bytes != self.waiting_bytes {
             self.shared.recount(self.waiting_bytes, waiting_bytes);
             self.waiting_bytes = waiting_bytes;
@@ -415,6 +473,7 @@ impl Driver {
             self.busy = false;
             self.shared.work_ends(1);
         }
+        self.ask_for_sync();
         if self.idle.spins(!self.reactors.is_empty()) {
             return Ok(());
         }
@@ -494,13 +553,38 @@ impl Driver {
     }
 }
 
-/// Puts frames into another worker's inbox. What all workers share is asked only for the first of them.
+/// Puts frames into another worker's inbox.
 fn put(shared: &Shared, ways: &mut BTreeMap<WorkerId, Inbox>, to: WorkerId, frames: Arc<Batch>) {
-    if let Some(inbox) = ways.get(&to) {
-        return shared.put_into(inbox, frames);
+    match way(shared, ways, to) {
+        Some(inbox) => shared.put_into(inbox, frames),
+        None => shared.put(to, frames),
     }
-    shared.put(to, frames);
-    ways.extend(shared.inbox(to).map(|inbox| (to, inbox)));
+}
+
+/// The way to a worker. What all workers share is asked only for the first look.
+fn way<'a>(shared: &Shared, ways: &'a mut BTreeMap<WorkerId, Inbox>, to: WorkerId) -> Option<&'a Inbox> {
+    match ways.entry(to) {
+        Entry::Occupied(known) => Some(known.into_mut()),
+        Entry::Vacant(unknown) => shared.inbox(to).map(|inbox| &*unknown.insert(inbox)),
+    }
+}
+
+/// Puts frames on their way to an edge: into this loop, or elsewhere.
+fn put_for_edge(
+    shared: &Shared,
+    reactors: &mut [InLoop],
+    gathered: &mut Vec<Arc<Batch>>,
+    here: Place,
+    edge: EdgeId,
+    batch: &Batch,
+) {
+    match reactors.iter_mut().find(|in_loop| in_loop.edge == edge) {
+        Some(in_loop) => {
+            in_loop.take_frames(batch, shared);
+            in_loop.take_inputs(shared, gathered, here);
+        }
+        None => shared.put_for_edge(edge, batch),
+    }
 }
 
 /// Room for batches that live otherwise long: the same buffer, which collecting in place keeps.

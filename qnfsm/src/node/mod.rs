@@ -18,6 +18,7 @@ mod budget;
 mod builder;
 mod caretaker;
 mod clock;
+mod commits;
 mod driver;
 pub(crate) mod edge;
 mod edge_thread;
@@ -35,6 +36,7 @@ mod shared;
 mod start;
 mod starter;
 mod watchdog;
+mod withheld;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -43,7 +45,7 @@ use std::{
     time::Duration,
 };
 
-pub use builder::{NodeBuilder, RunOn, build_identity};
+pub use builder::{Durability, NodeBuilder, RunOn, build_identity};
 pub use error::{NodeError, StartError};
 pub use host::{Answer, Host, HostError};
 pub use idle::IdleStrategy;
@@ -55,6 +57,7 @@ use crate::{
     journal::{Journal, Manifest, NodeLock, Record, Storage},
     node::{
         caretaker::Caretaker,
+        commits::Commits,
         driver::Driver,
         shared::{Phase, Shared},
         starter::Starter,
@@ -117,6 +120,8 @@ pub struct Node<M> {
     host: Host,
     root: QueueId<M>,
     caretaker: Option<JoinHandle<()>>,
+    /// Syncs for who waits; ends with the workers.
+    commits: Option<JoinHandle<()>>,
     edge_threads: Vec<JoinHandle<()>>,
     files: Option<Files>,
     signals: Vec<signal_hook::SigId>,
@@ -168,6 +173,7 @@ impl<M> Node<M> {
             host,
             root,
             caretaker: None,
+            commits: None,
             edge_threads: Vec::new(),
             files,
             signals: Vec::new(),
@@ -199,6 +205,10 @@ impl<M> Node<M> {
                 let system = |source| StartError::System { what: "handling of signals", source };
                 self.signals.push(registered.map_err(system)?);
             }
+        }
+        if self.shared.commits.is_some() {
+            let system = |source| StartError::System { what: "a thread for the journal", source };
+            self.commits = Some(commits::start(&self.shared).map_err(system)?);
         }
         let caretaker = Caretaker { shared: self.shared.clone(), waiting: self.host.waiting(), asked_to_stop };
         let thread = thread::Builder::new().name("qnfsm-caretaker".to_owned()).spawn(move || caretaker.run());
@@ -265,7 +275,8 @@ impl<M> Node<M> {
         let drained = self.shared.wait_until(Some(deadline), over);
         self.shared.advance(Phase::Stopping);
         let drivers = self.starter.join_all();
-        for thread in self.edge_threads.drain(..).chain(self.caretaker.take()) {
+        self.shared.commits.iter().for_each(Commits::close);
+        for thread in self.edge_threads.drain(..).chain(self.caretaker.take()).chain(self.commits.take()) {
             // What they fail in is the node's failure, and is taken below.
             let _ = thread.join();
         }

@@ -15,6 +15,7 @@ use super::{
     NodeError,
     budget::Budget,
     clock::Clock,
+    commits::Commits,
     edge::{EdgeSetup, Outlet, Wake},
     inbox::{Inbox, Parcel, call_waker},
     inlet::Inlet,
@@ -67,6 +68,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// `None` when nothing is recorded.
     pub(super) journal: Option<Journal>,
+    /// Who waits until the journal is on disk; `None` where nobody does.
+    pub(super) commits: Option<Commits>,
     pub(super) worker_config: WorkerConfig,
     pub(super) limits: super::Limits,
     workers: RwLock<Workers>,
@@ -105,6 +108,7 @@ impl Shared {
         catalogue: Arc<Catalogue>,
         clock: Clock,
         journal: Option<Journal>,
+        commits: Option<Commits>,
         worker_config: WorkerConfig,
         limits: super::Limits,
         ports: BTreeMap<&'static str, Port>,
@@ -115,6 +119,7 @@ impl Shared {
             catalogue,
             clock,
             journal,
+            commits,
             worker_config,
             limits,
             workers: RwLock::default(),

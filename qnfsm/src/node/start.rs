@@ -4,9 +4,10 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{
-    Files, Node, NodeBuilder, RunOn, StartError,
+    Durability, Files, Node, NodeBuilder, RunOn, StartError,
     builder::{EdgeSpec, build_identity},
     clock::Clock,
+    commits::Commits,
     driver::{Driver, Ports},
     edge::{Inputs, Unanswered},
     edge_thread::EdgeThread,
@@ -60,6 +61,7 @@ impl NodeBuilder {
         let kind = catalogue.numbers().kind::<F>().ok_or(StartError::UnregisteredRoot(F::NAME))?;
         let root_frame = root_frame(self.node, kind, root)?;
         let Beginning { epoch, files, recovered, journal, config } = self.begin(&catalogue)?;
+        let is_durable = journal.is_some() && self.durability == Durability::Durable;
         let latest = recovered.as_ref().map_or(Time::ZERO, |recovered| recovered.playback.latest());
         let shared = Arc::new(Shared::new(
             self.node,
@@ -67,6 +69,7 @@ impl NodeBuilder {
             catalogue.clone(),
             Clock::start(latest),
             journal,
+            is_durable.then(Commits::default),
             config,
             self.limits,
             std::mem::take(&mut self.ports),
@@ -81,6 +84,10 @@ impl NodeBuilder {
             shared.never_allot_below(recovered.next_worker);
         }
         let playback = finish(playback, shared, &mut kept)?;
+        if let (true, Some(journal)) = (is_durable, &shared.journal) {
+            // External values of the last rounds were asked just now, and requests that follow from them go out below.
+            journal.sync()?;
+        }
         let snapshots = files.as_ref().map(|files| Snapshots {
             storage: files.storage.clone(),
             dir: files.dir.clone(),
@@ -204,7 +211,8 @@ impl NodeBuilder {
             catalogue: catalogue.table().to_bytes(),
             configuration,
         };
-        let options = JournalOptions::default().segment_bytes(self.limits.segment_bytes);
+        let is_prepared = self.durability == Durability::Durable;
+        let options = JournalOptions::default().segment_bytes(self.limits.segment_bytes).prepared(is_prepared);
         Ok(Journal::begin(self.storage.clone(), dir, info, tail, options)?)
     }
 }

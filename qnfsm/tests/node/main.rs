@@ -6,8 +6,10 @@
 )]
 
 mod budget;
+mod crashes;
 mod cuts;
 mod disks;
+mod durable;
 mod files;
 mod gone;
 mod host;

@@ -28,7 +28,7 @@ use crate::{
 const MARK: &[u8] = b"it is looked for";
 
 /// The workers that recorded a message with the mark, in the journal's order.
-fn who_recorded(disk: &Memory) -> Vec<WorkerId> {
+pub(crate) fn who_recorded(disk: &Memory) -> Vec<WorkerId> {
     probe::records(disk.crash().storage(), |record, _| {
         let Record::Round { worker, batches, .. } = record else { return None };
         let has_mark = |payload: &[u8]| payload.windows(MARK.len()).any(|bytes| bytes == MARK);
@@ -47,17 +47,17 @@ impl Wake for Woken {
 }
 
 /// Two workers, and what sees what worker 0 puts out: each calls `seen` with its name, on worker 0's thread.
-struct Stage {
-    node: probe::Node,
-    there: QueueId<Tell>,
+pub(crate) struct Stage {
+    pub(crate) node: probe::Node,
+    pub(crate) there: QueueId<Tell>,
     service: QueueId<Job>,
     /// What the host waits for, and a waker that sees it.
-    answer: Answer<u64>,
+    pub(crate) answer: Answer<u64>,
     waker: Waker,
 }
 
 impl Stage {
-    fn new(mut builder: NodeBuilder, seen: impl Fn(&'static str) + Send + Sync + 'static) -> Stage {
+    pub(crate) fn new(mut builder: NodeBuilder, seen: impl Fn(&'static str) + Send + Sync + 'static) -> Stage {
         let seen = Arc::new(seen);
         let by_edge = seen.clone();
         let service = builder.async_service(Unanswered::Interrupted, move |_: Job, _| by_edge("edge"));
@@ -73,16 +73,16 @@ impl Stage {
         stage
     }
 
-    fn total(&self, of: QueueId<Tell>) -> u64 {
+    pub(crate) fn total(&self, of: QueueId<Tell>) -> u64 {
         self.node.host().request(of, PATIENCE, Tell::Total).unwrap()
     }
 
-    fn send(&self, message: &Tell) {
+    pub(crate) fn send(&self, message: &Tell) {
         self.node.host().send(self.node.root(), message).unwrap();
     }
 
     /// Puts something out for the other worker, the edge and the host, in that order.
-    fn all_three(&self) -> Tell {
+    pub(crate) fn all_three(&self) -> Tell {
         Tell::Each(vec![
             Tell::Forward(self.there, Box::new(Tell::Add(1, MARK.to_vec()))),
             Tell::Call { service: self.service, value: 1, within: PATIENCE },
@@ -91,7 +91,7 @@ impl Stage {
         ])
     }
 
-    fn outcome(&mut self) -> Option<Result<u64, HostError>> {
+    pub(crate) fn outcome(&mut self) -> Option<Result<u64, HostError>> {
         match pin!(&mut self.answer).poll(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => None,
@@ -100,7 +100,7 @@ impl Stage {
 }
 
 /// Names of what saw something, as they come.
-fn witnesses() -> (impl Fn(&'static str) + Send + Sync + 'static, mpsc::Receiver<&'static str>) {
+pub(crate) fn witnesses() -> (impl Fn(&'static str) + Send + Sync + 'static, mpsc::Receiver<&'static str>) {
     let (sender, seen) = mpsc::channel();
     (move |who| sender.send(who).unwrap(), seen)
 }

@@ -1,0 +1,328 @@
+//! Crashes of the machine and of the process at each operation on the disk: what a node had let out is there when it comes
+//! back, and what comes back is a prefix of what was done.
+//!
+//! A node is run once, on a disk that keeps its history; crashes are made of that, so none is missed. `QNFSM_CRASH_SEEDS=200
+//! cargo test -p qnfsm --test node crashes --release` tries so many at each operation, and prints at which. A failure keeps the
+//! history in a file, and prints the command that tries that one crash again.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use qnfsm::{
+    Answer, Codec, Context, Durability, Fsm, Kinds, Limits, Next, Node, NodeBuilder, NodeId, NodeRequest, QueueId,
+    Reply, ReplyTo, Trust, WorkerId,
+    journal::simulated::{History, Operation, SimulatedDisk},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::ring;
+
+const DIR: &str = "/ledger";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many numbers are put into the ledger, and how many at a time.
+const NUMBERS: u64 = 40;
+const UNDER_WAY: usize = 4;
+
+/// Takes numbers and hands them on to the ledger, which is on another worker.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Desk {
+    ledger: Option<QueueId<Entry>>,
+    handed_on: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Ask {
+    Worker(Reply<WorkerId>),
+    Ledger(Reply<QueueId<Entry>>),
+    Put(u64, ReplyTo<u64>),
+    /// Where the ledger is, and how many numbers went there.
+    Where(ReplyTo<Option<(QueueId<Entry>, u64)>>),
+}
+
+impl From<Reply<WorkerId>> for Ask {
+    fn from(reply: Reply<WorkerId>) -> Ask {
+        Ask::Worker(reply)
+    }
+}
+
+impl From<Reply<QueueId<Entry>>> for Ask {
+    fn from(reply: Reply<QueueId<Entry>>) -> Ask {
+        Ask::Ledger(reply)
+    }
+}
+
+impl Fsm for Desk {
+    const NAME: &'static str = "desk";
+    type State = ();
+    type Message = Ask;
+
+    fn start(&mut self, cx: &mut Context<'_, Desk>) {
+        cx.request(NodeRequest::queue(NodeId(0)), PATIENCE, |reply| NodeRequest::StartWorker { reply });
+    }
+
+    fn handle(&mut self, (): (), message: Ask, cx: &mut Context<'_, Desk>) -> Next<Desk> {
+        match message {
+            Ask::Worker(Reply { outcome, .. }) => {
+                cx.spawn_on(outcome.unwrap(), Ledger::default(), PATIENCE);
+            }
+            Ask::Ledger(Reply { outcome, .. }) => self.ledger = Some(outcome.unwrap()),
+            Ask::Put(number, reply) => {
+                cx.send(self.ledger.unwrap(), Entry::Put(number, reply));
+                self.handed_on += 1;
+            }
+            Ask::Where(reply) => cx.reply(reply, self.ledger.map(|ledger| (ledger, self.handed_on))),
+        }
+        Next::Stay
+    }
+}
+
+/// Holds what it was given, and says so to who gave it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Ledger {
+    numbers: Vec<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Entry {
+    Put(u64, ReplyTo<u64>),
+    All(ReplyTo<Vec<u64>>),
+}
+
+impl Fsm for Ledger {
+    const NAME: &'static str = "ledger";
+    type State = ();
+    type Message = Entry;
+
+    fn start(&mut self, _: &mut Context<'_, Ledger>) {}
+
+    fn handle(&mut self, (): (), message: Entry, cx: &mut Context<'_, Ledger>) -> Next<Ledger> {
+        match message {
+            Entry::Put(number, reply) => {
+                self.numbers.push(number);
+                cx.reply(reply, number);
+            }
+            Entry::All(reply) => cx.reply(reply, self.numbers.clone()),
+        }
+        Next::Stay
+    }
+}
+
+fn kinds() -> Kinds {
+    Kinds::new()
+        .with::<Desk>()
+        .with::<Ledger>()
+        .replies::<Ask, WorkerId>()
+        .replies::<Ask, QueueId<Entry>>()
+        .message::<u64>()
+        .message::<Vec<u64>>()
+        .message::<Option<(QueueId<Entry>, u64)>>()
+}
+
+fn start(disk: &SimulatedDisk, durability: Durability) -> Node<Ask> {
+    let limits = Limits {
+        segment_bytes: 7000,
+        snapshot_every_bytes: 2000,
+        sync_every: Duration::from_millis(1),
+        ..Limits::default()
+    };
+    let builder = NodeBuilder::new("ledger", kinds()).dir(DIR).storage(disk.storage()).seed(1).limits(limits);
+    builder
+        .durability(durability)
+        .start(&Desk::default())
+        .unwrap_or_else(|error| panic!("the node doesn't start: {error}"))
+}
+
+/// The ledger's queue, once it is there, and how many numbers were handed on to it.
+fn ledger(node: &Node<Ask>) -> (QueueId<Entry>, u64) {
+    loop {
+        if let Some(found) = node.host().request(node.root(), PATIENCE, Ask::Where).unwrap() {
+            return found;
+        }
+    }
+}
+
+/// Runs a node that acknowledges all numbers, and stops; each acknowledgement stands in the disk's history.
+fn run(durability: Durability) -> History {
+    let disk = SimulatedDisk::default().keeping_history(20);
+    let node = start(&disk, durability);
+    ledger(&node);
+    let mut under_way = VecDeque::<Answer<u64>>::new();
+    let mut hear = |answer: Answer<u64>| disk.note(answer.wait().unwrap());
+    for number in 1..=NUMBERS {
+        let put = |reply| Ask::Put(number, reply);
+        under_way.push_back(node.host().ask(node.root(), PATIENCE, put).unwrap());
+        if under_way.len() == UNDER_WAY {
+            under_way.pop_front().into_iter().for_each(&mut hear);
+        }
+    }
+    under_way.into_iter().for_each(hear);
+    node.stop().unwrap();
+    disk.history()
+}
+
+/// Brings a node back from what a crash has left. It must hold all numbers up to `acknowledged` at least, none twice, none
+/// left out; and all that it ever did is proved. Gives how many it holds.
+fn bring_back(disk: &SimulatedDisk, durability: Durability, acknowledged: u64) -> u64 {
+    let node = start(disk, durability);
+    let (ledger, handed_on) = ledger(&node);
+    let numbers = loop {
+        // What was handed on is under way until it is there.
+        let numbers = node.host().request(ledger, PATIENCE, Entry::All).unwrap();
+        if numbers.len() as u64 >= handed_on {
+            break numbers;
+        }
+    };
+    let held = numbers.len() as u64;
+    assert_eq!(numbers, (1..=held).collect::<Vec<_>>(), "what the ledger holds");
+    assert!(acknowledged <= held && held <= NUMBERS, "{held} are there, and {acknowledged} were acknowledged");
+    node.stop().unwrap();
+    ring::replay(&disk.storage(), Path::new(DIR), kinds());
+    held
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Power fails: what wasn't synced may be gone, in parts.
+    Machine,
+    /// The process is killed: what the system was given stays.
+    Process,
+}
+
+/// One crash of a run.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    durability: Durability,
+    how: How,
+    before: usize,
+    seed: u64,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Case { durability, how, before, seed } = self;
+        write!(f, "{durability:?}/{how:?}/{before}/{seed}")
+    }
+}
+
+impl Case {
+    fn parse(text: &str) -> Option<Case> {
+        let parts: Vec<_> = text.split('/').collect();
+        let durability = [Durability::Buffered, Durability::Durable];
+        let how = [How::Machine, How::Process];
+        let named = |name: &dyn fmt::Debug, text: &str| format!("{name:?}") == text;
+        Some(Case {
+            durability: durability.into_iter().find(|value| named(value, parts[0]))?,
+            how: how.into_iter().find(|value| named(value, parts[1]))?,
+            before: parts.get(2)?.parse().ok()?,
+            seed: parts.get(3)?.parse().ok()?,
+        })
+    }
+
+    fn left(&self, history: &History, before: usize) -> SimulatedDisk {
+        match self.how {
+            How::Machine => history.crash(before, self.seed),
+            How::Process => history.kill(before),
+        }
+    }
+
+    /// What the node must hold that comes back.
+    fn promised(&self, history: &History) -> u64 {
+        match (self.durability, self.how) {
+            (Durability::Durable, _) | (_, How::Process) => history.noted(self.before).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Crashes, comes back, and now and then crashes once more while it comes back.
+    fn run(&self, history: &History) {
+        let disk = self.left(history, self.before);
+        let promised = self.promised(history);
+        if !self.seed.is_multiple_of(4) {
+            bring_back(&disk, self.durability, promised);
+            return;
+        }
+        let disk = disk.keeping_history(1);
+        let held = bring_back(&disk, self.durability, promised);
+        let again = disk.history();
+        let before = usize::try_from(self.seed / 4 * 7919).unwrap() % (again.operations.len() + 1);
+        // What it told after it had come back was that it holds so many.
+        let told = again.operations.len() == before;
+        bring_back(&self.left(&again, before), self.durability, if told { held } else { promised });
+    }
+
+    fn check(&self, history: &History) {
+        let Err(failure) = catch_unwind(AssertUnwindSafe(|| self.run(history))) else { return };
+        let path = kept(history);
+        let test = match self.durability {
+            Durability::Durable => "durable",
+            _ => "buffered",
+        };
+        eprintln!(
+            "to try it again: QNFSM_CRASH={self} QNFSM_CRASH_HISTORY={} cargo test -p qnfsm --test node crashes::{test}",
+            path.display()
+        );
+        std::panic::resume_unwind(failure);
+    }
+}
+
+/// Puts a history into a file, for another try.
+fn kept(history: &History) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("crash-{}.history", std::process::id()));
+    let mut bytes = Vec::new();
+    Codec::CURRENT.encode(history, &mut bytes).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Crashes at each operation of a run.
+fn every_crash(durability: Durability) {
+    if let (Some(case), Some(path)) = (variable("QNFSM_CRASH"), variable("QNFSM_CRASH_HISTORY")) {
+        let bytes = std::fs::read(path).unwrap();
+        let history: History = Codec::CURRENT.decode(&bytes, Trust::Node).unwrap();
+        return Case::parse(&case).expect("a case as it was printed").check(&history);
+    }
+    let asked = variable("QNFSM_CRASH_SEEDS").and_then(|seeds| seeds.parse().ok());
+    let history = run(durability);
+    let operations = history.operations.len();
+    let count = |of: fn(&Operation) -> bool| history.operations.iter().filter(|operation| of(operation)).count();
+    let names = count(|operation| matches!(operation, Operation::Create(..) | Operation::Rename(..)));
+    let syncs = count(|operation| matches!(operation, Operation::Sync(..) | Operation::SyncDir(..)));
+    assert_eq!(history.noted(operations), Some(NUMBERS));
+    assert!(names > 10 && syncs > 20, "{names} names and {syncs} syncs: too short to tell anything");
+    let mut tried = 0_u64;
+    for before in 0..=operations {
+        for seed in 0..asked.unwrap_or(1) {
+            // Another choice at each operation, and the same in each run.
+            let seed = before as u64 + seed * 1_000_003;
+            for how in [How::Machine, How::Process] {
+                if how == How::Machine || seed < 1_000_003 {
+                    Case { durability, how, before, seed }.check(&history);
+                    tried += 1;
+                }
+            }
+        }
+    }
+    eprintln!(
+        "{durability:?}: {tried} crashes, before each of the operations 0 to {operations}, {syncs} syncs among them"
+    );
+}
+
+#[test]
+fn durable_nodes_lose_nothing_that_they_let_out_whatever_the_disk_keeps() {
+    every_crash(Durability::Durable);
+}
+
+#[test]
+fn buffered_nodes_come_back_as_a_prefix_and_lose_nothing_where_only_the_process_ends() {
+    every_crash(Durability::Buffered);
+}

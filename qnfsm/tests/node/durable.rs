@@ -1,0 +1,156 @@
+//! `Durability::Durable`: what leaves the node waits until its round is on disk, rounds don't, and one sync serves all who wait.
+
+use std::{
+    io::ErrorKind,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use qnfsm::{
+    Answer, Durability, HostError, Limits, NoReply, NodeBuilder, NodeError, WorkerId,
+    journal::{
+        JournalError, Record,
+        faulty::{FaultyFiles, Operation},
+    },
+};
+
+use crate::{
+    files::Memory,
+    outputs::{Stage, who_recorded, witnesses},
+    probe::{self, PATIENCE, Tell, start},
+};
+
+/// A disk whose operations can be held and fail, and a durable node on it that syncs for nobody but those who wait.
+fn durable(disk: &Memory) -> (FaultyFiles, NodeBuilder) {
+    let files = FaultyFiles::new(disk.storage());
+    let limits = Limits { sync_every: 1000 * PATIENCE, segment_bytes: 1 << 16, ..probe::limits() };
+    let builder = probe::builder(Arc::new(files.clone())).durability(Durability::Durable).limits(limits);
+    (files, builder)
+}
+
+fn until(what: &str, reached: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        thread::yield_now();
+    }
+}
+
+/// How many rounds worker 0 has recorded.
+fn rounds(disk: &Memory) -> usize {
+    let of_first = |record: &Record<'_>| matches!(record, Record::Round { worker: WorkerId(0), .. });
+    probe::records(disk.crash().storage(), |record, _| of_first(record).then_some(())).len()
+}
+
+#[test]
+fn while_a_sync_is_under_way_rounds_go_on_and_nothing_of_them_leaves_the_node() {
+    let disk = Memory::default();
+    let (files, builder) = durable(&disk);
+    let (seen_by, seen) = witnesses();
+    let mut stage = Stage::new(builder, seen_by);
+    files.hold(Operation::Sync);
+    let syncs = files.count(Operation::Sync);
+    stage.send(&stage.all_three());
+    until("nobody syncs", || files.count(Operation::Sync) > syncs);
+    // What it put out for the other worker has come there.
+    until("the other worker waits", || who_recorded(&disk) == [WorkerId(0), WorkerId(1)]);
+    let later = rounds(&disk) + 3;
+    until("rounds wait for the disk", || {
+        stage.send(&Tell::Add(0, vec![]));
+        rounds(&disk) >= later
+    });
+    assert_eq!((seen.try_iter().collect::<Vec<_>>(), stage.outcome().is_none()), (vec![], true));
+    files.release();
+    for who in ["edge", "host"] {
+        assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), who);
+    }
+    assert_eq!(stage.outcome().unwrap().unwrap(), 1);
+    stage.node.stop().unwrap();
+}
+
+#[test]
+fn what_a_failed_sync_was_for_never_leaves() {
+    let disk = Memory::default();
+    let (files, builder) = durable(&disk);
+    let (seen_by, seen) = witnesses();
+    let stage = Stage::new(builder, seen_by);
+    files.fail(Operation::Sync, 1, ErrorKind::Other);
+    stage.send(&stage.all_three());
+    let error = stage.node.wait().unwrap_err();
+    assert!(matches!(error, NodeError::Journal(JournalError::Io(_))), "{error:?}");
+    // The host is woken by the node's end, and the edge never sees anything.
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), ["host"]);
+    let outcome = stage.answer.wait();
+    assert!(matches!(outcome, Err(HostError::NoReply(NoReply::Gone))), "{outcome:?}");
+}
+
+#[test]
+fn all_who_wait_while_one_sync_is_under_way_are_served_by_the_next() {
+    const ASKED: usize = 300;
+    let disk = Memory::default();
+    let (files, builder) = durable(&disk);
+    let node = start(builder);
+    probe::total(&node);
+    files.hold(Operation::Sync);
+    let syncs = files.count(Operation::Sync);
+    let ask = || node.host().ask::<_, u64>(node.root(), PATIENCE, Tell::Total).unwrap();
+    let first = ask();
+    until("nobody syncs", || files.count(Operation::Sync) > syncs);
+    let others: Vec<Answer<u64>> = (0..ASKED).map(|_| ask()).collect();
+    let recorded = || {
+        let frames = probe::records(disk.crash().storage(), |record, _| match record {
+            Record::Round { batches, .. } => Some((*batches).map(|batch| batch.count as usize).sum::<usize>()),
+            _ => None,
+        });
+        frames.into_iter().sum::<usize>()
+    };
+    until("rounds wait for the disk", || recorded() > ASKED);
+    files.release();
+    for answer in [first].into_iter().chain(others) {
+        assert_eq!(answer.wait().unwrap(), 0);
+    }
+    assert_eq!(files.count(Operation::Sync) - syncs, 2, "the one that was held, and one for all others");
+    node.stop().unwrap();
+}
+
+#[test]
+fn what_stays_in_the_node_is_not_synced_for() {
+    let disk = Memory::default();
+    let (files, builder) = durable(&disk);
+    let node = start(builder);
+    let there = probe::second_worker(&node);
+    let (syncs, before) = (files.count(Operation::Sync), rounds(&disk));
+    for _ in 0..100 {
+        node.host().send(node.root(), &Tell::Forward(there, Box::new(Tell::Add(1, vec![])))).unwrap();
+    }
+    until("a round waits", || rounds(&disk) > before);
+    assert_eq!(files.count(Operation::Sync), syncs);
+    assert_eq!(node.host().request::<_, u64>(there, PATIENCE, Tell::Total).unwrap(), 100);
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_stop_lets_out_what_waits_for_the_disk() {
+    for drain in [PATIENCE, Duration::ZERO] {
+        let disk = Memory::default();
+        let files = FaultyFiles::new(disk.storage());
+        let limits = Limits { drain, ..probe::limits() };
+        let builder = probe::builder(Arc::new(files.clone())).durability(Durability::Durable).limits(limits);
+        let node = start(builder);
+        probe::total(&node);
+        files.hold(Operation::Sync);
+        let syncs = files.count(Operation::Sync);
+        let answer = node.host().ask::<_, u64>(node.root(), PATIENCE, Tell::Total).unwrap();
+        until("nobody syncs", || files.count(Operation::Sync) > syncs);
+        let (begins, begun) = mpsc::channel();
+        let stopping = thread::spawn(move || {
+            begins.send(()).unwrap();
+            node.stop()
+        });
+        begun.recv().unwrap();
+        files.release();
+        assert_eq!(answer.wait().unwrap(), 0);
+        stopping.join().unwrap().unwrap();
+    }
+}
