@@ -12,6 +12,7 @@
 
 mod footprint;
 mod growth;
+mod journal;
 mod latency;
 mod listed;
 mod locked;
@@ -38,6 +39,7 @@ use clap::Parser;
 use crate::{
     footprint::Footprint,
     growth::Growth,
+    journal::Journal,
     latency::Latency,
     messaging::Messaging,
     plan::{Failure, Figures, Job, Suite},
@@ -58,6 +60,8 @@ enum Command {
     Latency(runner::Options),
     /// Where the time of a round goes: taking, writing, decoding, handling, sending.
     Round(runner::Options),
+    /// What it costs to wait until it is on disk, beside a bare loop and embedded databases.
+    Journal(runner::Options),
     /// How the cost of a message grows: with FSMs in a worker, workers, messages in a queue, payload.
     Growth(runner::Options),
     /// What FSMs cost that do nothing: memory, and writing and restoring a worker that is full of them.
@@ -81,8 +85,10 @@ fn measure(job: &Job) -> Result<Figures, Failure> {
         Footprint::NAME => Footprint::measure(job),
         Latency::NAME => Latency::measure(job),
         Round::NAME => Round::measure(job),
+        Journal::NAME => Journal::measure(job),
         other => {
-            let suites = [Messaging::NAME, Growth::NAME, Footprint::NAME, Latency::NAME, Round::NAME].join(", ");
+            let suites = [Messaging::NAME, Growth::NAME, Footprint::NAME, Latency::NAME, Round::NAME, Journal::NAME];
+            let suites = suites.join(", ");
             Err(format!("there is no suite {other}; the suites are {suites}").into())
         }
     }
@@ -100,6 +106,7 @@ fn main() -> ExitCode {
         Command::Messaging(options) => runner::run::<Messaging>(&options),
         Command::Latency(options) => runner::run::<Latency>(&options),
         Command::Round(options) => runner::run::<Round>(&options),
+        Command::Journal(options) => runner::run::<Journal>(&options),
         Command::Growth(options) => runner::run::<Growth>(&options),
         Command::Footprint(options) => runner::run::<Footprint>(&options),
         Command::Plot { rows, dir } => drawn(&rows, &dir),

@@ -40,7 +40,9 @@ pub enum Recording {
     Memory,
     /// The inputs, into files that are synced in the background.
     Buffered,
-    /// Each delivery as well, into such files.
+    /// The inputs, into files, and what leaves waits until they are on disk.
+    Durable,
+    /// Each delivery as well, into files that are synced in the background.
     Everything,
 }
 
@@ -50,6 +52,7 @@ impl fmt::Display for Recording {
             Recording::Off => "off",
             Recording::Memory => "memory",
             Recording::Buffered => "buffered",
+            Recording::Durable => "durable",
             Recording::Everything => "everything",
         })
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use qnfsm::NodeBuilder;
+use qnfsm::{Durability, NodeBuilder};
 use tempfile::TempDir;
 
 use crate::{
@@ -22,6 +22,7 @@ pub fn recorded(builder: NodeBuilder, recording: Recording) -> Result<(NodeBuild
             return Ok((builder.storage(files).dir(PathBuf::from("/in-memory")), None));
         }
         Recording::Buffered => builder,
+        Recording::Durable => builder.durability(Durability::Durable),
         Recording::Everything => builder.recording(qnfsm::Recording::Everything),
     };
     let dir = directory()?;

@@ -107,7 +107,7 @@ pub fn limit_of(of: Compared, class: Class) -> Option<System> {
     let limit = match (class, of.recording) {
         (Class::OneThread, _) => System::VecDeque,
         (Class::TwoThreads, Recording::Off | Recording::Memory) => System::Unbounded,
-        (Class::TwoThreads, Recording::Buffered | Recording::Everything) => System::Written,
+        (Class::TwoThreads, _) => System::Written,
     };
     let is_limit =
         matches!(of.system, System::VecDeque | System::Unbounded | System::Bounded | System::Rtrb | System::Written);
