@@ -37,11 +37,13 @@ pub fn closed_loop(store: &mut impl Store, clients: u32, extent: Extent) -> Resu
     for part in extent.parts() {
         tally = Tally::begin();
         let mut sequence = 0;
-        while tally.elapsed() < part {
-            let asked = Instant::now();
+        let mut asked = Instant::now();
+        while tally.elapsed(asked) < part {
             let batch: Vec<_> = (0..clients).map(|client| Small::new(client, sequence)).collect();
             store.commit(&batch)?;
-            tally.answered(asked, clients);
+            let now = Instant::now();
+            tally.answered(asked, now, clients);
+            asked = now;
             sequence += 1;
         }
         tally.end();

@@ -108,12 +108,12 @@ struct Clients {
 }
 
 impl Clients {
-    fn ask(&mut self, client: u32, inputs: &mut Inputs) {
+    fn ask(&mut self, client: u32, now: Instant, inputs: &mut Inputs) {
         let (asked, sequence, teller) = &mut self.asked[client as usize];
         let from = inputs.setup().queue(client, 1);
         inputs.message(*teller, from, &ToTeller::Ask(Small::new(client, *sequence))).expect("its type is registered");
         *sequence += 1;
-        *asked = Instant::now();
+        *asked = now;
         self.waiting += 1;
     }
 
@@ -121,15 +121,16 @@ impl Clients {
         let (asked, sequence, teller) = self.asked[client as usize];
         assert_eq!((answer.sender(), answer.sequence() + 1), (client, sequence), "an answer to something else");
         self.waiting -= 1;
+        let now = Instant::now();
         let mut tally = lock(&self.tally);
-        tally.answered(asked, 1);
-        let goes_on = tally.elapsed() < self.until;
+        tally.answered(asked, now, 1);
+        let goes_on = tally.elapsed(now) < self.until;
         if self.waiting == 0 && !goes_on {
             tally.end();
         }
         drop(tally);
         if goes_on {
-            self.ask(client, inputs);
+            self.ask(client, now, inputs);
         } else if self.waiting == 0 {
             let from = inputs.setup().queue(0, 1);
             inputs.message(teller, from, &ToTeller::Done).expect("its type is registered");
@@ -146,9 +147,10 @@ impl Reactor for Clients {
         match Codec::CURRENT.decode(frame.payload, Trust::Node) {
             Ok(ToClients::Begin { clients, part, teller }) => {
                 self.until = part;
-                self.asked = vec![(Instant::now(), 0, teller); clients as usize];
+                let now = Instant::now();
+                self.asked = vec![(now, 0, teller); clients as usize];
                 *lock(&self.tally) = Tally::begin();
-                (0..clients).for_each(|client| self.ask(client, inputs));
+                (0..clients).for_each(|client| self.ask(client, now, inputs));
             }
             Ok(ToClients::Answer(answer)) => self.take_answer(frame.header.slot, &answer, inputs),
             Err(error) => unreachable!("the teller's own bytes: {error}"),

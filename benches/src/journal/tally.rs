@@ -41,14 +41,14 @@ impl Tally {
         Tally { begun: Instant::now(), took: Duration::ZERO, times_ns }
     }
 
-    /// How long it has gone on.
-    pub fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
+    /// How long it has gone on by now.
+    pub fn elapsed(&self, now: Instant) -> Duration {
+        now.duration_since(self.begun)
     }
 
     /// So many were answered now, which were asked at that time.
-    pub fn answered(&mut self, asked: Instant, count: u32) {
-        let time = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    pub fn answered(&mut self, asked: Instant, now: Instant, count: u32) {
+        let time = u64::try_from(now.duration_since(asked).as_nanos()).unwrap_or(u64::MAX);
         self.times_ns.saturating_record_n(time, u64::from(count));
     }
 

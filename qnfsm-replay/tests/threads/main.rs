@@ -317,7 +317,8 @@ fn with_images<'a>(records: &[Record<'a>]) -> Vec<Record<'a>> {
     for worker in BREAKS {
         let at = *rounds_of(&records, worker).last().unwrap();
         let Record::Round { round, digest_before, .. } = records[at] else { unreachable!("a round") };
-        let mark = Record::SnapshotMark { worker, round: round - 1, digest: digest_before, image_digest: 0 };
+        let mark =
+            Record::SnapshotMark { worker, round: round - 1, digest: digest_before, image_digest: 0, driver_digest: 0 };
         records.insert(at, mark);
     }
     records

@@ -128,8 +128,8 @@ fn draft<'a>(record: &Record<'a>, batches: &'a [BatchRef<'a>]) -> RecordDraft<'a
         Record::External { worker, round, port, answer } => Record::External { worker, round, port, answer },
         Record::DigestMark { worker, round, digest } => Record::DigestMark { worker, round, digest },
         Record::Deliveries { worker, round, entries } => Record::Deliveries { worker, round, entries },
-        Record::SnapshotMark { worker, round, digest, image_digest } => {
-            Record::SnapshotMark { worker, round, digest, image_digest }
+        Record::SnapshotMark { worker, round, digest, image_digest, driver_digest } => {
+            Record::SnapshotMark { worker, round, digest, image_digest, driver_digest }
         }
         Record::Configured { worker, round, config } => Record::Configured { worker, round, config },
         Record::CleanStop { epoch } => Record::CleanStop { epoch },

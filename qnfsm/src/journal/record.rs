@@ -97,6 +97,8 @@ pub enum Record<'a, B = Batches<'a>> {
         digest: u64,
         /// The digest of the worker's image.
         image_digest: u64,
+        /// The digest of what its driver keeps beside it.
+        driver_digest: u64,
     },
     /// What shapes a worker was changed.
     Configured {
@@ -239,9 +241,10 @@ impl RecordDraft<'_> {
                 out.extend_from_slice(&digest.to_le_bytes());
             }
             Record::Deliveries { worker: _, round: _, entries } => put_counted(out, entries),
-            Record::SnapshotMark { worker: _, round: _, digest, image_digest } => {
-                out.extend_from_slice(&digest.to_le_bytes());
-                out.extend_from_slice(&image_digest.to_le_bytes());
+            Record::SnapshotMark { worker: _, round: _, digest, image_digest, driver_digest } => {
+                for digest in [digest, image_digest, driver_digest] {
+                    out.extend_from_slice(&digest.to_le_bytes());
+                }
             }
             Record::Configured { worker: _, round: _, config } => put_counted(out, config),
             Record::SyncMark { segment, offset } => {
@@ -312,7 +315,8 @@ impl<'a> Record<'a> {
                     kind::DIGEST_MARK => Record::DigestMark { worker, round, digest: taker.u64()? },
                     kind::DELIVERIES => Record::Deliveries { worker, round, entries: taker.counted()? },
                     kind::SNAPSHOT_MARK => {
-                        Record::SnapshotMark { worker, round, digest: taker.u64()?, image_digest: taker.u64()? }
+                        let (digest, image_digest, driver_digest) = (taker.u64()?, taker.u64()?, taker.u64()?);
+                        Record::SnapshotMark { worker, round, digest, image_digest, driver_digest }
                     }
                     kind::CONFIGURED => Record::Configured { worker, round, config: taker.counted()? },
                     _ => return Err(Why::Malformed("a record of an unknown kind")),

@@ -3,8 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -14,11 +18,18 @@ use super::{
 };
 use crate::id::WorkerId;
 
+/// How long the thread looks for who asks next before it sleeps: about as long as those take who were just served. It does so
+/// where that has spared it a sleep lately, and now and then to learn whether it would.
+const LOOKS_FOR: Duration = Duration::from_micros(30);
+const SLEEPS_BETWEEN_TRIALS: u32 = 64;
+
 /// Who waits for the journal.
 #[derive(Default)]
 pub(super) struct Commits {
     state: Mutex<State>,
     asked: Condvar,
+    /// Somebody has asked, or it is over: to be looked at without the lock.
+    has_news: AtomicBool,
 }
 
 #[derive(Default)]
@@ -35,13 +46,27 @@ impl Commits {
     /// What was written before the call will be on disk, and the worker then looks.
     pub(super) fn ask(&self, worker: WorkerId, inbox: &Inbox) {
         self.state().askers.entry(worker).or_insert_with(|| inbox.clone());
+        self.has_news.store(true, Ordering::Release);
         self.asked.notify_one();
     }
 
     /// Nobody asks any more.
     pub(super) fn close(&self) {
         self.state().is_over = true;
+        self.has_news.store(true, Ordering::Release);
         self.asked.notify_one();
+    }
+
+    /// Looks for a moment whether somebody asks; says whether somebody did.
+    fn looks(&self) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < LOOKS_FOR {
+            if self.has_news.load(Ordering::Acquire) {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
     }
 
     /// Those who have asked, as soon as there are any; none when it is over.
@@ -49,20 +74,24 @@ impl Commits {
         let nobody = |state: &mut State| state.askers.is_empty() && !state.is_over;
         let mut state = self.asked.wait_while(self.state(), nobody).expect(LOCK_REASON);
         let askers = std::mem::take(&mut state.askers);
+        self.has_news.store(state.is_over, Ordering::Relaxed);
         (!askers.is_empty()).then_some(askers)
     }
 }
 
 /// Starts the thread that syncs for those who ask, until [`Commits::close`].
-pub(super) fn start(shared: &std::sync::Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     let shared = shared.clone();
     thread::Builder::new().name("qnfsm-commits".to_owned()).spawn(move || {
         let (Some(commits), Some(journal)) = (&shared.commits, &shared.journal) else { return };
+        let (mut pays, mut sleeps) = (true, 0_u32);
         while let Some(askers) = commits.wait() {
             if let Err(error) = journal.sync() {
                 shared.fail(NodeError::Journal(error));
             }
             askers.values().for_each(|asker| asker.put(Parcel::Look));
+            pays = (pays || sleeps.is_multiple_of(SLEEPS_BETWEEN_TRIALS)) && commits.looks();
+            sleeps = sleeps.wrapping_add(u32::from(!pays));
         }
     })
 }

@@ -69,6 +69,9 @@ pub(super) struct Driver {
     pub(super) snapshots: Option<Snapshots>,
     /// The journal's size at the last snapshot.
     snapshot_at: u64,
+    /// The round of the last snapshot. There is never another one of the same round: its driver's bytes would be newer than
+    /// what a crash may leave of the journal.
+    pub(super) snapshot_round: u64,
     /// How many parcels of the inbox were put in before the node's start, and the time at which the node went down.
     resumed: usize,
     went_down: Time,
@@ -150,6 +153,7 @@ impl Driver {
             reactors: Vec::new(),
             snapshots,
             snapshot_at,
+            snapshot_round: 0,
             resumed: 0,
             went_down: Time::ZERO,
             gathered: Vec::new(),
@@ -477,7 +481,9 @@ impl Driver {
         if self.idle.spins(!self.reactors.is_empty()) {
             return Ok(());
         }
-        self.mark_digest()?;
+        if self.withheld.is_empty() {
+            self.mark_digest()?;
+        }
         let until_timer = self.worker.next_timer().map(|next| self.shared.clock.until(next));
         let timeout = [until_timer, self.look_again_after()].into_iter().flatten().min();
         let timeout = if self.inbox.falls_asleep() { timeout } else { Some(Duration::ZERO) };
@@ -537,7 +543,8 @@ impl Driver {
     /// Writes a snapshot of the worker and what is retained beside it, and marks it in the journal.
     pub(super) fn snapshot(&mut self) -> Result<(), NodeError> {
         let (Some(journal), Some(snapshots)) = (&self.shared.journal, &self.snapshots) else { return Ok(()) };
-        if self.worker.rounds() == 0 {
+        // Round 0 is the worker's start, which the journal has.
+        if self.worker.rounds() == self.snapshot_round {
             return Ok(());
         }
         let mut image = Vec::new();
@@ -546,8 +553,9 @@ impl Driver {
         let driver = DriverImage::of(&mut self.unacknowledged, &mut self.held, &self.worker).to_bytes();
         let (worker, round) = (self.worker.id(), self.worker.rounds());
         snapshots.store(worker, round, &image, &driver)?;
-        let image_digest = Digest::of(&image);
-        journal.append(&Record::SnapshotMark { worker, round, digest: self.digest, image_digest })?;
+        let [image_digest, driver_digest] = [image, driver].map(|bytes| Digest::of(&bytes));
+        journal.append(&Record::SnapshotMark { worker, round, digest: self.digest, image_digest, driver_digest })?;
+        self.snapshot_round = round;
         self.digest_marked = true;
         Ok(())
     }

@@ -56,6 +56,8 @@ pub(super) struct Recovered {
     pub(super) next_worker: u32,
     /// The workers that were started on request.
     pub(super) started_for: StartedFor,
+    /// By worker, the round of the snapshot that it was restored from.
+    pub(super) restored: BTreeMap<WorkerId, u64>,
 }
 
 /// The snapshots to start from, and where in the journal to read on.
@@ -75,6 +77,7 @@ struct Mark {
     round: u64,
     digest: u64,
     image_digest: u64,
+    driver_digest: u64,
 }
 
 /// Reads the journal once through: checks every record, and finds the snapshots that count.
@@ -94,8 +97,8 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, 
                 plan.started_for.extend(request.map(|request| (request, worker)));
                 plan.next_worker = plan.next_worker.max(worker.0 + 1);
             }
-            Record::SnapshotMark { worker, round, digest, image_digest } => {
-                let mark = Mark { position: entry.position, round, digest, image_digest };
+            Record::SnapshotMark { worker, round, digest, image_digest, driver_digest } => {
+                let mark = Mark { position: entry.position, round, digest, image_digest, driver_digest };
                 plan.marks.entry(worker).or_default().push(mark);
             }
             _ => {}
@@ -146,6 +149,7 @@ pub(super) fn recover(
     }
     let mut playback = Playback::new(catalogue.clone(), manifest.node);
     let mut kept = Kept::default();
+    let mut rounds_restored = BTreeMap::new();
     let mut from = reader_end(&tail);
     for (worker, position) in started {
         let restored = marks.get(&worker).into_iter().flatten().rev().find_map(|mark| {
@@ -154,6 +158,7 @@ pub(super) fn recover(
         match restored {
             Some((worker, mark)) => {
                 from = from.min(mark.position);
+                rounds_restored.insert(worker.id(), mark.round);
                 playback.resume(worker, mark.digest);
             }
             None => from = from.min(position),
@@ -164,7 +169,7 @@ pub(super) fn recover(
         let position = entry.position;
         playback.apply(&entry.record, &mut kept).map_err(|source| StartError::Playback { position, source })?;
     }
-    Ok(Recovered { playback, kept, tail, seed, next_worker, started_for })
+    Ok(Recovered { playback, kept, tail, seed, next_worker, started_for, restored: rounds_restored })
 }
 
 /// A position behind all records.
@@ -188,7 +193,9 @@ fn restore(
     };
     let snapshot = snapshots::load(storage, dir, manifest.identity, worker, mark.round);
     let snapshot = snapshot.inspect_err(|error| passed_over(error)).ok()?;
-    if Digest::of(snapshot.image()) != mark.image_digest {
+    // What the driver kept is as old as the mark: a later snapshot of the same round may lack what was acknowledged by records
+    // that this journal has lost.
+    if (Digest::of(snapshot.image()), Digest::of(snapshot.driver())) != (mark.image_digest, mark.driver_digest) {
         passed_over(&"it is not the one that the journal's mark is of");
         return None;
     }

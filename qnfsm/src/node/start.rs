@@ -78,9 +78,10 @@ impl NodeBuilder {
         let shared = &shared;
         let mut kept = recovery::Kept::default();
         let mut playback = Playback::new(catalogue, self.node);
-        let mut started_for = recovery::StartedFor::new();
+        let (mut started_for, mut restored) = (recovery::StartedFor::new(), BTreeMap::new());
         if let Some(recovered) = recovered {
             (kept, playback, started_for) = (recovered.kept, recovered.playback, recovered.started_for);
+            restored = recovered.restored;
             shared.never_allot_below(recovered.next_worker);
         }
         let playback = finish(playback, shared, &mut kept)?;
@@ -105,6 +106,7 @@ impl NodeBuilder {
         let Edges { in_loop, apart } = open_edges(std::mem::take(&mut self.edges), shared)?;
         let mut drivers = bring_back(playback, shared, &starter, in_loop)?;
         for driver in &mut drivers {
+            driver.snapshot_round = restored.get(&driver.worker.id()).copied().unwrap_or(0);
             put_in_again(driver, &mut kept, shared, &own, &policies);
         }
         drivers.iter_mut().for_each(|driver| driver.resume(latest));

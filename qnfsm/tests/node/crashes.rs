@@ -10,7 +10,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use qnfsm::{
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::ring;
 
 const DIR: &str = "/ledger";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many numbers are put into the ledger, and how many at a time.
 const NUMBERS: u64 = 40;
@@ -171,12 +171,14 @@ fn run(durability: Durability) -> History {
 fn bring_back(disk: &SimulatedDisk, durability: Durability, acknowledged: u64) -> u64 {
     let node = start(disk, durability);
     let (ledger, handed_on) = ledger(&node);
+    let begun = Instant::now();
     let numbers = loop {
         // What was handed on is under way until it is there.
         let numbers = node.host().request(ledger, PATIENCE, Entry::All).unwrap();
         if numbers.len() as u64 >= handed_on {
             break numbers;
         }
+        assert!(begun.elapsed() < PATIENCE, "{handed_on} were handed on, and these came: {numbers:?}");
     };
     let held = numbers.len() as u64;
     assert_eq!(numbers, (1..=held).collect::<Vec<_>>(), "what the ledger holds");

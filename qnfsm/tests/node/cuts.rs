@@ -1,9 +1,15 @@
 //! Any prefix of the journal is a consistent cut of the whole node: whatever of its end a crash takes away, what comes
 //! back goes on with nothing lost and nothing done twice.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use qnfsm::{Limits, journal::Position};
+use qnfsm::{
+    Limits, WorkerId,
+    journal::{
+        Manifest, Position, Reader, Record,
+        snapshots::{self, SnapshotParts},
+    },
+};
 
 use crate::{
     files::Memory,
@@ -75,6 +81,41 @@ fn any_prefix_is_a_consistent_cut_with_a_snapshot_after_each_round() {
 #[test]
 fn any_prefix_is_a_consistent_cut_with_snapshots_in_different_places() {
     every_cut(&Root::new(3, 2, 6), 1500);
+}
+
+#[test]
+fn a_snapshot_that_is_not_the_one_of_its_mark_is_passed_over() {
+    let root = Root::new(3, 2, 3);
+    let crashed = run(&Memory::default(), &root, 1);
+    let identity = Manifest::load(&*crashed.storage(), Path::new(DIR)).unwrap().identity;
+    for at in crashed.record_ends(Path::new(DIR)).into_iter().step_by(3) {
+        let disk = crashed.crash();
+        disk.cut(Path::new(DIR), at);
+        let storage = disk.storage();
+        // As a later snapshot of the same round would be, when all that the driver kept is acknowledged.
+        for (worker, round) in (0..3).flat_map(|worker| (1..100).map(move |round| (WorkerId(worker), round))) {
+            let Ok(snapshot) = snapshots::load(&*storage, Path::new(DIR), identity, worker, round) else { continue };
+            let (epoch, image) = (snapshot.epoch, snapshot.image());
+            let parts = SnapshotParts { worker, round, epoch, identity, image, driver: &[0, 0] };
+            snapshots::store(&*storage, Path::new(DIR), &parts).unwrap();
+        }
+        bring_back(&disk, at, &root, 1);
+    }
+}
+
+#[test]
+fn no_round_is_snapshot_twice() {
+    let disk = Memory::default();
+    let root = Root::new(3, 2, 3);
+    (0..3).for_each(|_| drop(run(&disk, &root, 1)));
+    let mut marks = BTreeSet::new();
+    let mut reader = Reader::open(disk.storage(), Path::new(DIR)).unwrap();
+    while let Some(entry) = reader.next().unwrap() {
+        if let Record::SnapshotMark { worker, round, .. } = entry.record {
+            assert!(marks.insert((worker, round)), "{worker} was snapshot twice after round {round}");
+        }
+    }
+    assert!(marks.len() > 10);
 }
 
 #[test]

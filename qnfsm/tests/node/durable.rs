@@ -2,13 +2,13 @@
 
 use std::{
     io::ErrorKind,
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use qnfsm::{
-    Answer, Durability, HostError, Limits, NoReply, NodeBuilder, NodeError, WorkerId,
+    Answer, Durability, Host, HostError, Limits, NoReply, NodeBuilder, NodeError, QueueId, WorkerId,
     journal::{
         JournalError, Record,
         faulty::{FaultyFiles, Operation},
@@ -27,6 +27,24 @@ fn durable(disk: &Memory) -> (FaultyFiles, NodeBuilder) {
     let limits = Limits { sync_every: 1000 * PATIENCE, segment_bytes: 1 << 16, ..probe::limits() };
     let builder = probe::builder(Arc::new(files.clone())).durability(Durability::Durable).limits(limits);
     (files, builder)
+}
+
+/// Holds up syncs until it is dropped, so that a test that fails doesn't wait for its node for ever.
+struct SyncsHeld<'a>(&'a FaultyFiles);
+
+impl SyncsHeld<'_> {
+    fn new(files: &FaultyFiles) -> SyncsHeld<'_> {
+        files.hold(Operation::Sync);
+        SyncsHeld(files)
+    }
+
+    fn release(self) {}
+}
+
+impl Drop for SyncsHeld<'_> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
 }
 
 fn until(what: &str, reached: impl Fn() -> bool) {
@@ -49,7 +67,7 @@ fn while_a_sync_is_under_way_rounds_go_on_and_nothing_of_them_leaves_the_node() 
     let (files, builder) = durable(&disk);
     let (seen_by, seen) = witnesses();
     let mut stage = Stage::new(builder, seen_by);
-    files.hold(Operation::Sync);
+    let held = SyncsHeld::new(&files);
     let syncs = files.count(Operation::Sync);
     stage.send(&stage.all_three());
     until("nobody syncs", || files.count(Operation::Sync) > syncs);
@@ -61,11 +79,40 @@ fn while_a_sync_is_under_way_rounds_go_on_and_nothing_of_them_leaves_the_node() 
         rounds(&disk) >= later
     });
     assert_eq!((seen.try_iter().collect::<Vec<_>>(), stage.outcome().is_none()), (vec![], true));
-    files.release();
+    held.release();
     for who in ["edge", "host"] {
         assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), who);
     }
     assert_eq!(stage.outcome().unwrap().unwrap(), 1);
+    stage.node.stop().unwrap();
+}
+
+#[test]
+fn what_follows_from_an_external_value_waits_until_the_value_is_on_disk_and_not_only_its_round() {
+    let disk = Memory::default();
+    let (files, builder) = durable(&disk);
+    let (seen_by, seen) = witnesses();
+    let other = Arc::new(OnceLock::<(Host, QueueId<Tell>)>::new());
+    let (asks, held) = (other.clone(), files.clone());
+    let builder = builder.external::<probe::Dice>(move |_| {
+        // The other worker's answer brings the round's record to disk, and the value comes after it.
+        let (host, there) = asks.get().unwrap();
+        host.request::<_, u64>(*there, PATIENCE, Tell::Total).unwrap();
+        held.hold(Operation::Sync);
+        4
+    });
+    let mut stage = Stage::new(builder, seen_by);
+    assert!(other.set((stage.node.host(), stage.there)).is_ok());
+    let syncs = files.count(Operation::Sync);
+    stage.send(&Tell::Each(vec![Tell::Read(1), stage.all_three()]));
+    // One for the other worker's answer, and the one that is held.
+    until("nobody syncs", || files.count(Operation::Sync) >= syncs + 2);
+    let early = (seen.try_iter().collect::<Vec<_>>(), stage.outcome().is_none());
+    files.release();
+    assert_eq!(early, (vec![], true));
+    for who in ["edge", "host"] {
+        assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), who);
+    }
     stage.node.stop().unwrap();
 }
 
@@ -92,7 +139,7 @@ fn all_who_wait_while_one_sync_is_under_way_are_served_by_the_next() {
     let (files, builder) = durable(&disk);
     let node = start(builder);
     probe::total(&node);
-    files.hold(Operation::Sync);
+    let held = SyncsHeld::new(&files);
     let syncs = files.count(Operation::Sync);
     let ask = || node.host().ask::<_, u64>(node.root(), PATIENCE, Tell::Total).unwrap();
     let first = ask();
@@ -106,7 +153,7 @@ fn all_who_wait_while_one_sync_is_under_way_are_served_by_the_next() {
         frames.into_iter().sum::<usize>()
     };
     until("rounds wait for the disk", || recorded() > ASKED);
-    files.release();
+    held.release();
     for answer in [first].into_iter().chain(others) {
         assert_eq!(answer.wait().unwrap(), 0);
     }
@@ -120,12 +167,15 @@ fn what_stays_in_the_node_is_not_synced_for() {
     let (files, builder) = durable(&disk);
     let node = start(builder);
     let there = probe::second_worker(&node);
-    let (syncs, before) = (files.count(Operation::Sync), rounds(&disk));
+    let syncs = files.count(Operation::Sync);
     for _ in 0..100 {
+        let recorded = rounds(&disk);
         node.host().send(node.root(), &Tell::Forward(there, Box::new(Tell::Add(1, vec![])))).unwrap();
+        until("a round waits", || rounds(&disk) > recorded);
     }
-    until("a round waits", || rounds(&disk) > before);
-    assert_eq!(files.count(Operation::Sync), syncs);
+    // One may have been asked for before.
+    let more = files.count(Operation::Sync) - syncs;
+    assert!(more <= 1, "{more} syncs for what nobody outside hears of");
     assert_eq!(node.host().request::<_, u64>(there, PATIENCE, Tell::Total).unwrap(), 100);
     node.stop().unwrap();
 }
@@ -139,7 +189,7 @@ fn a_stop_lets_out_what_waits_for_the_disk() {
         let builder = probe::builder(Arc::new(files.clone())).durability(Durability::Durable).limits(limits);
         let node = start(builder);
         probe::total(&node);
-        files.hold(Operation::Sync);
+        let held = SyncsHeld::new(&files);
         let syncs = files.count(Operation::Sync);
         let answer = node.host().ask::<_, u64>(node.root(), PATIENCE, Tell::Total).unwrap();
         until("nobody syncs", || files.count(Operation::Sync) > syncs);
@@ -149,7 +199,7 @@ fn a_stop_lets_out_what_waits_for_the_disk() {
             node.stop()
         });
         begun.recv().unwrap();
-        files.release();
+        held.release();
         assert_eq!(answer.wait().unwrap(), 0);
         stopping.join().unwrap().unwrap();
     }

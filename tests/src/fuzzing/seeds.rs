@@ -346,7 +346,8 @@ impl Recorded {
             if at == 1 {
                 let image_digest = qnfsm::Digest::of(&image);
                 write(Record::DigestMark { worker: worker_id, round: number, digest });
-                write(Record::SnapshotMark { worker: worker_id, round: number, digest, image_digest });
+                let driver_digest = qnfsm::Digest::of(&[]);
+                write(Record::SnapshotMark { worker: worker_id, round: number, digest, image_digest, driver_digest });
                 journal.sync().expect("memory has room");
             }
             images.push((image, encoded(&(put_out, Vec::<(Place, Batch)>::new()))));
