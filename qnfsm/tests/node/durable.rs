@@ -2,13 +2,17 @@
 
 use std::{
     io::ErrorKind,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use qnfsm::{
-    Answer, Durability, Host, HostError, Limits, NoReply, NodeBuilder, NodeError, QueueId, WorkerId,
+    Answer, Durability, Host, HostError, Limits, NoReply, NodeBuilder, NodeError, QueueId, Unanswered, WorkerId,
     journal::{
         JournalError, Record,
         faulty::{FaultyFiles, Operation},
@@ -18,15 +22,19 @@ use qnfsm::{
 use crate::{
     files::Memory,
     outputs::{Stage, who_recorded, witnesses},
-    probe::{self, PATIENCE, Tell, start},
+    probe::{self, Job, PATIENCE, Tell, start},
 };
 
 /// A disk whose operations can be held and fail, and a durable node on it that syncs for nobody but those who wait.
 fn durable(disk: &Memory) -> (FaultyFiles, NodeBuilder) {
     let files = FaultyFiles::new(disk.storage());
-    let limits = Limits { sync_every: 1000 * PATIENCE, segment_bytes: 1 << 16, ..probe::limits() };
-    let builder = probe::builder(Arc::new(files.clone())).durability(Durability::Durable).limits(limits);
+    let builder = durable_on(&files);
     (files, builder)
+}
+
+fn durable_on(files: &FaultyFiles) -> NodeBuilder {
+    let limits = Limits { sync_every: 1000 * PATIENCE, segment_bytes: 1 << 16, ..probe::limits() };
+    probe::builder(Arc::new(files.clone())).durability(Durability::Durable).limits(limits)
 }
 
 /// Holds up syncs until it is dropped, so that a test that fails doesn't wait for its node for ever.
@@ -93,27 +101,67 @@ fn what_follows_from_an_external_value_waits_until_the_value_is_on_disk_and_not_
     let (files, builder) = durable(&disk);
     let (seen_by, seen) = witnesses();
     let other = Arc::new(OnceLock::<(Host, QueueId<Tell>)>::new());
-    let (asks, held) = (other.clone(), files.clone());
+    let (asks, disk_held) = (other.clone(), files.clone());
     let builder = builder.external::<probe::Dice>(move |_| {
         // The other worker's answer brings the round's record to disk, and the value comes after it.
         let (host, there) = asks.get().unwrap();
         host.request::<_, u64>(*there, PATIENCE, Tell::Total).unwrap();
-        held.hold(Operation::Sync);
+        disk_held.hold(Operation::Sync);
         4
     });
     let mut stage = Stage::new(builder, seen_by);
     assert!(other.set((stage.node.host(), stage.there)).is_ok());
+    let held = SyncsHeld(&files);
     let syncs = files.count(Operation::Sync);
     stage.send(&Tell::Each(vec![Tell::Read(1), stage.all_three()]));
     // One for the other worker's answer, and the one that is held.
     until("nobody syncs", || files.count(Operation::Sync) >= syncs + 2);
     let early = (seen.try_iter().collect::<Vec<_>>(), stage.outcome().is_none());
-    files.release();
+    held.release();
     assert_eq!(early, (vec![], true));
     for who in ["edge", "host"] {
         assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), who);
     }
     stage.node.stop().unwrap();
+}
+
+#[test]
+fn a_request_that_is_sent_again_waits_until_what_it_follows_from_is_on_disk() {
+    let disk = Memory::default();
+    let (sender, asked) = mpsc::channel();
+    let service = |builder: &mut NodeBuilder, sender: &mpsc::Sender<u64>| {
+        let sender = std::sync::Mutex::new(sender.clone());
+        builder.async_service(Unanswered::SentAgain, move |job: Job, _| sender.lock().unwrap().send(job.value).unwrap())
+    };
+    let (files, mut builder) = durable(&disk);
+    let queue = service(&mut builder, &sender);
+    let node = start(builder.external::<probe::Dice>(|_| 4));
+    probe::total(&node);
+    // The round is written, and the value that it reads is not.
+    files.fail(Operation::Write, 2, ErrorKind::StorageFull);
+    let call = Tell::Call { service: queue, value: 1, within: PATIENCE };
+    node.host().send(node.root(), &Tell::Each(vec![Tell::Read(1), call])).unwrap();
+    assert!(matches!(node.wait(), Err(NodeError::Journal(_))));
+    // The node that comes back asks for the value, and ends the round with it.
+    let files = FaultyFiles::new(disk.crash().storage());
+    let held = SyncsHeld(&files);
+    let syncs = Arc::new(AtomicU64::new(u64::MAX));
+    let (holds, before) = (files.clone(), syncs.clone());
+    let starting = thread::spawn(move || {
+        let mut builder = durable_on(&holds);
+        service(&mut builder, &sender);
+        start(builder.external::<probe::Dice>(move |_| {
+            before.store(holds.count(Operation::Sync), Ordering::SeqCst);
+            holds.hold(Operation::Sync);
+            5
+        }))
+    });
+    until("nobody syncs", || starting.is_finished() || files.count(Operation::Sync) > syncs.load(Ordering::SeqCst));
+    let early: Vec<_> = asked.try_iter().collect();
+    held.release();
+    let node = starting.join().unwrap();
+    assert_eq!((early, asked.recv_timeout(PATIENCE)), (vec![], Ok(1)));
+    node.stop().unwrap();
 }
 
 #[test]
