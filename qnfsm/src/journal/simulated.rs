@@ -44,6 +44,24 @@ pub enum Operation {
     Note(u64),
 }
 
+impl Operation {
+    /// What it is, in a word.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Operation::MakeDir(_) => "make dir",
+            Operation::Create(..) => "create",
+            Operation::Write(..) => "write",
+            Operation::Truncate(..) => "truncate",
+            Operation::Rename(..) => "rename",
+            Operation::Remove(..) => "remove",
+            Operation::Sync(..) => "sync",
+            Operation::SyncDir(..) => "sync dir",
+            Operation::Note(_) => "note",
+        }
+    }
+}
+
 /// All operations of a disk, from what was on it before.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct History {
@@ -69,6 +87,10 @@ struct State {
     locked: BTreeSet<PathBuf>,
     /// For how many turns of other threads a sync lasts.
     sync_turns: u32,
+    /// How many operations and reads were asked for, which of them fails and how, and what it was.
+    asked: u64,
+    fails: Option<(u64, io::ErrorKind)>,
+    failed: Option<&'static str>,
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -136,7 +158,33 @@ impl State {
         self.history.as_ref().map_or(0, |history| history.operations.len())
     }
 
-    fn done(&mut self, operation: Operation) {
+    /// Counts something that is asked for, and fails if it is its turn to.
+    fn ask(&mut self, what: &'static str) -> io::Result<()> {
+        self.asked += 1;
+        match self.fails {
+            Some((at, kind)) if at == self.asked => {
+                self.failed = Some(what);
+                Err(kind.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does an operation, unless it is its turn to fail. A write that fails has written the first half.
+    fn done(&mut self, operation: Operation) -> io::Result<()> {
+        let asked = self.ask(operation.name());
+        match (&asked, operation) {
+            (Ok(()), operation) => self.keep(operation),
+            (Err(_), Operation::Write(file, at, mut bytes)) => {
+                bytes.truncate(bytes.len() / 2);
+                self.keep(Operation::Write(file, at, bytes));
+            }
+            (Err(_), _) => {}
+        }
+        asked
+    }
+
+    fn keep(&mut self, operation: Operation) {
         self.content.apply(&operation);
         if let Some(history) = &mut self.history {
             history.operations.push(operation);
@@ -177,9 +225,21 @@ impl SimulatedDisk {
         SimulatedDisk::of(self.state().content.clone())
     }
 
+    /// Makes one operation fail, or one read: the `nth` that is asked for from now on (1 is the next).
+    pub fn fail(&self, nth: u64, kind: io::ErrorKind) {
+        let mut state = self.state();
+        state.fails = Some((state.asked + nth, kind));
+    }
+
+    /// What has failed, if its turn has come.
+    #[must_use]
+    pub fn failed(&self) -> Option<&'static str> {
+        self.state().failed
+    }
+
     /// Writes into the history that the test has seen something.
     pub fn note(&self, seen: u64) {
-        self.state().done(Operation::Note(seen));
+        self.state().keep(Operation::Note(seen));
     }
 
     /// What was done so far.
@@ -199,8 +259,8 @@ impl SimulatedDisk {
         let mut state = self.state();
         let file = state.content.next;
         state.content.dirs.extend(path.ancestors().skip(1).map(Path::to_owned));
-        state.done(Operation::Create(file, path.to_owned()));
-        state.done(Operation::Write(file, 0, bytes));
+        state.keep(Operation::Create(file, path.to_owned()));
+        state.keep(Operation::Write(file, 0, bytes));
     }
 
     /// The bytes of a file.
@@ -217,12 +277,13 @@ impl Storage for SimulatedDisk {
         let mut state = self.state();
         let new: Vec<_> =
             dir.ancestors().filter(|dir| !state.content.dirs.contains(*dir)).map(Path::to_owned).collect();
-        new.into_iter().rev().for_each(|dir| state.done(Operation::MakeDir(dir)));
-        Ok(())
+        new.into_iter().rev().try_for_each(|dir| state.done(Operation::MakeDir(dir)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let content = &self.state().content;
+        let mut state = self.state();
+        state.ask("list")?;
+        let content = &state.content;
         if !content.dirs.contains(dir) {
             return Err(missing());
         }
@@ -241,21 +302,26 @@ impl Storage for SimulatedDisk {
             return Err(missing());
         }
         let file = state.content.next;
-        state.done(Operation::Create(file, path.to_owned()));
+        state.done(Operation::Create(file, path.to_owned()))?;
         Ok(Box::new(SimulatedFile { disk: self.clone(), file, at: Mutex::new(0) }))
     }
 
     fn open(&self, path: &Path, offset: u64) -> io::Result<Box<dyn File>> {
-        let file = self.state().content.number(path)?;
+        let mut state = self.state();
+        state.ask("open")?;
+        let file = state.content.number(path)?;
         Ok(Box::new(SimulatedFile { disk: self.clone(), file, at: Mutex::new(offset) }))
     }
 
     fn file_bytes(&self, path: &Path) -> io::Result<u64> {
-        Ok(self.state().content.bytes(path)?.len() as u64)
+        let mut state = self.state();
+        state.ask("file bytes")?;
+        Ok(state.content.bytes(path)?.len() as u64)
     }
 
     fn read(&self, path: &Path, offset: u64, bytes_max: u64, into: &mut Vec<u8>) -> io::Result<()> {
-        let state = self.state();
+        let mut state = self.state();
+        state.ask("read")?;
         let bytes = state.content.bytes(path)?;
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
         into.clear();
@@ -266,29 +332,26 @@ impl Storage for SimulatedDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let file = state.content.number(from)?;
-        state.done(Operation::Rename(file, from.to_owned(), to.to_owned()));
-        Ok(())
+        state.done(Operation::Rename(file, from.to_owned(), to.to_owned()))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         let file = state.content.number(path)?;
-        state.done(Operation::Remove(file, path.to_owned()));
-        Ok(())
+        state.done(Operation::Remove(file, path.to_owned()))
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         let upto = state.index();
-        state.done(Operation::SyncDir(dir.to_owned(), upto));
-        Ok(())
+        state.done(Operation::SyncDir(dir.to_owned(), upto))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
         let mut state = self.state();
         if state.content.number(path).is_err() {
             let file = state.content.next;
-            state.done(Operation::Create(file, path.to_owned()));
+            state.done(Operation::Create(file, path.to_owned()))?;
         }
         if !state.locked.insert(path.into()) {
             return Ok(None);
@@ -318,7 +381,7 @@ impl SimulatedFile {
 impl File for SimulatedFile {
     fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         let mut at = self.at();
-        self.disk.state().done(Operation::Write(self.file, *at, bytes.to_vec()));
+        self.disk.state().done(Operation::Write(self.file, *at, bytes.to_vec()))?;
         *at += bytes.len() as u64;
         Ok(())
     }
@@ -330,13 +393,12 @@ impl File for SimulatedFile {
         };
         // What is written meanwhile needn't be on disk.
         (0..turns).for_each(|_| thread::yield_now());
-        self.disk.state().done(Operation::Sync(self.file, upto));
-        Ok(())
+        self.disk.state().done(Operation::Sync(self.file, upto))
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         let mut at = self.at();
-        self.disk.state().done(Operation::Truncate(self.file, bytes));
+        self.disk.state().done(Operation::Truncate(self.file, bytes))?;
         *at = bytes;
         Ok(())
     }
