@@ -4,7 +4,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 const NAME: &str = "next.tmp";
 
 /// How much is made at once beside a journal that is written.
-const STEP_BYTES: u64 = 4 << 20;
+const STEP_BYTES: u64 = 1 << 20;
 
 /// Where a journal's segments come from.
 #[derive(Debug)]
@@ -27,14 +27,20 @@ pub(super) struct Preparation {
     path: PathBuf,
     /// How long segments are that are made beforehand; none if they aren't.
     bytes: Option<u64>,
-    next: Mutex<Option<Prepared>>,
+    next: Mutex<Next>,
 }
 
-/// A file of zeros that is being made.
-#[derive(Debug)]
-struct Prepared {
-    file: Box<dyn File>,
-    bytes: u64,
+/// The next segment's file.
+#[derive(Debug, Default)]
+enum Next {
+    #[default]
+    NotBegun,
+    /// So many bytes of zeros are there.
+    Made(Box<dyn File>, u64),
+    /// There was no room for it: it is begun as it would be without.
+    NoRoom,
+    /// The journal is closed; nothing is made any more.
+    Closed,
 }
 
 impl Preparation {
@@ -57,50 +63,72 @@ impl Preparation {
         if self.bytes.is_some_and(|bytes| written_bytes >= bytes / 2) { self.go_on(STEP_BYTES) } else { Ok(()) }
     }
 
+    /// Makes up to so many bytes of the next segment. Where there is no room, what was made is given back: records need it.
     fn go_on(&self, step_bytes: u64) -> Result<(), IoError> {
-        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         let Some(bytes_max) = self.bytes else { return Ok(()) };
-        // A thread that panicked while it held this has left a file that is still as long as it says.
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = match &mut *next {
-            Some(next) if next.bytes >= bytes_max => return Ok(()),
-            Some(next) => next,
-            None => {
+        let mut next = self.next();
+        let (file, bytes) = match &mut *next {
+            Next::NoRoom | Next::Closed => return Ok(()),
+            Next::Made(_, bytes) if *bytes >= bytes_max => return Ok(()),
+            Next::Made(file, bytes) => (file, bytes),
+            empty @ Next::NotBegun => {
                 let file = self.storage.create_new(&self.path);
-                let file = file.map_err(|error| IoError::new("create", &self.path, error))?;
-                next.insert(Prepared { file, bytes: 0 })
+                *empty = Next::Made(file.map_err(|error| IoError::new("create", &self.path, error))?, 0);
+                let Next::Made(file, bytes) = empty else { unreachable!("it was just made") };
+                (file, bytes)
             }
         };
-        let end = next.bytes.saturating_add(step_bytes).min(bytes_max);
-        while next.bytes < end {
-            let zeros = usize::try_from(end - next.bytes).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-            next.file.write_all(&ZEROS[..zeros]).map_err(|error| IoError::new("write", &self.path, error))?;
-            next.bytes += zeros as u64;
+        let end = bytes.saturating_add(step_bytes).min(bytes_max);
+        let Err(error) = write_zeros(&**file, bytes, end) else { return Ok(()) };
+        *next = Next::NoRoom;
+        self.remove()?;
+        if error.kind() != io::ErrorKind::StorageFull {
+            return Err(IoError::new("write", &self.path, error));
         }
-        next.file.sync_data().map_err(|error| IoError::new("sync", &self.path, error))
+        tracing::warn!(path = %self.path.display(), "there is no room for another segment of the journal");
+        Ok(())
+    }
+
+    // A thread that panicked while it held this has left a file that is at least as long as it says.
+    fn next(&self) -> MutexGuard<'_, Next> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a segment's file, to be written from its start on: of the one that is ready, without waiting for one that isn't.
     /// Its name isn't on disk before the directory is.
     pub(super) fn make_segment(&self, segment: &Path) -> Result<Arc<dyn File>, IoError> {
-        let is_ready = |next: &mut Prepared| self.bytes.is_some_and(|bytes| next.bytes >= bytes);
-        let ready = self.next.try_lock().ok().and_then(|mut next| next.take_if(is_ready));
-        let file = match ready {
-            Some(_) => {
-                let renamed = self.storage.rename(&self.path, segment);
-                renamed.map_err(|error| IoError::new("put in place", segment, error))?;
-                self.storage.open(segment, 0).map_err(|error| IoError::new("open", segment, error))?
+        let is_ready = self.next.try_lock().is_ok_and(|mut next| {
+            let is_ready = matches!(&*next, Next::Made(_, bytes) if self.bytes <= Some(*bytes));
+            // Where there was no room there may be some for the one behind this.
+            if is_ready || matches!(*next, Next::NoRoom) {
+                *next = Next::NotBegun;
             }
-            None => self.storage.create_new(segment).map_err(|error| IoError::new("create", segment, error))?,
+            is_ready
+        });
+        let file = if is_ready {
+            // A name that another has is not to be taken over, by whoever writes here past a lock that doesn't hold.
+            match self.storage.file_bytes(segment) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(IoError::new("look at", segment, error)),
+                Ok(_) => return Err(IoError::new("create", segment, io::ErrorKind::AlreadyExists.into())),
+            }
+            let renamed = self.storage.rename(&self.path, segment);
+            renamed.map_err(|error| IoError::new("put in place", segment, error))?;
+            self.storage.open(segment, 0).map_err(|error| IoError::new("open", segment, error))?
+        } else {
+            self.storage.create_new(segment).map_err(|error| IoError::new("create", segment, error))?
         };
         Ok(Arc::from(file))
     }
 
     /// Gives back the room behind the end of the last segment, and that of the next one. Over a crash the next start does it.
     pub(super) fn give_back_room(&self, last: &dyn File, written_bytes: u64) {
-        if self.bytes.is_none() {
+        let mut next = self.next();
+        if self.bytes.is_none() || matches!(*next, Next::Closed) {
             return;
         }
+        // Before the file is removed, so that nobody holds it open.
+        *next = Next::Closed;
         let cut = last.truncate(written_bytes).map_err(|error| IoError::new("truncate", &self.path, error));
         if let Err(error) = cut.and(self.remove()) {
             // Readers pass over both.
@@ -109,9 +137,32 @@ impl Preparation {
     }
 
     fn remove(&self) -> Result<(), IoError> {
-        match self.storage.remove(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(IoError::new("remove", &self.path, error)),
-            _ => Ok(()),
-        }
+        remove_left(&*self.storage, &self.path)
     }
+}
+
+/// Gives back the room that a node took for its next segment before it was killed: a disk that is full has some again.
+///
+/// # Errors
+/// What the operating system says.
+pub fn give_back_room(storage: &dyn Storage, node_dir: &Path) -> Result<(), IoError> {
+    remove_left(storage, &node_dir.join(JOURNAL_DIR).join(NAME))
+}
+
+fn remove_left(storage: &dyn Storage, path: &Path) -> Result<(), IoError> {
+    match storage.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(IoError::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes zeros from `bytes` on up to `end`, and returns when they are on disk.
+fn write_zeros(file: &dyn File, bytes: &mut u64, end: u64) -> io::Result<()> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    while *bytes < end {
+        let zeros = usize::try_from(end - *bytes).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        file.write_all(&ZEROS[..zeros])?;
+        *bytes += zeros as u64;
+    }
+    file.sync_data()
 }

@@ -292,7 +292,9 @@ impl Reader {
         let later = &self.segments[self.segments.partition_point(|segment| *segment <= at.segment)..];
         let bytes = &self.buffer[start..];
         let Behind { proof, bytes } = look_behind(&*self.storage, &self.node_dir, self.seed, bytes, at, later)?;
-        if proof.max(Some(self.synced)) > Some(at) {
+        // Where a segment is missing or has no header, what is sound ends before it: in the segment before, maybe too early.
+        let end = self.loaded.as_ref().map_or(at, |loaded| loaded.at);
+        if proof.max(Some(self.synced)) > Some(end) {
             return Err(self.corrupt(at, near, why));
         }
         let after = self.position();

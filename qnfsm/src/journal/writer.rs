@@ -283,7 +283,7 @@ impl Journal {
     }
 
     /// Makes some of the next segment beforehand, if segments are made so and the one that is written is half full. Called
-    /// every ten milliseconds it is ready in time for 200 MB a second; one that isn't ready is begun as it would be without.
+    /// every ten milliseconds it is ready in time for 50 MB a second; one that isn't ready is begun as it would be without.
     ///
     /// # Errors
     /// When the disk fails, as with any other write: the journal has failed then.
@@ -323,7 +323,8 @@ impl Journal {
         self.close();
         let shared = &*self.shared;
         let state = shared.lock();
-        let is_unused = state.at == state.first_at && state.written_at == state.first_at;
+        // A sync mark is no record.
+        let is_unused = state.records_end == state.first_at && state.written_at.segment == state.first_at.segment;
         if !matches!(state.failed, Some(JournalError::Misuse(_))) || !is_unused {
             return;
         }

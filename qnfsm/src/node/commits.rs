@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +17,7 @@ use super::{
     inbox::{Inbox, Parcel},
     shared::{LOCK_REASON, Shared},
 };
-use crate::id::WorkerId;
+use crate::id::{EdgeId, Place, WorkerId};
 
 /// How long the thread looks for who asks next before it sleeps: about as long as those take who were just served. It does so
 /// where that has spared it a sleep lately, and now and then to learn whether it would.
@@ -86,8 +87,12 @@ pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
         let (Some(commits), Some(journal)) = (&shared.commits, &shared.journal) else { return };
         let (mut pays, mut sleeps) = (true, 0_u32);
         while let Some(askers) = commits.wait() {
-            if let Err(error) = journal.sync() {
-                shared.fail(NodeError::Journal(error));
+            // A storage of the user's may panic; then nobody is told that anything is on disk.
+            let synced = catch_unwind(AssertUnwindSafe(|| journal.sync()));
+            match synced {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => shared.fail(NodeError::Journal(error)),
+                Err(_) => shared.fail(NodeError::Panicked(Place::edge(EdgeId::NODE))),
             }
             askers.values().for_each(|asker| asker.put(Parcel::Look));
             pays = (pays || sleeps.is_multiple_of(SLEEPS_BETWEEN_TRIALS)) && commits.looks();

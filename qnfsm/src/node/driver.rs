@@ -63,6 +63,8 @@ pub(super) struct Driver {
     /// What may not leave before the journal is on disk, and up to where it was asked to be.
     withheld: Withheld,
     asked: Position,
+    /// Somebody has said to look: a sync may be done.
+    was_called: bool,
     /// The end of the last round's records.
     recorded: Position,
     pub(super) reactors: Vec<InLoop>,
@@ -149,6 +151,7 @@ impl Driver {
             held: Held::default(),
             withheld: Withheld::default(),
             asked: Position::default(),
+            was_called: false,
             recorded: Position::default(),
             reactors: Vec::new(),
             snapshots,
@@ -208,11 +211,13 @@ impl Driver {
         }
         loop {
             self.gather(usize::MAX);
+            if std::mem::take(&mut self.was_called) {
+                self.let_out_synced();
+            }
             self.poll_reactors(Some(Duration::ZERO))?;
             if self.shared.phase() == Phase::Stopping {
                 return Ok(());
             }
-            self.let_out_synced();
             if self.has_round() {
                 self.run_round(self.shared.clock.now())?;
                 self.idle.ends();
@@ -286,7 +291,10 @@ impl Driver {
                 self.shared.work_ends(1);
                 0
             }
-            Parcel::Look => 0,
+            Parcel::Look => {
+                self.was_called = true;
+                0
+            }
         }
     }
 

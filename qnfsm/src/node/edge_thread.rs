@@ -72,7 +72,8 @@ impl EdgeThread {
             self.edge.poll(Some(timeout), shared)?;
             put_in(&mut self.edge, shared);
         }
-        // What was put out before the stop is still taken: the last words to a peer may be among it.
+        // What workers put out before their end is still taken: the last words to a peer may be among it.
+        shared.wait_until(None, Shared::is_over);
         self.take_frames(shared);
         self.edge.reactor.close();
         Ok(())

@@ -181,8 +181,12 @@ impl<M> Node<M> {
         }
     }
 
-    /// Lets the workers run.
+    /// Lets the workers run, and what they put out leave.
     fn launch(&mut self, drivers: Vec<Driver>) -> Result<(), StartError> {
+        if self.shared.commits.is_some() {
+            let system = |source| StartError::System { what: "a thread for the journal", source };
+            self.commits = Some(commits::start(&self.shared).map_err(system)?);
+        }
         let mut drivers = drivers.into_iter();
         while let Some(driver) = drivers.next() {
             if let Err(kept) = self.starter.launch(driver) {
@@ -205,10 +209,6 @@ impl<M> Node<M> {
                 let system = |source| StartError::System { what: "handling of signals", source };
                 self.signals.push(registered.map_err(system)?);
             }
-        }
-        if self.shared.commits.is_some() {
-            let system = |source| StartError::System { what: "a thread for the journal", source };
-            self.commits = Some(commits::start(&self.shared).map_err(system)?);
         }
         let caretaker = Caretaker { shared: self.shared.clone(), waiting: self.host.waiting(), asked_to_stop };
         let thread = thread::Builder::new().name("qnfsm-caretaker".to_owned()).spawn(move || caretaker.run());

@@ -23,7 +23,7 @@ use crate::{
     frame::{Batch, Class, Header, edge_queue, put_varint},
     fsm::{ExternalFault, Externals, Fsm},
     id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, WorkerId},
-    journal::{Journal, JournalOptions, Manifest, NodeLock, OpenError, Record, SegmentInfo, Tail},
+    journal::{self, Journal, JournalError, JournalOptions, Manifest, NodeLock, OpenError, Record, SegmentInfo, Tail},
     message::{DownReason, NoReply, ReplyTo},
     playback::Playback,
     random::GENERATOR,
@@ -138,6 +138,7 @@ impl NodeBuilder {
             return Err(error.into());
         }
         let lock = NodeLock::take(&*self.storage, dir)?;
+        journal::give_back_room(&*self.storage, dir).map_err(JournalError::from)?;
         let epoch_random = random()?;
         let (manifest, recovered) = match Manifest::load(&*self.storage, dir) {
             Ok(manifest) => {

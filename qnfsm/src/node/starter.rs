@@ -114,6 +114,14 @@ impl Starter {
         Ok(id)
     }
 
+    /// Brings to disk what was written, if it leaves a durable node by an answer to that queue. It is seldom, so it waits.
+    fn sync_for(&self, asker: RawQueueId) -> Result<(), NodeError> {
+        match (&self.shared.commits, &self.shared.journal, asker.place().as_edge()) {
+            (Some(_), Some(journal), Some(_)) => Ok(journal.sync()?),
+            _ => Ok(()),
+        }
+    }
+
     /// True on the thread of one of the workers.
     pub(super) fn runs_this_thread(&self) -> bool {
         let state = self.state.lock().expect(LOCK_REASON);
@@ -148,6 +156,7 @@ impl Starter {
         match Codec::CURRENT.decode::<NodeRequest>(frame.payload, Trust::Node) {
             Ok(NodeRequest::StartWorker { reply }) => {
                 let started = self.start_worker((reply.queue(), reply.request()));
+                let started = started.and_then(|worker| self.sync_for(reply.queue()).map(|()| worker));
                 let answered = started.and_then(|worker| {
                     let put = self.inlet.put(|inputs| inputs.reply(&reply, me, &worker));
                     put.map_err(|error| NodeError::Inconsistent(error.to_string()))

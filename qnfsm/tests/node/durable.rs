@@ -12,7 +12,8 @@ use std::{
 };
 
 use qnfsm::{
-    Answer, Durability, Host, HostError, Limits, NoReply, NodeBuilder, NodeError, QueueId, Unanswered, WorkerId,
+    Answer, Durability, Host, HostError, Limits, NoReply, NodeBuilder, NodeError, NodeId, NodeRequest, QueueId, RunOn,
+    Unanswered, WorkerId,
     journal::{
         JournalError, Record,
         faulty::{FaultyFiles, Operation},
@@ -23,6 +24,7 @@ use crate::{
     files::Memory,
     outputs::{Stage, who_recorded, witnesses},
     probe::{self, Job, PATIENCE, Tell, start},
+    reactors::{Belfry, Bell, edge_queue},
 };
 
 /// A disk whose operations can be held and fail, and a durable node on it that syncs for nobody but those who wait.
@@ -33,7 +35,7 @@ fn durable(disk: &Memory) -> (FaultyFiles, NodeBuilder) {
 }
 
 fn durable_on(files: &FaultyFiles) -> NodeBuilder {
-    let limits = Limits { sync_every: 1000 * PATIENCE, segment_bytes: 1 << 16, ..probe::limits() };
+    let limits = Limits { sync_every: 1000 * PATIENCE, segment_bytes: 1 << 20, ..probe::limits() };
     probe::builder(Arc::new(files.clone())).durability(Durability::Durable).limits(limits)
 }
 
@@ -187,12 +189,6 @@ fn all_who_wait_while_one_sync_is_under_way_are_served_by_the_next() {
     let (files, builder) = durable(&disk);
     let node = start(builder);
     probe::total(&node);
-    let held = SyncsHeld::new(&files);
-    let syncs = files.count(Operation::Sync);
-    let ask = || node.host().ask::<_, u64>(node.root(), PATIENCE, Tell::Total).unwrap();
-    let first = ask();
-    until("nobody syncs", || files.count(Operation::Sync) > syncs);
-    let others: Vec<Answer<u64>> = (0..ASKED).map(|_| ask()).collect();
     let recorded = || {
         let frames = probe::records(disk.crash().storage(), |record, _| match record {
             Record::Round { batches, .. } => Some((*batches).map(|batch| batch.count as usize).sum::<usize>()),
@@ -200,7 +196,14 @@ fn all_who_wait_while_one_sync_is_under_way_are_served_by_the_next() {
         });
         frames.into_iter().sum::<usize>()
     };
-    until("rounds wait for the disk", || recorded() > ASKED);
+    let before = recorded();
+    let held = SyncsHeld::new(&files);
+    let syncs = files.count(Operation::Sync);
+    let ask = || node.host().ask::<_, u64>(node.root(), PATIENCE, Tell::Total).unwrap();
+    let first = ask();
+    until("nobody syncs", || files.count(Operation::Sync) > syncs);
+    let others: Vec<Answer<u64>> = (0..ASKED).map(|_| ask()).collect();
+    until("rounds wait for the disk", || recorded() == before + 1 + ASKED);
     held.release();
     for answer in [first].into_iter().chain(others) {
         assert_eq!(answer.wait().unwrap(), 0);
@@ -241,14 +244,56 @@ fn a_stop_lets_out_what_waits_for_the_disk() {
         let syncs = files.count(Operation::Sync);
         let answer = node.host().ask::<_, u64>(node.root(), PATIENCE, Tell::Total).unwrap();
         until("nobody syncs", || files.count(Operation::Sync) > syncs);
-        let (begins, begun) = mpsc::channel();
-        let stopping = thread::spawn(move || {
-            begins.send(()).unwrap();
-            node.stop()
-        });
-        begun.recv().unwrap();
+        let (host, root) = (node.host(), node.root());
+        let stopping = thread::spawn(move || node.stop());
+        // From the moment in which it stops it takes nothing new.
+        until("it doesn't stop", || host.send(root, &Tell::Add(0, vec![])).is_err());
         held.release();
         assert_eq!(answer.wait().unwrap(), 0);
         stopping.join().unwrap().unwrap();
     }
+}
+
+#[test]
+fn what_an_edge_with_a_thread_of_its_own_is_to_say_reaches_it_though_the_node_stops_meanwhile() {
+    let disk = Memory::default();
+    let files = FaultyFiles::new(disk.storage());
+    let limits = Limits { drain: Duration::ZERO, ..probe::limits() };
+    let mut builder = probe::builder(Arc::new(files.clone())).durability(Durability::Durable).limits(limits);
+    let bell = Bell::default();
+    let edge = edge_queue(builder.reactor(RunOn::Thread, Belfry::new(&bell)));
+    let node = start(builder);
+    probe::total(&node);
+    let held = SyncsHeld::new(&files);
+    let syncs = files.count(Operation::Sync);
+    node.host().send(node.root(), &Tell::Bounce { edge, left: 0 }).unwrap();
+    until("nobody syncs", || files.count(Operation::Sync) > syncs);
+    let (host, root) = (node.host(), node.root());
+    let stopping = thread::spawn(move || node.stop());
+    until("it doesn't stop", || host.send(root, &Tell::Add(0, vec![])).is_err());
+    // An edge that doesn't wait for the workers has closed soon after.
+    (0..10_000).for_each(|_| thread::yield_now());
+    held.release();
+    stopping.join().unwrap().unwrap();
+    assert_eq!(bell.look(|world| (world.taken, world.closed)), (1, true));
+}
+
+#[test]
+fn the_host_hears_of_a_worker_that_it_asked_for_once_that_is_on_disk() {
+    let disk = Memory::default();
+    let (files, builder) = durable(&disk);
+    let node = start(builder);
+    probe::total(&node);
+    let held = SyncsHeld::new(&files);
+    let syncs = files.count(Operation::Sync);
+    let host = node.host();
+    let asking = thread::spawn(move || {
+        let queue = NodeRequest::queue(NodeId(0));
+        host.request::<_, WorkerId>(queue, PATIENCE, |reply| NodeRequest::StartWorker { reply })
+    });
+    until("nobody syncs", || asking.is_finished() || files.count(Operation::Sync) > syncs);
+    let early = asking.is_finished();
+    held.release();
+    assert_eq!((early, asking.join().unwrap().unwrap()), (false, WorkerId(1)));
+    node.stop().unwrap();
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use qnfsm::{
-    EdgeId, HostError, Limits, NoReply, NodeBuilder, NodeId, NodeRequest, Place, QueueId, RawQueueId, StartError,
-    WorkerId, frame::edge_queue, journal::Record,
+    Durability, EdgeId, HostError, Limits, NoReply, NodeBuilder, NodeId, NodeRequest, Place, QueueId, RawQueueId,
+    StartError, WorkerId, frame::edge_queue, journal::Record,
 };
 
 use crate::{
@@ -169,25 +169,29 @@ fn segments(disk: &Memory) -> usize {
 
 #[test]
 fn a_start_that_fails_leaves_no_segment_behind() {
-    let disk = Memory::default();
-    start(probe::builder(disk.storage())).stop().unwrap();
-    assert_eq!(segments(&disk), 1);
-    for _ in 0..3 {
-        let mut builder = probe::builder(disk.storage());
-        builder.reactor(qnfsm::RunOn::Thread, Refuses);
-        assert!(matches!(builder.start(&Probe::default()), Err(StartError::Edge { .. })));
+    for durability in [Durability::Buffered, Durability::Durable] {
+        let builder = |disk: &Memory| probe::builder(disk.storage()).durability(durability);
+        let fails = |disk: &Memory| {
+            let mut builder = builder(disk);
+            builder.reactor(qnfsm::RunOn::Thread, Refuses);
+            assert!(matches!(builder.start(&Probe::default()), Err(StartError::Edge { .. })));
+        };
+        let disk = Memory::default();
+        start(builder(&disk)).stop().unwrap();
         assert_eq!(segments(&disk), 1);
+        for _ in 0..3 {
+            fails(&disk);
+            assert_eq!(segments(&disk), 1);
+        }
+        let node = start(builder(&disk));
+        assert_eq!(segments(&disk), 2);
+        node.stop().unwrap();
+        crate::ring::replay(&disk.storage(), Path::new(DIR), probe::kinds());
+        // A first start that fails leaves a directory that the next one begins in.
+        let disk = Memory::default();
+        fails(&disk);
+        start(builder(&disk)).stop().unwrap();
     }
-    let node = start(probe::builder(disk.storage()));
-    assert_eq!(segments(&disk), 2);
-    node.stop().unwrap();
-    crate::ring::replay(&disk.storage(), Path::new(DIR), probe::kinds());
-    // A first start that fails leaves a directory that the next one begins in.
-    let disk = Memory::default();
-    let mut builder = probe::builder(disk.storage());
-    builder.reactor(qnfsm::RunOn::Thread, Refuses);
-    assert!(matches!(builder.start(&Probe::default()), Err(StartError::Edge { .. })));
-    start(probe::builder(disk.storage())).stop().unwrap();
 }
 
 /// An edge that can't be opened.

@@ -21,7 +21,7 @@ use crate::{
 
 /// What a test and its reactor share.
 #[derive(Default)]
-struct World {
+pub(crate) struct World {
     woken: bool,
     /// For the next poll to put in, if it admits new work.
     news: Vec<(QueueId<Tell>, Tell)>,
@@ -32,15 +32,15 @@ struct World {
     waits: bool,
     /// To be sent while the reactor looks for that time, as another thread might.
     sends_at: Option<(u64, Host, QueueId<Tell>, Tell)>,
-    taken: u64,
-    closed: bool,
+    pub(crate) taken: u64,
+    pub(crate) closed: bool,
     fails: bool,
 }
 
 /// A reactor that waits at a condition, as one of sockets waits in the operating system. Each wait ends by a wake or at
 /// its timeout, and by nothing else.
 #[derive(Clone, Default)]
-struct Bell(Arc<(Mutex<World>, Condvar)>);
+pub(crate) struct Bell(Arc<(Mutex<World>, Condvar)>);
 
 impl Bell {
     fn ring(&self, change: impl FnOnce(&mut World)) {
@@ -50,7 +50,7 @@ impl Bell {
         self.0.1.notify_all();
     }
 
-    fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&self.0.0.lock().unwrap())
     }
 
@@ -67,13 +67,13 @@ impl Bell {
     }
 }
 
-struct Belfry {
+pub(crate) struct Belfry {
     bell: Bell,
     setup: Option<EdgeSetup>,
 }
 
 impl Belfry {
-    fn new(bell: &Bell) -> Belfry {
+    pub(crate) fn new(bell: &Bell) -> Belfry {
         Belfry { bell: bell.clone(), setup: None }
     }
 
@@ -139,7 +139,7 @@ impl Reactor for Belfry {
 const PLACES: [RunOn; 2] = [RunOn::FirstWorker, RunOn::Thread];
 const STRATEGIES: [IdleStrategy; 3] = [IdleStrategy::Park, IdleStrategy::Yield, IdleStrategy::Spin];
 
-fn edge_queue(edge: EdgeId) -> QueueId<Ball> {
+pub(crate) fn edge_queue(edge: EdgeId) -> QueueId<Ball> {
     QueueId::from_raw(qnfsm::frame::edge_queue(qnfsm::NodeId(0), edge))
 }
 

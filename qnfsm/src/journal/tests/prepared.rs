@@ -146,22 +146,93 @@ fn what_lies_among_the_zeros_is_lost_and_kept_or_corruption_where_more_was_on_di
     assert!(matches!(found(&prepared.disk).1, Err(ReadError::Corrupt(_))));
 }
 
+/// A journal that is about to make the next segment, and the number of its next round.
+fn half_full() -> (Prepared, u64) {
+    let prepared = Prepared::new();
+    let mut number = 1;
+    while prepared.journal.position().offset < SEGMENT_BYTES / 2 {
+        prepared.journal.write(&round(number)).unwrap();
+        number += 1;
+    }
+    (prepared, number)
+}
+
 #[test]
 fn a_disk_that_fails_while_a_segment_is_made_stops_the_journal() {
     for operation in [Operation::Create, Operation::Write, Operation::Sync] {
-        let prepared = Prepared::new();
-        // Not yet half full, so none is begun.
-        prepared.write(1..=1);
-        let mut number = 2;
-        while prepared.journal.position().offset < SEGMENT_BYTES / 2 {
-            prepared.journal.write(&round(number)).unwrap();
-            number += 1;
-        }
-        prepared.files.fail(operation, 1, ErrorKind::StorageFull);
+        let (prepared, number) = half_full();
+        prepared.files.fail(operation, 1, ErrorKind::Other);
         let error = prepared.journal.prepare().unwrap_err();
         assert!(error.to_string().contains("next.tmp"), "{error}");
         let again = prepared.journal.write(&round(number)).unwrap_err();
         assert_eq!(again.to_string(), error.to_string());
         assert_eq!(found(&prepared.disk).0 as u64, number - 1);
+    }
+}
+
+#[test]
+fn where_there_is_no_room_for_a_segment_beforehand_records_get_what_there_is() {
+    for operation in [Operation::Write, Operation::Sync] {
+        let (prepared, number) = half_full();
+        prepared.files.fail(operation, 1, ErrorKind::StorageFull);
+        (0..3).for_each(|_| prepared.journal.prepare().unwrap());
+        assert_eq!(names(&prepared.disk, "journal"), ["00000001.qjl"]);
+        // The next segment grows; the one behind it is made beforehand again.
+        prepared.write(number..=100);
+        assert!(bytes(&prepared.disk, 2).len() as u64 >= SEGMENT_BYTES);
+        assert_eq!(found(&prepared.disk).0, 100);
+        let segments = names(&prepared.disk, "journal").iter().filter(|name| name.ends_with(".qjl")).count() as u64;
+        assert_eq!(bytes(&prepared.disk, segments).len() as u64, SEGMENT_BYTES);
+    }
+}
+
+#[test]
+fn what_a_journal_that_failed_had_taken_is_given_back_before_the_next_begins() {
+    let (prepared, _) = half_full();
+    prepared.journal.prepare().unwrap();
+    let disk = prepared.disk.copy();
+    assert_eq!(names(&disk, "journal"), ["00000001.qjl", "next.tmp"]);
+    give_back_room(&disk, Path::new(DIR)).unwrap();
+    assert_eq!(names(&disk, "journal"), ["00000001.qjl"]);
+    give_back_room(&disk, Path::new(DIR)).unwrap();
+}
+
+#[test]
+fn a_closed_journal_makes_and_removes_nothing_more() {
+    let (Prepared { disk, journal, .. }, _) = half_full();
+    journal.prepare().unwrap();
+    journal.close();
+    assert_eq!(names(&disk, "journal"), ["00000001.qjl"]);
+    // Another node's.
+    disk.put(&Path::new(DIR).join("journal").join("next.tmp"), vec![0; 10]);
+    journal.close();
+    assert!(journal.prepare().is_err());
+    assert_eq!(names(&disk, "journal"), ["00000001.qjl", "next.tmp"]);
+}
+
+#[test]
+fn a_segment_without_a_header_does_not_hide_that_the_one_before_has_lost_what_was_on_disk() {
+    let journal_dir = Path::new(DIR).join("journal");
+    for later in [Some(vec![]), Some(vec![0; 5000]), Some(b"QNFSM".to_vec()), None] {
+        let prepared = Prepared::new();
+        let second = prepared.journal.write(&round(1)).unwrap();
+        prepared.write(2..=3);
+        prepared.journal.sync().unwrap();
+        let reached = prepared.journal.synced();
+        prepared.journal.close();
+        let disk = prepared.disk.copy();
+        let manifest = Manifest::load(&disk, Path::new(DIR)).unwrap();
+        Manifest { reached, ..manifest }.store(&disk, Path::new(DIR)).unwrap();
+        match &later {
+            Some(bytes) => disk.put(&segment::path(Path::new(DIR), 2), bytes.clone()),
+            // The second isn't there, and a third is.
+            None => disk.put(&journal_dir.join("00000003.qjl"), b"QNFSM".to_vec()),
+        }
+        assert_eq!(found(&disk).0, 3);
+        let mut cut = bytes(&disk, 1);
+        cut.truncate(usize::try_from(second.offset).unwrap());
+        disk.put(&segment::path(Path::new(DIR), 1), cut);
+        let (rounds, end) = found(&disk);
+        assert!(rounds == 1 && matches!(end, Err(ReadError::Corrupt(_))), "{later:?}: {rounds} rounds, {end:?}");
     }
 }
