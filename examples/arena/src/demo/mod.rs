@@ -138,7 +138,7 @@ pub fn run(options: &Options) -> ExitCode {
         return ExitCode::from(2);
     }
     let seed = options.seed.unwrap_or_else(|| u64::from(std::process::id()));
-    let dir = options.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("arena-{}", std::process::id())));
+    let dir = options.dir.clone().unwrap_or_else(fresh_dir);
     let mut screen = Screen::new(options.json);
     screen.say(&format!("arena demo: {} bots, {} s, seed {seed}, in {}", options.bots, options.seconds, dir.display()));
     match play(options, seed, &dir, &mut screen) {
@@ -168,6 +168,14 @@ pub fn run(options: &Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A directory that isn't there yet. Numbers of processes come again, and a demo that failed leaves its directory behind.
+fn fresh_dir() -> PathBuf {
+    let dir = |suffix: String| std::env::temp_dir().join(format!("arena-{}{suffix}", std::process::id()));
+    let others = (2..).map(|number| format!("-{number}"));
+    let dirs = std::iter::once(String::new()).chain(others).map(dir);
+    dirs.into_iter().find(|dir| !dir.exists()).expect("there are more names than directories")
 }
 
 /// The moments of the kills: in the middle for one, drawn from the seed for more.
