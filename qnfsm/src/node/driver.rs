@@ -2,7 +2,6 @@
 //! the worker put out. Nothing of a round leaves before it has ended, and nothing is run that isn't written down.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
@@ -13,19 +12,18 @@ use super::{
     NodeError,
     idle::Idle,
     in_loop::{InLoop, LOOK_AGAIN_AFTER},
-    inbox::{Inbox, InboxEnd, Parcel},
+    inbox::{InboxEnd, Parcel},
+    outbox::{Loop, Outbox},
+    ports::Ports,
     recovery::Snapshots,
-    retained::{DriverImage, Held, Unacknowledged},
     shared::{Phase, Shared},
     watchdog::RoundWatch,
-    withheld::Withheld,
 };
 use crate::{
     digest::Digest,
     frame::{Batch, BatchRef},
-    fsm::{ExternalFault, Externals},
-    id::{EdgeId, Place, WorkerId},
-    journal::{JournalError, Position, Record},
+    id::Place,
+    journal::{Position, Record},
     time::Time,
     worker::{Admission, Deliveries, Recording, Worker},
 };
@@ -56,13 +54,7 @@ pub(super) struct Driver {
     pub(super) digest_marked: bool,
     pub(super) shared: Arc<Shared>,
     pub(super) inbox: InboxEnd,
-    /// The ways to other workers, as they were found.
-    ways: BTreeMap<WorkerId, Inbox>,
-    pub(super) unacknowledged: Unacknowledged,
-    pub(super) held: Held,
-    /// What may not leave before the journal is on disk, and up to where it was asked to be.
-    withheld: Withheld,
-    asked: Position,
+    pub(super) outbox: Outbox,
     /// Somebody has said to look: a sync may be done.
     was_called: bool,
     /// The end of the last round's records.
@@ -92,40 +84,6 @@ pub(super) struct Driver {
     idle: Idle,
 }
 
-/// External values from the program's ports, written down before the FSM gets them.
-pub(super) struct Ports<'a> {
-    shared: &'a Shared,
-    round: u64,
-    /// The end of the last value's record.
-    recorded: Position,
-    /// Why a value could not be written down.
-    failed: Option<JournalError>,
-}
-
-impl<'a> Ports<'a> {
-    pub(super) fn new(shared: &'a Shared, round: u64) -> Ports<'a> {
-        Ports { shared, round, recorded: Position::default(), failed: None }
-    }
-}
-
-impl Externals for Ports<'_> {
-    fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
-        let answer = self.shared.ask_port(port, question)?;
-        if let Some(journal) = &self.shared.journal {
-            let record = Record::External { worker, round: self.round, port, answer: &answer };
-            match journal.write(&record) {
-                Ok(recorded) => self.recorded = recorded,
-                Err(error) => {
-                    let fault = ExternalFault(error.to_string());
-                    self.failed = Some(error);
-                    return Err(fault);
-                }
-            }
-        }
-        Ok(answer)
-    }
-}
-
 impl Driver {
     pub(super) fn new(
         mut worker: Worker,
@@ -140,17 +98,14 @@ impl Driver {
         worker.show_turns(watch.turn.clone());
         // Until its first look round the worker may have work of its own.
         shared.work_begins();
+        let outbox = Outbox::new(worker.id());
         Driver {
             worker,
             digest,
             digest_marked: false,
             shared,
             inbox,
-            ways: BTreeMap::new(),
-            unacknowledged: Unacknowledged::default(),
-            held: Held::default(),
-            withheld: Withheld::default(),
-            asked: Position::default(),
+            outbox,
             was_called: false,
             recorded: Position::default(),
             reactors: Vec::new(),
@@ -241,7 +196,7 @@ impl Driver {
                 break;
             }
         }
-        if let (Some(journal), false) = (&self.shared.journal, self.withheld.is_empty()) {
+        if let (Some(journal), true) = (&self.shared.journal, self.outbox.is_waiting()) {
             journal.sync()?;
             self.let_out_synced();
         }
@@ -392,64 +347,17 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets out what the round put out, now that it has ended; what leaves the node, in a durable one, once it is on disk.
+    /// Lets out what the round put out, now that it has ended.
     fn let_out(&mut self) {
-        let was_waiting = !self.withheld.is_empty();
-        let Driver { worker, shared, ways, unacknowledged, held, withheld, recorded, reactors, gathered, .. } = self;
-        let here = Place::worker(worker.id());
-        worker.drain_outputs(|to, batch| match (to.as_worker(), to.as_edge()) {
-            (Some(receiver), _) => {
-                unacknowledged.keep(to, batch, |frames| put(shared, ways, receiver, frames));
-            }
-            (_, Some(edge)) => {
-                held.keep(to, &batch.as_ref());
-                // What the node's own edge does stays in the node, and stands in the journal behind what asked for it.
-                if shared.commits.is_some() && edge != EdgeId::NODE {
-                    withheld.keep(*recorded, edge, batch);
-                } else {
-                    put_for_edge(shared, reactors, gathered, here, edge, batch);
-                }
-            }
-            (None, None) => unreachable!("a place is a worker or an edge"),
-        });
-        held.prune(worker);
-        if was_waiting {
-            // Who has a round after another doesn't come to rest, where it would ask.
-            self.ask_for_sync();
-        } else if !self.withheld.is_empty() {
-            self.shared.work_begins();
-        }
+        let Driver { worker, shared, outbox, recorded, reactors, gathered, .. } = self;
+        outbox.let_out(worker, *recorded, shared, &mut Loop { reactors, gathered });
     }
 
     /// Lets out what waited until it was on disk.
     fn let_out_synced(&mut self) {
-        let Driver { worker, shared, withheld, reactors, gathered, .. } = self;
-        if withheld.is_empty() {
-            return;
-        }
-        let Some(journal) = &shared.journal else { return };
-        let (here, synced) = (Place::worker(worker.id()), journal.synced());
-        while let Some((edge, batch)) = withheld.take(synced) {
-            put_for_edge(shared, reactors, gathered, here, edge, &batch);
-            withheld.give_back(batch);
-        }
-        if withheld.is_empty() {
-            shared.work_ends(1);
-        }
+        let Driver { shared, outbox, reactors, gathered, .. } = self;
+        outbox.let_out_synced(shared, &mut Loop { reactors, gathered });
         self.recount();
-    }
-
-    /// Asks for all to be brought to disk that outputs wait for, unless it was asked before.
-    fn ask_for_sync(&mut self) {
-        let (Some(commits), Some(recorded)) = (&self.shared.commits, self.withheld.recorded()) else { return };
-        if recorded <= self.asked {
-            return;
-        }
-        let worker = self.worker.id();
-        if let Some(inbox) = way(&self.shared, &mut self.ways, worker) {
-            self.asked = recorded;
-            commits.ask(worker, inbox);
-        }
     }
 
     /// Tells the node how many bytes wait here: in the worker's queues, and held for edges. Past the hard limit the node
@@ -460,7 +368,7 @@ impl Driver {
             // What takes a walk is done now and then; but a worker that comes to rest lets go of what is answered.
             let is_due = self.accounted.is_none_or(|accounted| accounted.elapsed() >= ACCOUNT_EVERY);
             if is_due || self.worker.is_idle() {
-                self.held.retain(&self.worker);
+                self.outbox.held.retain(&self.worker);
                 self.recount();
             }
             if is_due {
@@ -472,7 +380,7 @@ impl Driver {
     }
 
     fn recount(&mut self) {
-        let waiting_bytes = self.worker.waiting_bytes() + self.held.bytes() + self.withheld.bytes();
+        let waiting_bytes = self.worker.waiting_bytes() + self.outbox.bytes();
         if waiting_bytes != self.waiting_bytes {
             self.shared.recount(self.waiting_bytes, waiting_bytes);
             self.waiting_bytes = waiting_bytes;
@@ -485,11 +393,11 @@ impl Driver {
             self.busy = false;
             self.shared.work_ends(1);
         }
-        self.ask_for_sync();
+        self.outbox.ask_for_sync(&self.shared);
         if self.idle.spins(!self.reactors.is_empty()) {
             return Ok(());
         }
-        if self.withheld.is_empty() {
+        if !self.outbox.is_waiting() {
             self.mark_digest()?;
         }
         let until_timer = self.worker.next_timer().map(|next| self.shared.clock.until(next));
@@ -558,7 +466,7 @@ impl Driver {
         let mut image = Vec::new();
         let encoded = self.worker.snapshot(&mut image);
         encoded.map_err(|error| inconsistent(&self.worker, &error.to_string()))?;
-        let driver = DriverImage::of(&mut self.unacknowledged, &mut self.held, &self.worker).to_bytes();
+        let driver = self.outbox.image(&self.worker).to_bytes();
         let (worker, round) = (self.worker.id(), self.worker.rounds());
         snapshots.store(worker, round, &image, &driver)?;
         let [image_digest, driver_digest] = [image, driver].map(|bytes| Digest::of(&bytes));
@@ -566,40 +474,6 @@ impl Driver {
         self.snapshot_round = round;
         self.digest_marked = true;
         Ok(())
-    }
-}
-
-/// Puts frames into another worker's inbox.
-fn put(shared: &Shared, ways: &mut BTreeMap<WorkerId, Inbox>, to: WorkerId, frames: Arc<Batch>) {
-    match way(shared, ways, to) {
-        Some(inbox) => shared.put_into(inbox, frames),
-        None => shared.put(to, frames),
-    }
-}
-
-/// The way to a worker. What all workers share is asked only for the first look.
-fn way<'a>(shared: &Shared, ways: &'a mut BTreeMap<WorkerId, Inbox>, to: WorkerId) -> Option<&'a Inbox> {
-    match ways.entry(to) {
-        Entry::Occupied(known) => Some(known.into_mut()),
-        Entry::Vacant(unknown) => shared.inbox(to).map(|inbox| &*unknown.insert(inbox)),
-    }
-}
-
-/// Puts frames on their way to an edge: into this loop, or elsewhere.
-fn put_for_edge(
-    shared: &Shared,
-    reactors: &mut [InLoop],
-    gathered: &mut Vec<Arc<Batch>>,
-    here: Place,
-    edge: EdgeId,
-    batch: &Batch,
-) {
-    match reactors.iter_mut().find(|in_loop| in_loop.edge == edge) {
-        Some(in_loop) => {
-            in_loop.take_frames(batch, shared);
-            in_loop.take_inputs(shared, gathered, here);
-        }
-        None => shared.put_for_edge(edge, batch),
     }
 }
 

@@ -5,10 +5,11 @@
 //! ```
 //!
 //! The files: `builder` puts a node together and `start` starts it or brings it back; `recovery` reads what it was;
-//! `driver` is one worker's thread, `inbox` and `idle` its sleep, and `in_loop` a reactor in its loop; `lent` and
-//! `retained` are what must not be lost; `inlet` and `edge` the ways in and out, `edge_thread` an edge with a thread of
-//! its own; `host` and `service` two edges of the library's; `starter` starts workers; `budget` counts bytes; `caretaker`
-//! syncs, ends waits and watches.
+//! `driver` is one worker's thread, `inbox` and `idle` its sleep, `ports` what it asks for its FSMs, and `in_loop` a reactor in
+//! its loop; `outbox` lets out what it puts out: `lent` and `retained` are what must not be lost of that, and `withheld` what
+//! waits for the disk; `inlet` and `edge` are the ways in and out, `edge_thread` an edge with a thread of its own; `host` and
+//! `service` two edges of the library's; `starter` starts workers; `budget` counts bytes; `commits` syncs for who waits, and
+//! `caretaker` for all others, ends waits and watches.
 //!
 //! What always holds: nothing runs that isn't written down, and nothing of a round leaves before it has ended; a batch
 //! between workers is held by its sender until its receiver has written it down; no worker waits for another.
@@ -29,6 +30,8 @@ mod in_loop;
 mod inbox;
 mod inlet;
 mod lent;
+mod outbox;
+mod ports;
 mod recovery;
 mod retained;
 mod service;

@@ -8,12 +8,13 @@ use super::{
     builder::{EdgeSpec, build_identity},
     clock::Clock,
     commits::Commits,
-    driver::{Driver, Ports},
+    driver::Driver,
     edge::{Inputs, Unanswered},
     edge_thread::EdgeThread,
     host::Host,
     in_loop::InLoop,
     inlet::{Inlet, Numbers},
+    ports::Ports,
     recovery::{self, Recovered, Snapshots},
     shared::{Shared, Way},
     starter::Starter,
@@ -360,14 +361,14 @@ fn put_in_again(driver: &mut Driver, kept: &mut recovery::Kept, shared: &Shared,
     let worker = driver.worker.id();
     for (to, mut batch) in kept.take_outputs(worker) {
         if let Some(receiver) = to.as_worker() {
-            driver.unacknowledged.keep(to, &mut batch, |frames| {
+            driver.outbox.unacknowledged.keep(to, &mut batch, |frames| {
                 shared.put(receiver, frames);
             });
         }
     }
-    driver.held = kept.take_requests(worker);
-    driver.held.retain(&driver.worker);
-    for (queue, request, to, batch) in driver.held.iter() {
+    driver.outbox.held = kept.take_requests(worker);
+    driver.outbox.held.retain(&driver.worker);
+    for (queue, request, to, batch) in driver.outbox.held.iter() {
         let Some(edge) = to.as_edge() else { continue };
         let user_edge = edge.0.checked_sub(EdgeId::FIRST_OF_USER.0).map(|at| policies.get(at as usize));
         let again = match user_edge {
