@@ -97,28 +97,38 @@ impl Preparation {
     /// Makes a segment's file, to be written from its start on: of the one that is ready, without waiting for one that isn't.
     /// Its name isn't on disk before the directory is.
     pub(super) fn make_segment(&self, segment: &Path) -> Result<Arc<dyn File>, IoError> {
-        let is_ready = self.next.try_lock().is_ok_and(|mut next| {
-            let is_ready = matches!(&*next, Next::Made(_, bytes) if self.bytes <= Some(*bytes));
-            // Where there was no room there may be some for the one behind this.
-            if is_ready || matches!(*next, Next::NoRoom) {
-                *next = Next::NotBegun;
+        let mut next = self.next.try_lock().ok();
+        let file = match next.as_deref_mut() {
+            // It is held until the file has its new name: another of the old one mustn't be made before.
+            Some(ready @ Next::Made(..)) if self.is_made(ready) => {
+                *ready = Next::NotBegun;
+                self.put_in_place(segment)?
             }
-            is_ready
-        });
-        let file = if is_ready {
-            // A name that another has is not to be taken over, by whoever writes here past a lock that doesn't hold.
-            match self.storage.file_bytes(segment) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(IoError::new("look at", segment, error)),
-                Ok(_) => return Err(IoError::new("create", segment, io::ErrorKind::AlreadyExists.into())),
+            other => {
+                if let Some(no_room @ Next::NoRoom) = other {
+                    // There may be some for the one behind this.
+                    *no_room = Next::NotBegun;
+                }
+                self.storage.create_new(segment).map_err(|error| IoError::new("create", segment, error))?
             }
-            let renamed = self.storage.rename(&self.path, segment);
-            renamed.map_err(|error| IoError::new("put in place", segment, error))?;
-            self.storage.open(segment, 0).map_err(|error| IoError::new("open", segment, error))?
-        } else {
-            self.storage.create_new(segment).map_err(|error| IoError::new("create", segment, error))?
         };
         Ok(Arc::from(file))
+    }
+
+    fn is_made(&self, next: &Next) -> bool {
+        matches!(next, Next::Made(_, bytes) if self.bytes <= Some(*bytes))
+    }
+
+    /// Gives the next segment's file its name, unless another has it: that isn't to be taken over, by whoever writes here past a
+    /// lock that doesn't hold.
+    fn put_in_place(&self, segment: &Path) -> Result<Box<dyn File>, IoError> {
+        match self.storage.file_bytes(segment) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(IoError::new("look at", segment, error)),
+            Ok(_) => return Err(IoError::new("create", segment, io::ErrorKind::AlreadyExists.into())),
+        }
+        self.storage.rename(&self.path, segment).map_err(|error| IoError::new("put in place", segment, error))?;
+        self.storage.open(segment, 0).map_err(|error| IoError::new("open", segment, error))
     }
 
     /// Gives back the room behind the end of the last segment, and that of the next one. Over a crash the next start does it.

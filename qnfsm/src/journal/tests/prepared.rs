@@ -1,6 +1,6 @@
 //! Segments that are made of zeros beforehand: where they end, what is left of them, and disks that fail meanwhile.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, sync::atomic::AtomicBool, thread};
 
 use super::{
     faulty::{FaultyFiles, Operation},
@@ -20,15 +20,23 @@ struct Prepared {
 
 impl Prepared {
     fn new() -> Prepared {
+        Prepared::with_segments(SEGMENT_BYTES)
+    }
+
+    fn with_segments(bytes: u64) -> Prepared {
         let disk = SimulatedDisk::default();
         let manifest = Manifest { epoch: Epoch(9), ..Manifest::new(IDENTITY, NodeId(5), "program", 77) };
         manifest.create(&disk, Path::new(DIR)).unwrap();
-        Prepared::on(disk, 1, None)
+        Prepared::begin(disk, 1, None, bytes)
     }
 
     fn on(disk: SimulatedDisk, epoch: u32, after: Option<&Tail>) -> Prepared {
+        Prepared::begin(disk, epoch, after, SEGMENT_BYTES)
+    }
+
+    fn begin(disk: SimulatedDisk, epoch: u32, after: Option<&Tail>, segment_bytes: u64) -> Prepared {
         let files = FaultyFiles::new(disk.storage());
-        let options = JournalOptions::default().segment_bytes(SEGMENT_BYTES).prepared(true);
+        let options = JournalOptions::default().segment_bytes(segment_bytes).prepared(true);
         let journal = Journal::begin(Arc::new(files.clone()), Path::new(DIR), info(epoch), after, options).unwrap();
         Prepared { disk, files, journal }
     }
@@ -235,4 +243,29 @@ fn a_segment_without_a_header_does_not_hide_that_the_one_before_has_lost_what_wa
         let (rounds, end) = found(&disk);
         assert!(rounds == 1 && matches!(end, Err(ReadError::Corrupt(_))), "{later:?}: {rounds} rounds, {end:?}");
     }
+}
+
+#[test]
+fn segments_are_made_beside_a_journal_that_is_written_all_the_time() {
+    const ROUNDS: u64 = 3_000;
+    // Shorter than two headers, so that the next one is wanted as soon as one is begun.
+    let prepared = Prepared::with_segments(300);
+    let writes = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let preparing = scope.spawn(|| {
+            while writes.load(Ordering::Relaxed) {
+                prepared.journal.prepare().unwrap();
+            }
+        });
+        for number in 1..=ROUNDS {
+            let written = prepared.journal.write(&round(number));
+            if written.is_err() || preparing.is_finished() {
+                break;
+            }
+        }
+        writes.store(false, Ordering::Relaxed);
+        preparing.join().unwrap();
+    });
+    prepared.journal.close();
+    assert_eq!(found(&prepared.disk).0 as u64, ROUNDS);
 }
