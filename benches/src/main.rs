@@ -10,6 +10,7 @@
     reason = "a bench stands outside the perimeter: it reads clocks and starts threads"
 )]
 
+mod doorbell;
 mod footprint;
 mod growth;
 mod journal;

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use qnfsm::{
     Codec, Context, EdgeId, EdgeSetup, Fsm, Inputs, Kinds, Next, NodeBuilder, QueueId, Reactor, ReplyTo, RunOn, Trust,
     Wake,
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::{Extent, Tally};
 use crate::{
+    doorbell::Doorbell,
     messaging::message::{Payload, Small},
     plan::{Failure, Figures, Recording},
     recorded::recorded,
@@ -33,7 +33,7 @@ pub fn closed_loop(clients: u32, recording: Recording, extent: Extent) -> Result
     let mut builder =
         NodeBuilder::new("qnfsm-bench", Kinds::new().with::<Teller>().message::<ToClients>().message::<()>());
     let reactor =
-        Clients { tally: tally.clone(), asked: Vec::new(), waiting: 0, until: Duration::ZERO, wake: bounded(1) };
+        Clients { tally: tally.clone(), asked: Vec::new(), waiting: 0, until: Duration::ZERO, bell: Doorbell::new() };
     let edge = builder.reactor(RunOn::FirstWorker, reactor);
     let (builder, _dir) = recorded(builder, recording)?;
     let node = builder.start(&Teller { edge, asked_by: None })?;
@@ -104,7 +104,7 @@ struct Clients {
     asked: Vec<(Instant, u32, QueueId<ToTeller>)>,
     waiting: u32,
     until: Duration,
-    wake: (Sender<()>, Receiver<()>),
+    bell: Doorbell,
 }
 
 impl Clients {
@@ -158,19 +158,14 @@ impl Reactor for Clients {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, _inputs: &mut Inputs) -> io::Result<()> {
-        // Woken or not, the loop looks again.
         if timeout != Some(Duration::ZERO) {
-            let _ = self.wake.1.recv_timeout(timeout.unwrap_or(Duration::MAX));
+            self.bell.wait(timeout.unwrap_or(Duration::MAX));
         }
         Ok(())
     }
 
     fn waker(&self) -> Wake {
-        let wake = self.wake.0.clone();
-        Arc::new(move || {
-            // One wake that waits is as good as two.
-            let _ = wake.try_send(());
-        })
+        self.bell.ringer()
     }
 
     fn close(&mut self) {}

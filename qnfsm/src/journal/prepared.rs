@@ -50,8 +50,7 @@ impl Preparation {
         node_dir: &Path,
         bytes: Option<u64>,
     ) -> Result<Preparation, IoError> {
-        let path = node_dir.join(JOURNAL_DIR).join(NAME);
-        let preparation = Preparation { storage, path, bytes, next: Mutex::default() };
+        let preparation = Preparation { storage, path: path(node_dir), bytes, next: Mutex::default() };
         preparation.remove()?;
         preparation.go_on(u64::MAX)?;
         Ok(preparation)
@@ -156,7 +155,11 @@ impl Preparation {
 /// # Errors
 /// What the operating system says.
 pub fn give_back_room(storage: &dyn Storage, node_dir: &Path) -> Result<(), IoError> {
-    remove_left(storage, &node_dir.join(JOURNAL_DIR).join(NAME))
+    remove_left(storage, &path(node_dir))
+}
+
+fn path(node_dir: &Path) -> PathBuf {
+    node_dir.join(JOURNAL_DIR).join(NAME)
 }
 
 fn remove_left(storage: &dyn Storage, path: &Path) -> Result<(), IoError> {

@@ -6,11 +6,9 @@
 use std::{
     io,
     marker::PhantomData,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use qnfsm::{
     Codec, Context, EdgeId, EdgeSetup, Fsm, Inputs, Kinds, Next, NodeBuilder, QueueId, Reactor, ReplyTo, RunOn, Trust,
     Wake,
@@ -24,6 +22,7 @@ use super::{
     PATIENCE,
 };
 use crate::{
+    doorbell::Doorbell,
     plan::{Failure, Figures, Recording},
     recorded::recorded,
 };
@@ -140,7 +139,7 @@ impl<P: Payload> Fsm for Counter<P> {
 /// The edge.
 struct Feed<P> {
     feeding: Option<Feeding<P>>,
-    wake: (Sender<()>, Receiver<()>),
+    bell: Doorbell,
 }
 
 struct Feeding<P> {
@@ -151,7 +150,7 @@ struct Feeding<P> {
 
 impl<P: Payload> Feed<P> {
     fn new() -> Feed<P> {
-        Feed { feeding: None, wake: bounded(1) }
+        Feed { feeding: None, bell: Doorbell::new() }
     }
 
     /// Puts in what is due. How long until more is.
@@ -190,18 +189,13 @@ impl<P: Payload> Reactor for Feed<P> {
         let until_more = self.feed(inputs);
         if put_before == self.feeding.as_ref().map(|feeding| feeding.put) {
             let timeout = until_more.unwrap_or(Duration::MAX).min(timeout.unwrap_or(Duration::MAX));
-            // Woken or not, the loop looks again.
-            let _ = self.wake.1.recv_timeout(timeout);
+            self.bell.wait(timeout);
         }
         Ok(())
     }
 
     fn waker(&self) -> Wake {
-        let wake = self.wake.0.clone();
-        Arc::new(move || {
-            // One wake that waits is as good as two.
-            let _ = wake.try_send(());
-        })
+        self.bell.ringer()
     }
 
     fn close(&mut self) {}
