@@ -2,8 +2,8 @@
 //!
 //! [`replay`] opens a node's directory, plays everything from the journal's start to its end through the workers' own
 //! code, several workers at the same time, and compares each round's digest with the recorded one. It changes nothing,
-//! needs no permission to write, and never uses a snapshot as a starting point, though it compares the workers with those
-//! that were taken.
+//! needs no permission to write, and uses no snapshot as a starting point, though it compares the workers with those that were
+//! taken; unless the journal's beginning was given up: then each worker that was started there goes on from the first that is left.
 //!
 //! ```no_run
 //! # fn kinds() -> qnfsm::Kinds { qnfsm::Kinds::new() }

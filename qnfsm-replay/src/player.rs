@@ -11,7 +11,7 @@ use std::{
 use qnfsm::{
     Catalogue, NodeId, WorkerId,
     journal::{Entry, Excerpt, Position, Record},
-    playback::{Playback, PlaybackError, Progress},
+    playback::{Beginning, Playback, PlaybackError, Progress},
 };
 
 /// Plays some of a node's workers back.
@@ -38,9 +38,10 @@ pub(crate) enum Why {
 }
 
 impl Player {
-    /// A player of workers of that node, from the journal's start.
-    pub(crate) fn new(catalogue: Arc<Catalogue>, node: NodeId) -> Player {
-        Player { playback: Playback::new(catalogue, node).checking_images(), places: BTreeMap::new() }
+    /// A player of workers of that node, from the journal's start, or where that was given up, from `beginning`.
+    pub(crate) fn new(catalogue: Arc<Catalogue>, node: NodeId, beginning: Option<Beginning>) -> Player {
+        let playback = Playback::new(catalogue, node).checking_images().beginning(beginning);
+        Player { playback, places: BTreeMap::new() }
     }
 
     pub(crate) fn progress(&self) -> Progress {

@@ -200,11 +200,12 @@ impl<'scope, 'env> Apart<'scope, 'env> {
         for seat in &mut self.seats {
             // Whether it has stopped is seen with the next record.
             let _ = seat.take_back();
-            let Progress { rounds, rounds_unproved, messages, workers } = seat.progress;
+            let Progress { rounds, rounds_unproved, messages, workers, rounds_passed_over } = seat.progress;
             all.rounds += rounds;
             all.rounds_unproved += rounds_unproved;
             all.messages += messages;
             all.workers += workers;
+            all.rounds_passed_over += rounds_passed_over;
         }
         all
     }
@@ -407,7 +408,7 @@ mod tests {
         let (played, _done) = sync_channel(1);
         work.send(excerpt).unwrap();
         drop(work);
-        let player = Player::new(kinds().seal().unwrap(), NodeId(0));
+        let player = Player::new(kinds().seal().unwrap(), NodeId(0), None);
         let Ok(player) = play(player, &to_play, &played, &first) else { panic!("it does what was recorded") };
         player.progress().rounds
     }

@@ -14,8 +14,10 @@ use std::{
 
 use qnfsm::{
     Catalogue, Epoch, FaultKind, Kinds, Table, build_identity,
-    journal::{IoError, Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, segment_path},
-    playback::{Playback, Progress},
+    journal::{
+        Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, holdings::Holdings, segment_path,
+    },
+    playback::{Beginning, Playback, Progress},
 };
 
 use crate::{
@@ -97,8 +99,8 @@ impl<'a> Options<'a> {
     }
 }
 
-/// Replays the node's directory `dir` from the journal's start to its end, with a program's kinds. Nothing is changed
-/// there, and no permission to write is needed. Workers run on several threads, as they did live.
+/// Replays the node's directory `dir` from the journal's start to its end, with a program's kinds. Where that start was given up
+/// (`Limits::retain_bytes`), each worker goes on from the first snapshot that is left of it. Nothing is changed there, and no permission to write is needed. Workers run on several threads, as they did live.
 ///
 /// # Errors
 /// When there is nothing to replay, the bytes are damaged, or the program does not do what was recorded: then the first
@@ -116,11 +118,14 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     if options.program.as_ref().is_some_and(|program| *program != manifest.program) {
         return Err(WrongProgram::Another { dir: dir.into(), wrote: manifest.program }.into());
     }
-    let files = Files::look(&*storage, dir)?;
+    let files = Holdings::look(&*storage, dir)?.segments;
+    let journal_bytes = files.range(manifest.oldest_segment..).map(|(_, bytes)| bytes).sum();
     let mut run = Run {
         dir,
         catalogue: &catalogue,
         files: &files,
+        journal_bytes,
+        oldest: manifest.oldest_segment,
         options,
         segment: 0,
         builds: Vec::new(),
@@ -128,7 +133,8 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         stopped: None,
     };
     let threads = options.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let player = || Player::new(catalogue.clone(), manifest.node);
+    let beginning = Beginning::of(storage.clone(), dir, &manifest);
+    let player = || Player::new(catalogue.clone(), manifest.node, beginning.clone());
     let (played, read) = thread::scope(|scope| {
         let mut players = Players::new(scope, threads, &player);
         let read = run.read(&mut reader, &mut players);
@@ -141,7 +147,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     player.finish(end).map_err(|stopped| run.error(stopped))?;
     let progress = player.progress();
     if let Some(on_progress) = &options.on_progress {
-        on_progress(Seen { bytes: files.total, ..run.seen(progress, end) });
+        on_progress(Seen { bytes: journal_bytes, ..run.seen(progress, end) });
     }
     Ok(Report {
         node: manifest.program,
@@ -152,7 +158,9 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         rounds: progress.rounds,
         rounds_unproved: progress.rounds_unproved,
         messages: progress.messages,
-        journal_bytes: files.total,
+        journal_bytes,
+        oldest_segment: manifest.oldest_segment,
+        rounds_passed_over: progress.rounds_passed_over,
         digest: player.playback.digest(),
         clean: run.stopped == Some(manifest.epoch),
         lost: reader.tail().and_then(|tail| tail.lost.as_ref()).map(ToString::to_string),
@@ -166,7 +174,11 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
 struct Run<'a> {
     dir: &'a Path,
     catalogue: &'a Catalogue,
-    files: &'a Files,
+    /// By segment, how long it is.
+    files: &'a BTreeMap<u64, u64>,
+    journal_bytes: u64,
+    /// The segment that the journal begins with.
+    oldest: u64,
     options: &'a Options<'a>,
     /// The segment that is being read.
     segment: u64,
@@ -247,11 +259,12 @@ impl Run<'_> {
     }
 
     fn seen(&self, progress: Progress, at: Position) -> Seen {
+        let oldest = self.oldest;
         Seen {
             rounds: progress.rounds,
             messages: progress.messages,
-            bytes: self.files.before(at.segment) + at.offset,
-            bytes_total: self.files.total,
+            bytes: self.files.range(oldest..at.segment.max(oldest)).map(|(_, bytes)| bytes).sum::<u64>() + at.offset,
+            bytes_total: self.journal_bytes,
         }
     }
 }
@@ -265,38 +278,4 @@ fn ended_in(playback: &Playback) -> Vec<EndedIn> {
         what: fault.to_string(),
     });
     ended.collect()
-}
-
-/// The lengths of a journal's files, for the live line and the report.
-struct Files {
-    bytes: BTreeMap<u64, u64>,
-    total: u64,
-}
-
-impl Files {
-    fn look(storage: &dyn Storage, dir: &Path) -> Result<Files, ReplayError> {
-        let mut files = Files { bytes: BTreeMap::new(), total: 0 };
-        let first = segment_path(dir, 1);
-        let journal = first.parent().expect("a segment lies in a directory");
-        let names = match storage.list(journal) {
-            Ok(names) => names,
-            // A node that was stopped before it wrote anything.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(files),
-            Err(source) => return Err(IoError { what: "list", path: journal.into(), source: Arc::new(source) }.into()),
-        };
-        for name in names {
-            let path = journal.join(&name);
-            let Some(number) = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()) else { continue };
-            let bytes = storage.file_bytes(&path);
-            let bytes = bytes.map_err(|source| IoError { what: "look at", path, source: Arc::new(source) })?;
-            files.bytes.insert(number, bytes);
-            files.total += bytes;
-        }
-        Ok(files)
-    }
-
-    /// The bytes of all segments before that one.
-    fn before(&self, segment: u64) -> u64 {
-        self.bytes.range(..segment).map(|(_, bytes)| bytes).sum()
-    }
 }

@@ -28,6 +28,10 @@ pub struct Report {
     pub messages: u64,
     /// The journal's length in bytes.
     pub journal_bytes: u64,
+    /// The segment that the journal begins with; if that isn't 1, those before it were given up.
+    pub oldest_segment: u64,
+    /// Rounds in the journal that stand before the first snapshot of their worker, and can't be run because its start was given up.
+    pub rounds_passed_over: u64,
     /// All rounds' digests in one number: the same for equal runs.
     #[serde(serialize_with = "hex_16")]
     pub digest: u64,
@@ -71,6 +75,13 @@ impl fmt::Display for Report {
         )?;
         let stop = if self.clean { "stopped cleanly" } else { "did not stop cleanly" };
         writeln!(f, "  {stop}")?;
+        if self.oldest_segment > 1 {
+            let (oldest, rounds) = (self.oldest_segment, count(self.rounds_passed_over, "round"));
+            writeln!(
+                f,
+                "  note: the journal before segment {oldest} was given up; {rounds} before the first snapshot not run"
+            )?;
+        }
         if let Some(lost) = &self.lost {
             writeln!(f, "  note: {lost}")?;
         }

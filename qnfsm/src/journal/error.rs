@@ -67,6 +67,9 @@ pub enum Why {
         /// Where the link says that it ends.
         found: String,
     },
+    /// A snapshot is sound, and not the one that the journal's mark is of.
+    #[error("it is not the snapshot that the journal's mark is of")]
+    Unmarked,
     /// The journal ends before a position that was known to be on disk.
     #[error("the journal ends here, and it had reached {reached}")]
     EndsEarly {

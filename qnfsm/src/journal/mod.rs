@@ -21,6 +21,7 @@ mod excerpt;
 pub mod faulty;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod holdings;
 mod lock;
 mod manifest;
 mod prepared;

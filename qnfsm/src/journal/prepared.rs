@@ -10,7 +10,7 @@ use std::{
 use super::{
     JOURNAL_DIR,
     error::IoError,
-    storage::{File, Storage},
+    storage::{File, Storage, remove_if_there},
 };
 
 /// The next segment's file until it gets its name. There is no other file of that name, and readers pass it over.
@@ -146,7 +146,7 @@ impl Preparation {
     }
 
     fn remove(&self) -> Result<(), IoError> {
-        remove_left(&*self.storage, &self.path)
+        remove_if_there(&*self.storage, &self.path)
     }
 }
 
@@ -155,18 +155,12 @@ impl Preparation {
 /// # Errors
 /// What the operating system says.
 pub fn give_back_room(storage: &dyn Storage, node_dir: &Path) -> Result<(), IoError> {
-    remove_left(storage, &path(node_dir))
+    remove_if_there(storage, &path(node_dir))
 }
 
-fn path(node_dir: &Path) -> PathBuf {
+/// Where the next segment's file lies until it is one.
+pub(super) fn path(node_dir: &Path) -> PathBuf {
     node_dir.join(JOURNAL_DIR).join(NAME)
-}
-
-fn remove_left(storage: &dyn Storage, path: &Path) -> Result<(), IoError> {
-    match storage.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(IoError::new("remove", path, error)),
-        _ => Ok(()),
-    }
 }
 
 /// Writes zeros from `bytes` on up to `end`, and returns when they are on disk.

@@ -121,13 +121,20 @@ pub enum Record<'a, B = Batches<'a>> {
         /// The epoch that ended.
         epoch: Epoch,
     },
+    /// A worker has a snapshot that counts, and the beginning of the journal, with the record of the worker's start, may be
+    /// gone. This says what of that record is still needed.
+    WorkerKept {
+        /// The worker.
+        worker: WorkerId,
+        /// Who asked for it, and with which request.
+        request: Option<(RawQueueId, RequestId)>,
+    },
 }
 
 /// A record to be written.
 pub type RecordDraft<'a> = Record<'a, &'a [BatchRef<'a>]>;
 
-/// The numbers of the kinds. 11 (skipped delivery), 12 (recovery attempt), 13 (retention) and 14 (given up in an
-/// upgrade) are reserved.
+/// The numbers of the kinds. 11 (skipped delivery), 12 (recovery attempt) and 14 (given up in an upgrade) are reserved.
 mod kind {
     pub(super) const WORKER_STARTED: u8 = 1;
     pub(super) const WORKER_STOPPED: u8 = 2;
@@ -139,6 +146,7 @@ mod kind {
     pub(super) const CONFIGURED: u8 = 8;
     pub(super) const SYNC_MARK: u8 = 9;
     pub(super) const CLEAN_STOP: u8 = 10;
+    pub(super) const WORKER_KEPT: u8 = 13;
 }
 
 /// The kind of sync marks, which are looked for in a damaged journal.
@@ -146,7 +154,7 @@ pub(super) const SYNC_MARK_KIND: u8 = kind::SYNC_MARK;
 
 /// True if this version knows the kind.
 pub(super) fn is_known(kind: u8) -> bool {
-    (kind::WORKER_STARTED..=kind::CLEAN_STOP).contains(&kind)
+    (kind::WORKER_STARTED..=kind::CLEAN_STOP).contains(&kind) || kind == kind::WORKER_KEPT
 }
 
 impl<'a, B> Record<'a, B> {
@@ -163,6 +171,7 @@ impl<'a, B> Record<'a, B> {
             Record::Configured { .. } => kind::CONFIGURED,
             Record::SyncMark { .. } => kind::SYNC_MARK,
             Record::CleanStop { .. } => kind::CLEAN_STOP,
+            Record::WorkerKept { .. } => kind::WORKER_KEPT,
         }
     }
 
@@ -177,7 +186,8 @@ impl<'a, B> Record<'a, B> {
             | Record::DigestMark { worker, .. }
             | Record::Deliveries { worker, .. }
             | Record::SnapshotMark { worker, .. }
-            | Record::Configured { worker, .. } => Some(worker),
+            | Record::Configured { worker, .. }
+            | Record::WorkerKept { worker, .. } => Some(worker),
             Record::SyncMark { .. } | Record::CleanStop { .. } => None,
         }
     }
@@ -193,7 +203,10 @@ impl<'a, B> Record<'a, B> {
             | Record::Deliveries { round, .. }
             | Record::SnapshotMark { round, .. }
             | Record::Configured { round, .. } => Some(round),
-            Record::WorkerStarted { .. } | Record::SyncMark { .. } | Record::CleanStop { .. } => None,
+            Record::WorkerStarted { .. }
+            | Record::SyncMark { .. }
+            | Record::CleanStop { .. }
+            | Record::WorkerKept { .. } => None,
         }
     }
 }
@@ -210,13 +223,7 @@ impl RecordDraft<'_> {
         match *self {
             Record::WorkerStarted { worker: _, epoch, config, request } => {
                 put_varint(out, u64::from(epoch.0));
-                out.push(u8::from(request.is_some()));
-                if let Some((queue, request)) = request {
-                    for number in [queue.node().0, queue.place().to_bits(), queue.slot(), queue.generation()] {
-                        put_varint(out, u64::from(number));
-                    }
-                    put_varint(out, request.0);
-                }
+                put_request(out, request);
                 put_counted(out, config);
             }
             Record::Round { worker: _, round: _, bound, now, digest_before, batches } => {
@@ -252,7 +259,18 @@ impl RecordDraft<'_> {
                 put_varint(out, offset);
             }
             Record::CleanStop { epoch } => put_varint(out, u64::from(epoch.0)),
+            Record::WorkerKept { worker: _, request } => put_request(out, request),
         }
+    }
+}
+
+fn put_request(out: &mut Vec<u8>, request: Option<(RawQueueId, RequestId)>) {
+    out.push(u8::from(request.is_some()));
+    if let Some((queue, request)) = request {
+        for number in [queue.node().0, queue.place().to_bits(), queue.slot(), queue.generation()] {
+            put_varint(out, u64::from(number));
+        }
+        put_varint(out, request.0);
     }
 }
 
@@ -297,6 +315,7 @@ impl<'a> Record<'a> {
                 let request = take_request(taker)?;
                 Record::WorkerStarted { worker, epoch, config: taker.counted()?, request }
             }
+            kind::WORKER_KEPT => Record::WorkerKept { worker: take_worker(taker)?, request: take_request(taker)? },
             kind::SYNC_MARK => Record::SyncMark { segment: taker.varint()?, offset: taker.varint()? },
             kind::CLEAN_STOP => Record::CleanStop { epoch: Epoch(taker.varint_u32()?) },
             _ => {
@@ -333,7 +352,7 @@ pub(super) fn guess_place(kind: u8, body: &[u8]) -> (Option<WorkerId>, Option<u6
     let mut taker = Taker(body);
     match kind {
         kind::SYNC_MARK | kind::CLEAN_STOP => (None, None),
-        kind::WORKER_STARTED => (take_worker(&mut taker).ok(), None),
+        kind::WORKER_STARTED | kind::WORKER_KEPT => (take_worker(&mut taker).ok(), None),
         _ => match take_worker(&mut taker) {
             Ok(worker) => (Some(worker), taker.varint().ok()),
             Err(_) => (None, None),

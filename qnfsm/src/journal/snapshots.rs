@@ -6,13 +6,16 @@ use std::{
 };
 
 use super::{
-    SNAPSHOTS_DIR,
+    Record, RecordDraft, SNAPSHOTS_DIR,
     bytes::{Block, BlockFault, BlockKind, Taker, block, take_block},
     error::{Corruption, IoError, JournalError, ReadError, Unsupported, Why},
     segment::FORMAT_VERSION,
     storage::{Storage, replace},
 };
-use crate::id::{Epoch, WorkerId};
+use crate::{
+    digest::Digest,
+    id::{Epoch, WorkerId},
+};
 
 const SNAPSHOT: BlockKind = BlockKind { magic: *b"QNFSM\x1asn", version: FORMAT_VERSION };
 
@@ -58,6 +61,56 @@ impl Snapshot {
     #[must_use]
     pub fn driver(&self) -> &[u8] {
         &self.bytes[self.image_end..]
+    }
+}
+
+/// What the journal says of a snapshot: that there is one, and what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The round after which the snapshot was taken.
+    pub round: u64,
+    /// That round's digest.
+    pub digest: u64,
+    /// The digest of the worker's image.
+    pub image_digest: u64,
+    /// The digest of what its driver keeps beside it.
+    pub driver_digest: u64,
+}
+
+impl Mark {
+    /// The mark that a record is, if it is one.
+    #[must_use]
+    pub fn of(record: &Record<'_>) -> Option<Mark> {
+        match *record {
+            Record::SnapshotMark { worker, round, digest, image_digest, driver_digest } => {
+                Some(Mark { worker, round, digest, image_digest, driver_digest })
+            }
+            _ => None,
+        }
+    }
+
+    /// The record that says it.
+    #[must_use]
+    pub fn record(&self) -> RecordDraft<'static> {
+        let Mark { worker, round, digest, image_digest, driver_digest } = *self;
+        Record::SnapshotMark { worker, round, digest, image_digest, driver_digest }
+    }
+
+    /// Reads the snapshot that the mark is of, from the directory of the node with that identity.
+    ///
+    /// # Errors
+    /// As [`load`]; and when it is another one: a later one of the same round may lack what the journal, which a crash has cut,
+    /// doesn't show as done.
+    pub fn load(&self, storage: &dyn Storage, node_dir: &Path, identity: u128) -> Result<Snapshot, ReadError> {
+        let snapshot = load(storage, node_dir, identity, self.worker, self.round)?;
+        if (Digest::of(snapshot.image()), Digest::of(snapshot.driver())) == (self.image_digest, self.driver_digest) {
+            return Ok(snapshot);
+        }
+        let (worker, round) = (Some(self.worker), Some(self.round));
+        let file = path(node_dir, self.worker, self.round);
+        Err(ReadError::Corrupt(Corruption { file, offset: 0, worker, round, why: Why::Unmarked }))
     }
 }
 
@@ -184,12 +237,12 @@ pub fn read_snapshot_bytes(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// When the system fails. A directory that isn't there holds none.
-pub fn list(storage: &dyn Storage, node_dir: &Path) -> Result<Vec<(WorkerId, u64)>, ReadError> {
+pub fn list(storage: &dyn Storage, node_dir: &Path) -> Result<Vec<(WorkerId, u64)>, IoError> {
     let dir = node_dir.join(SNAPSHOTS_DIR);
     let names = match storage.list(&dir) {
         Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(IoError::new("list", dir, error).into()),
+        Err(error) => return Err(IoError::new("list", dir, error)),
     };
     let mut snapshots: Vec<_> = names.iter().filter_map(|name| parse_name(name)).collect();
     snapshots.sort_unstable();

@@ -252,12 +252,7 @@ impl Held for HeldFile {}
 pub(crate) fn replace(storage: &dyn Storage, dir: &Path, name: &str, parts: &[&[u8]]) -> Result<(), IoError> {
     let path = dir.join(name);
     let temporary = dir.join(format!("{name}.tmp"));
-    match storage.remove(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(IoError::new("remove", temporary, error));
-        }
-        _ => {}
-    }
+    remove_if_there(storage, &temporary)?;
     let file = storage.create_new(&temporary).map_err(|error| IoError::new("create", &temporary, error))?;
     for part in parts {
         file.write_all(part).map_err(|error| IoError::new("write", &temporary, error))?;
@@ -266,4 +261,12 @@ pub(crate) fn replace(storage: &dyn Storage, dir: &Path, name: &str, parts: &[&[
     drop(file);
     storage.rename(&temporary, &path).map_err(|error| IoError::new("put in place", &path, error))?;
     storage.sync_dir(dir).map_err(|error| IoError::new("sync", dir, error))
+}
+
+/// Removes a file, which may be gone already.
+pub(crate) fn remove_if_there(storage: &dyn Storage, path: &Path) -> Result<(), IoError> {
+    match storage.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(IoError::new("remove", path, error)),
+        _ => Ok(()),
+    }
 }

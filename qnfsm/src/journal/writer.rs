@@ -230,14 +230,15 @@ impl Journal {
         self.shared.write_out(state).map(|()| end)
     }
 
-    /// Lets a record go with the next write.
+    /// Lets a record go with the next write. Gives the position at which it ends.
     ///
     /// # Errors
     /// As [`write`](Journal::write); an error of the disk may be of a record that went before.
-    pub fn append(&self, draft: &RecordDraft<'_>) -> Result<(), JournalError> {
+    pub fn append(&self, draft: &RecordDraft<'_>) -> Result<Position, JournalError> {
         let mut state = self.shared.usable()?;
         self.shared.encode(&mut state, draft)?;
-        if state.pending.len() < APPENDED_BYTES_MAX { Ok(()) } else { self.shared.write_out(state) }
+        let end = state.at;
+        if state.pending.len() < APPENDED_BYTES_MAX { Ok(end) } else { self.shared.write_out(state).map(|()| end) }
     }
 
     /// Returns when the operating system has all records that were appended before the call.

@@ -20,16 +20,21 @@ use crate::journal::Journal;
 /// The longest that a passed deadline of the host's goes unnoticed by a `Future`.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// How often the directory's budget is looked after, though no segment was begun.
+const HOLD_BUDGET_EVERY: Duration = Duration::from_millis(100);
+
 pub(super) struct Caretaker {
     pub(super) shared: Arc<Shared>,
     pub(super) waiting: Arc<Waiting>,
     /// A signal came.
     pub(super) asked_to_stop: Arc<AtomicBool>,
+    /// When the directory was last looked at, and the segment that was written then.
+    pub(super) looked: (Instant, u64),
 }
 
 impl Caretaker {
     /// Runs until the last worker has stopped; whoever waits for an answer then hears that there will be none.
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         let mut synced = Instant::now();
         let every = LOOK_EVERY.min(self.shared.limits.sync_every).max(Duration::from_millis(1));
         while !self.shared.wait_until(Some(Instant::now() + every), Shared::is_over) {
@@ -48,6 +53,9 @@ impl Caretaker {
             if let Some(Err(error)) = self.shared.journal.as_ref().map(Journal::prepare) {
                 self.shared.fail(NodeError::Journal(error));
             }
+            if let Err(error) = self.hold_budget(now) {
+                self.shared.fail(error);
+            }
             if now.duration_since(synced) >= self.shared.limits.sync_every {
                 synced = now;
                 if let Err(error) = self.shared.journal.as_ref().map_or(Ok(()), |journal| journal.sync()) {
@@ -57,5 +65,16 @@ impl Caretaker {
         }
         self.shared.commits.iter().for_each(Commits::close);
         self.waiting.close();
+    }
+    /// Gives up what the directory holds beyond its budget, now and then.
+    fn hold_budget(&mut self, now: Instant) -> Result<(), NodeError> {
+        let (Some(directory), Some(journal)) = (&self.shared.directory, &self.shared.journal) else { return Ok(()) };
+        let segment = journal.position().segment;
+        if segment == self.looked.1 && now.duration_since(self.looked.0) < HOLD_BUDGET_EVERY {
+            return Ok(());
+        }
+        self.looked = (now, segment);
+        self.shared.call(&directory.hold_budget(journal)?);
+        Ok(())
     }
 }

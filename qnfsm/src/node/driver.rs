@@ -15,7 +15,6 @@ use super::{
     inbox::{InboxEnd, Parcel},
     outbox::{Loop, Outbox},
     ports::Ports,
-    recovery::Snapshots,
     shared::{Phase, Shared},
     watchdog::RoundWatch,
 };
@@ -23,7 +22,7 @@ use crate::{
     digest::Digest,
     frame::{Batch, BatchRef},
     id::Place,
-    journal::{Position, Record},
+    journal::{Position, Record, RecordDraft},
     time::Time,
     worker::{Admission, Deliveries, Recording, Worker},
 };
@@ -60,12 +59,11 @@ pub(super) struct Driver {
     /// The end of the last round's records.
     recorded: Position,
     pub(super) reactors: Vec<InLoop>,
-    pub(super) snapshots: Option<Snapshots>,
-    /// The journal's size at the last snapshot.
-    snapshot_at: u64,
-    /// The round of the last snapshot. There is never another one of the same round: its driver's bytes would be newer than
+    /// The journal's size when a snapshot was marked last, and when that was.
+    snapshot_at: (u64, Instant),
+    /// The mark of the last snapshot. There is never another snapshot of the same round: its driver's bytes would be newer than
     /// what a crash may leave of the journal.
-    pub(super) snapshot_round: u64,
+    pub(super) mark: Option<RecordDraft<'static>>,
     /// How many parcels of the inbox were put in before the node's start, and the time at which the node went down.
     resumed: usize,
     went_down: Time,
@@ -85,15 +83,9 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(
-        mut worker: Worker,
-        digest: u64,
-        shared: Arc<Shared>,
-        inbox: InboxEnd,
-        snapshots: Option<Snapshots>,
-    ) -> Driver {
+    pub(super) fn new(mut worker: Worker, digest: u64, shared: Arc<Shared>, inbox: InboxEnd) -> Driver {
         let idle = Idle::new(shared.limits.idle);
-        let snapshot_at = shared.journal.as_ref().map_or(0, |journal| journal.bytes_written());
+        let written = shared.journal.as_ref().map_or(0, |journal| journal.bytes_written());
         let watch = shared.watchdog.watch(worker.id());
         worker.show_turns(watch.turn.clone());
         // Until its first look round the worker may have work of its own.
@@ -109,9 +101,8 @@ impl Driver {
             was_called: false,
             recorded: Position::default(),
             reactors: Vec::new(),
-            snapshots,
-            snapshot_at,
-            snapshot_round: 0,
+            snapshot_at: (written, Instant::now()),
+            mark: None,
             resumed: 0,
             went_down: Time::ZERO,
             gathered: Vec::new(),
@@ -168,6 +159,7 @@ impl Driver {
             self.gather(usize::MAX);
             if std::mem::take(&mut self.was_called) {
                 self.let_out_synced();
+                self.snapshot_if_due()?;
             }
             self.poll_reactors(Some(Duration::ZERO))?;
             if self.shared.phase() == Phase::Stopping {
@@ -397,11 +389,12 @@ impl Driver {
         if self.idle.spins(!self.reactors.is_empty()) {
             return Ok(());
         }
+        self.snapshot_if_due()?;
         if !self.outbox.is_waiting() {
             self.mark_digest()?;
         }
         let until_timer = self.worker.next_timer().map(|next| self.shared.clock.until(next));
-        let timeout = [until_timer, self.look_again_after()].into_iter().flatten().min();
+        let timeout = [until_timer, self.look_again_after(), self.until_snapshot()].into_iter().flatten().min();
         let timeout = if self.inbox.falls_asleep() { timeout } else { Some(Duration::ZERO) };
         let waited = self.wait(timeout);
         self.inbox.wakes_up();
@@ -446,32 +439,60 @@ impl Driver {
         Ok(())
     }
 
-    fn snapshot_if_due(&mut self) -> Result<(), NodeError> {
-        let Some(journal) = &self.shared.journal else { return Ok(()) };
-        let written = journal.bytes_written();
-        if written - self.snapshot_at < self.shared.limits.snapshot_every_bytes {
-            return Ok(());
-        }
-        self.snapshot_at = written;
-        self.snapshot()
+    /// How long it is until a snapshot is due by time.
+    fn until_snapshot(&self) -> Option<Duration> {
+        let is_new = self.worker.rounds() == self.mark.and_then(|mark| mark.round()).unwrap_or(0);
+        let every = self.shared.limits.snapshot_every.filter(|_| !is_new && self.shared.journal.is_some())?;
+        Some(every.saturating_sub(self.snapshot_at.1.elapsed()))
     }
 
-    /// Writes a snapshot of the worker and what is retained beside it, and marks it in the journal.
+    /// Sees to it that the worker has a snapshot that is new enough.
+    fn snapshot_if_due(&mut self) -> Result<(), NodeError> {
+        let (Some(journal), Some(directory)) = (&self.shared.journal, &self.shared.directory) else { return Ok(()) };
+        let (at, since) = self.snapshot_at;
+        let written = journal.bytes_written();
+        let by_bytes = written - at >= self.shared.limits.snapshot_every_bytes;
+        let by_time = || self.shared.limits.snapshot_every.is_some_and(|every| since.elapsed() >= every);
+        if !by_bytes && !by_time() {
+            return Ok(());
+        }
+        self.snapshot_at = (written, Instant::now());
+        match self.mark {
+            // It is as it was then: a newer mark of that snapshot lets go of what was recorded before.
+            Some(mark) if mark.round() == Some(self.worker.rounds()) => {
+                if directory.is_bounded() && by_bytes {
+                    self.mark(mark)
+                } else {
+                    Ok(())
+                }
+            }
+            _ => self.snapshot(),
+        }
+    }
+
+    /// Writes a snapshot of the worker and what is retained beside it, and marks it in the journal, unless there is one.
     pub(super) fn snapshot(&mut self) -> Result<(), NodeError> {
-        let (Some(journal), Some(snapshots)) = (&self.shared.journal, &self.snapshots) else { return Ok(()) };
-        // Round 0 is the worker's start, which the journal has.
-        if self.worker.rounds() == self.snapshot_round {
+        let Some(directory) = &self.shared.directory else { return Ok(()) };
+        let (worker, round) = (self.worker.id(), self.worker.rounds());
+        let marked = self.mark.and_then(|mark| mark.round());
+        // Round 0 is the worker's start, which the journal has as long as its beginning is kept.
+        if marked == Some(round) || (round == 0 && !directory.is_bounded()) {
             return Ok(());
         }
         let mut image = Vec::new();
         let encoded = self.worker.snapshot(&mut image);
         encoded.map_err(|error| inconsistent(&self.worker, &error.to_string()))?;
         let driver = self.outbox.image(&self.worker).to_bytes();
-        let (worker, round) = (self.worker.id(), self.worker.rounds());
-        snapshots.store(worker, round, &image, &driver)?;
+        directory.store_snapshot(worker, round, &image, &driver)?;
         let [image_digest, driver_digest] = [image, driver].map(|bytes| Digest::of(&bytes));
-        journal.append(&Record::SnapshotMark { worker, round, digest: self.digest, image_digest, driver_digest })?;
-        self.snapshot_round = round;
+        self.mark(Record::SnapshotMark { worker, round, digest: self.digest, image_digest, driver_digest })
+    }
+
+    fn mark(&mut self, mark: RecordDraft<'static>) -> Result<(), NodeError> {
+        let (Some(journal), Some(directory)) = (&self.shared.journal, &self.shared.directory) else { return Ok(()) };
+        let end = journal.append(&mark)?;
+        directory.marked(self.worker.id(), self.worker.rounds(), end);
+        self.mark = Some(mark);
         self.digest_marked = true;
         Ok(())
     }

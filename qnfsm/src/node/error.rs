@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
-    id::{EdgeId, Place},
+    id::{EdgeId, Place, WorkerId},
     journal::{JournalError, OpenError, Position, ReadError},
     playback::PlaybackError,
     worker::{Fault, KindsError},
@@ -59,6 +59,20 @@ pub enum StartError {
         "the table of kinds in the journal: {0}; start the build that wrote it, or put the journal back from a copy"
     )]
     Catalogue(String),
+    /// A worker's snapshots can't be read, and the journal from its start was given up.
+    #[error(
+        "{worker} can't be brought back: the journal before segment {oldest_segment}, in which it was started, was given up to keep \
+         within `retain_bytes`, and no snapshot of it can be used{}; put the snapshots back from a copy",
+        .refused.iter().map(|why| format!("\n  {why}")).collect::<String>()
+    )]
+    NoSnapshot {
+        /// The worker.
+        worker: WorkerId,
+        /// The oldest segment that there is.
+        oldest_segment: u64,
+        /// What is wrong with each of its snapshots, the newest first.
+        refused: Vec<String>,
+    },
     /// The recorded rounds can't be run again.
     #[error("at {position} of the journal: {source}\n{}", .source.remedy())]
     Playback {
@@ -140,7 +154,7 @@ pub enum NodeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{id::WorkerId, playback::Divergence, worker::FaultKind};
+    use crate::{playback::Divergence, worker::FaultKind};
 
     fn fault() -> Box<Fault> {
         Box::new(Fault { worker: WorkerId(1), round: 2, fsm: None, what: FaultKind::QueueFull })
@@ -158,6 +172,7 @@ mod tests {
             (StartError::UnregisteredRoot("lobby"), "add it with `Kinds::with`"),
             (StartError::ForeignProgram { dir: dir(), wrote: text() }, "or give this one another directory"),
             (StartError::Changed { dir: dir(), differences: vec![text()] }, "start that build"),
+            (StartError::NoSnapshot { worker, oldest_segment: 3, refused: vec![text()] }, "from a copy"),
             (StartError::Catalogue(text()), "start the build that wrote it"),
             (playback(PlaybackError::Diverged(Box::new(divergence))), "Start the build that wrote it and stop that"),
             (

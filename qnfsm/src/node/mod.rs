@@ -20,6 +20,7 @@ mod builder;
 mod caretaker;
 mod clock;
 mod commits;
+mod directory;
 mod driver;
 pub(crate) mod edge;
 mod edge_thread;
@@ -45,7 +46,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicBool},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub use builder::{Durability, NodeBuilder, RunOn, build_identity};
@@ -57,10 +58,11 @@ pub use service::Replier;
 
 use crate::{
     id::{Epoch, Place, QueueId},
-    journal::{Journal, Manifest, NodeLock, Record, Storage},
+    journal::{Journal, NodeLock, Record},
     node::{
         caretaker::Caretaker,
         commits::Commits,
+        directory::Directory,
         driver::Driver,
         shared::{Phase, Shared},
         starter::Starter,
@@ -80,6 +82,12 @@ pub struct Limits {
     pub sync_every: Duration,
     /// After so many bytes of journal each worker is snapshot, so that recovery has less to run.
     pub snapshot_every_bytes: u64,
+    /// After so long a worker that has run rounds is snapshot; never for that reason if it doesn't say.
+    pub snapshot_every: Option<Duration>,
+    /// How many bytes of journal and snapshots the directory may hold; the journal's beginning is given up past that. Two snapshots
+    /// of each worker and what was recorded since the older one stay in any case. Everything is kept if it doesn't say. Segments
+    /// and what is written between two snapshots are an eighth of it at most.
+    pub retain_bytes: Option<u64>,
     /// When a journal's file is full.
     pub segment_bytes: u64,
     /// How idle workers wait.
@@ -96,6 +104,8 @@ impl Default for Limits {
             drain: Duration::from_secs(5),
             sync_every: Duration::from_millis(50),
             snapshot_every_bytes: 256 << 20,
+            snapshot_every: None,
+            retain_bytes: None,
             segment_bytes: crate::journal::SEGMENT_BYTES_DEFAULT,
             idle: IdleStrategy::Park,
             watchdog: Duration::from_secs(5),
@@ -112,6 +122,16 @@ impl Limits {
             )));
         }
         Ok(())
+    }
+
+    /// The limits with lengths that leave room for retention: it gives up whole segments, behind the last but one snapshot.
+    fn fitted(self) -> Limits {
+        let most = self.retain_bytes.map_or(u64::MAX, |bytes| (bytes / 8).max(1));
+        Limits {
+            segment_bytes: self.segment_bytes.min(most),
+            snapshot_every_bytes: self.snapshot_every_bytes.min(most),
+            ..self
+        }
     }
 }
 
@@ -133,9 +153,7 @@ pub struct Node<M> {
 
 /// What a recording node holds on disk. However it goes, nothing is written to the journal once the lock is let go.
 struct Files {
-    storage: Arc<dyn Storage>,
-    dir: std::path::PathBuf,
-    manifest: Manifest,
+    directory: Arc<Directory>,
     journal: Journal,
     _lock: NodeLock,
 }
@@ -213,7 +231,8 @@ impl<M> Node<M> {
                 self.signals.push(registered.map_err(system)?);
             }
         }
-        let caretaker = Caretaker { shared: self.shared.clone(), waiting: self.host.waiting(), asked_to_stop };
+        let (shared, waiting) = (self.shared.clone(), self.host.waiting());
+        let caretaker = Caretaker { shared, waiting, asked_to_stop, looked: (Instant::now(), 0) };
         let thread = thread::Builder::new().name("qnfsm-caretaker".to_owned()).spawn(move || caretaker.run());
         self.caretaker =
             Some(thread.map_err(|source| StartError::System { what: "a thread for the node itself", source })?);
@@ -301,7 +320,7 @@ impl<M> Node<M> {
     /// Snapshots all workers and says in journal and manifest that the end was clean, if it was.
     fn write_end(&mut self, mut drivers: Vec<Driver>) -> Result<(), NodeError> {
         let failure = self.shared.take_failure();
-        let Some(Files { storage, dir, manifest, journal, .. }) = &mut self.files else {
+        let Some(Files { directory, journal, .. }) = &self.files else {
             return failure.map_or(Ok(()), Err);
         };
         if let Some(failure) = failure {
@@ -319,9 +338,7 @@ impl<M> Node<M> {
         }
         journal.write(&Record::CleanStop { epoch: self.shared.epoch })?;
         journal.sync()?;
-        manifest.clean = true;
-        manifest.reached = journal.synced();
-        Ok(manifest.store(&**storage, dir)?)
+        Ok(directory.stopped_cleanly(journal.synced())?)
     }
 }
 

@@ -8,42 +8,26 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
 use super::{
-    NodeError, StartError,
+    StartError,
+    directory::Lasting,
     retained::{DriverImage, Held},
 };
 use crate::{
     codec::{Codec, Trust},
-    digest::Digest,
     frame::{Batch, BatchRef},
-    id::{Epoch, Place, RawQueueId, RequestId, WorkerId},
+    id::{Place, RawQueueId, RequestId, WorkerId},
     journal::{
-        Manifest, NodeLock, Position, ReadError, Reader, Record, Storage, Tail, Unsupported, segment_path, snapshots,
+        Manifest, NodeLock, Position, ReadError, Reader, Record, Storage, Tail, Unsupported, holdings::Holdings,
+        segment_path, snapshots::Mark,
     },
     playback::{Audience, Playback},
     worker::{Catalogue, Table, Worker, WorkerConfig},
 };
-
-/// Where a node's snapshots go.
-#[derive(Debug, Clone)]
-pub(super) struct Snapshots {
-    pub(super) storage: Arc<dyn Storage>,
-    pub(super) dir: PathBuf,
-    pub(super) identity: u128,
-    pub(super) epoch: Epoch,
-}
-
-impl Snapshots {
-    pub(super) fn store(&self, worker: WorkerId, round: u64, image: &[u8], driver: &[u8]) -> Result<(), NodeError> {
-        let parts =
-            snapshots::SnapshotParts { worker, round, epoch: self.epoch, identity: self.identity, image, driver };
-        Ok(snapshots::store(&*self.storage, &self.dir, &parts)?)
-    }
-}
 
 /// What was read of a node's directory, before its workers go on.
 pub(super) struct Recovered {
@@ -52,56 +36,41 @@ pub(super) struct Recovered {
     pub(super) tail: Option<Tail>,
     /// The seed of the node's workers.
     pub(super) seed: Option<u64>,
-    /// The lowest number that no worker has had.
-    pub(super) next_worker: u32,
+    /// By worker, what it can be brought back from.
+    pub(super) workers: BTreeMap<WorkerId, Lasting>,
     /// The workers that were started on request.
     pub(super) started_for: StartedFor,
-    /// By worker, the round of the snapshot that it was restored from.
-    pub(super) restored: BTreeMap<WorkerId, u64>,
+    /// By worker, the mark of the snapshot that it was restored from.
+    pub(super) restored: BTreeMap<WorkerId, Mark>,
 }
 
 /// The snapshots to start from, and where in the journal to read on.
+#[derive(Default)]
 struct Plan {
-    /// By worker, the mark that counts: its round and image's digest.
-    marks: BTreeMap<WorkerId, Vec<Mark>>,
-    started: BTreeMap<WorkerId, Position>,
-    next_worker: u32,
     /// From the journal's start on: a request may be older than the snapshots that playback starts from.
-    started_for: StartedFor,
+    workers: BTreeMap<WorkerId, Lasting>,
+    /// Where snapshots are marked, in order.
+    marks: BTreeMap<WorkerId, Vec<(Position, Mark)>>,
     seed: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    position: Position,
-    round: u64,
-    digest: u64,
-    image_digest: u64,
-    driver_digest: u64,
 }
 
 /// Reads the journal once through: checks every record, and finds the snapshots that count.
 fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, StartError> {
-    let mut plan = Plan {
-        marks: BTreeMap::new(),
-        started: BTreeMap::new(),
-        next_worker: 0,
-        started_for: StartedFor::new(),
-        seed: None,
-    };
+    let mut plan = Plan::default();
     let mut checked = None;
     while let Some(entry) = reader.next()? {
         match entry.record {
             Record::WorkerStarted { worker, request, .. } => {
-                plan.started.insert(worker, entry.position);
-                plan.started_for.extend(request.map(|request| (request, worker)));
-                plan.next_worker = plan.next_worker.max(worker.0 + 1);
+                let lasting = Lasting { started: Some(entry.position), request, ..Lasting::default() };
+                plan.workers.insert(worker, lasting);
             }
-            Record::SnapshotMark { worker, round, digest, image_digest, driver_digest } => {
-                let mark = Mark { position: entry.position, round, digest, image_digest, driver_digest };
-                plan.marks.entry(worker).or_default().push(mark);
-            }
+            Record::WorkerKept { worker, request } => plan.workers.entry(worker).or_default().request = request,
             _ => {}
+        }
+        if let Some(mark) = Mark::of(&entry.record) {
+            // The journal may begin behind its start.
+            plan.workers.entry(mark.worker).or_default();
+            plan.marks.entry(mark.worker).or_default().push((entry.position, mark));
         }
         let segment = entry.position.segment;
         if checked != Some(segment) {
@@ -142,34 +111,52 @@ pub(super) fn recover(
     catalogue: &Arc<Catalogue>,
 ) -> Result<Recovered, StartError> {
     let mut reader = Reader::open_locked(storage.clone(), dir, lock)?;
-    let Plan { marks, started, next_worker, started_for, seed } = plan(&mut reader, catalogue, dir)?;
+    let Plan { mut workers, mut marks, seed } = plan(&mut reader, catalogue, dir)?;
     let tail = reader.tail().cloned();
     if let Some(lost) = tail.as_ref().and_then(|tail| tail.lost.as_ref()) {
         tracing::warn!(dir = %dir.display(), %lost, "the journal's tail was lost in the crash");
     }
     let mut playback = Playback::new(catalogue.clone(), manifest.node);
     let mut kept = Kept::default();
-    let mut rounds_restored = BTreeMap::new();
+    let mut restored = BTreeMap::new();
     let mut from = reader_end(&tail);
-    for (worker, position) in started {
-        let restored = marks.get(&worker).into_iter().flatten().rev().find_map(|mark| {
-            restore(&**storage, dir, manifest, catalogue, worker, mark, &mut kept).map(|worker| (worker, *mark))
-        });
-        match restored {
-            Some((worker, mark)) => {
-                from = from.min(mark.position);
-                rounds_restored.insert(worker.id(), mark.round);
-                playback.resume(worker, mark.digest);
+    let Holdings { snapshots, .. } = Holdings::look(&**storage, dir).map_err(ReadError::from)?;
+    for (worker, lasting) in &mut workers {
+        let marks = marks.remove(worker).unwrap_or_default();
+        let mut refused = Vec::new();
+        let mut begins = lasting.started;
+        for (position, mark) in marks.iter().rev() {
+            match restore(&**storage, dir, manifest, catalogue, mark, &mut kept) {
+                Ok(found) => {
+                    playback.resume(found, mark.digest);
+                    restored.insert(*worker, *mark);
+                    begins = Some(*position);
+                    break;
+                }
+                // An older one, or the journal from the worker's start, gives the same worker.
+                Err(why) => {
+                    tracing::warn!(%worker, round = mark.round, %why, "a snapshot is passed over");
+                    refused.push(why);
+                }
             }
-            None => from = from.min(position),
         }
+        let Some(begins) = begins else {
+            return Err(StartError::NoSnapshot { worker: *worker, oldest_segment: manifest.oldest_segment, refused });
+        };
+        from = from.min(begins);
+        // Older ones are needed if this one is damaged some day.
+        let usable = marks.iter().take_while(|(position, _)| *position <= begins);
+        let there = usable.filter(|(_, older)| snapshots.contains_key(&(older.worker, older.round)));
+        lasting.marks = there.map(|(position, older)| (*position, older.round)).collect();
     }
     reader.seek(if tail.as_ref().is_none_or(|tail| tail.last.is_none()) { Position::default() } else { from })?;
     while let Some(entry) = reader.next()? {
         let position = entry.position;
         playback.apply(&entry.record, &mut kept).map_err(|source| StartError::Playback { position, source })?;
     }
-    Ok(Recovered { playback, kept, tail, seed, next_worker, started_for, restored: rounds_restored })
+    let requests = workers.iter().filter_map(|(worker, lasting)| Some((lasting.request?, *worker)));
+    let started_for = requests.collect();
+    Ok(Recovered { playback, kept, tail, seed, workers, started_for, restored })
 }
 
 /// A position behind all records.
@@ -177,33 +164,20 @@ fn reader_end(tail: &Option<Tail>) -> Position {
     tail.as_ref().and_then(|tail| tail.last.as_ref()).map_or_else(Position::default, |last| last.position())
 }
 
-/// Restores a worker from a snapshot. One that can't be read is passed over: an older one, or the journal from the
-/// worker's start, gives the same worker.
+/// Restores a worker from a snapshot, or says why not.
 fn restore(
     storage: &dyn Storage,
     dir: &Path,
     manifest: &Manifest,
     catalogue: &Arc<Catalogue>,
-    worker: WorkerId,
     mark: &Mark,
     kept: &mut Kept,
-) -> Option<Worker> {
-    let passed_over = |why: &dyn std::fmt::Display| {
-        tracing::warn!(%worker, round = mark.round, %why, "a snapshot is passed over");
-    };
-    let snapshot = snapshots::load(storage, dir, manifest.identity, worker, mark.round);
-    let snapshot = snapshot.inspect_err(|error| passed_over(error)).ok()?;
-    // What the driver kept is as old as the mark: a later snapshot of the same round may lack what was acknowledged by records
-    // that this journal has lost.
-    if (Digest::of(snapshot.image()), Digest::of(snapshot.driver())) != (mark.image_digest, mark.driver_digest) {
-        passed_over(&"it is not the one that the journal's mark is of");
-        return None;
-    }
-    let driver = DriverImage::from_bytes(snapshot.driver()).inspect_err(|error| passed_over(error)).ok()?;
-    let restored = Worker::restore(catalogue.clone(), snapshot.image());
-    let restored = restored.inspect_err(|error| passed_over(error)).ok()?;
-    kept.resume(worker, driver);
-    Some(restored)
+) -> Result<Worker, String> {
+    let snapshot = mark.load(storage, dir, manifest.identity).map_err(|error| error.to_string())?;
+    let driver = DriverImage::from_bytes(snapshot.driver()).map_err(|error| error.to_string())?;
+    let worker = Worker::restore(catalogue.clone(), snapshot.image()).map_err(|error| error.to_string())?;
+    kept.resume(mark.worker, driver);
+    Ok(worker)
 }
 
 /// What workers put out while they are played back, as far as it is still needed.

@@ -16,6 +16,7 @@ use super::{
     budget::Budget,
     clock::Clock,
     commits::Commits,
+    directory::Directory,
     edge::{EdgeSetup, Outlet, Wake},
     inbox::{Inbox, Parcel, call_waker},
     inlet::Inlet,
@@ -70,6 +71,8 @@ pub(super) struct Shared {
     pub(super) journal: Option<Journal>,
     /// Who waits until the journal is on disk; `None` where nobody does.
     pub(super) commits: Option<Commits>,
+    /// `None` when nothing is recorded.
+    pub(super) directory: Option<Arc<Directory>>,
     pub(super) worker_config: WorkerConfig,
     pub(super) limits: super::Limits,
     workers: RwLock<Workers>,
@@ -109,6 +112,7 @@ impl Shared {
         clock: Clock,
         journal: Option<Journal>,
         commits: Option<Commits>,
+        directory: Option<Arc<Directory>>,
         worker_config: WorkerConfig,
         limits: super::Limits,
         ports: BTreeMap<&'static str, Port>,
@@ -120,6 +124,7 @@ impl Shared {
             clock,
             journal,
             commits,
+            directory,
             worker_config,
             limits,
             workers: RwLock::default(),
@@ -157,12 +162,6 @@ impl Shared {
         *next = number + 1;
         inboxes.insert(WorkerId(number), inbox);
         Some(WorkerId(number))
-    }
-
-    /// No new worker gets a number below that one.
-    pub(super) fn never_allot_below(&self, next: u32) {
-        let mut workers = self.workers.write().expect(LOCK_REASON);
-        workers.next = workers.next.max(next);
     }
 
     /// No new worker gets that number, unless there is a worker that has it.
@@ -206,6 +205,12 @@ impl Shared {
         self.work_begins();
         self.budget.take(batch.bytes_len());
         inbox.put(Parcel::Frames(batch));
+    }
+
+    /// Lets these workers look round, though nothing is there for them.
+    pub(super) fn call(&self, workers: &[WorkerId]) {
+        let inboxes = &self.workers.read().expect(LOCK_REASON).inboxes;
+        workers.iter().filter_map(|worker| inboxes.get(worker)).for_each(|inbox| inbox.put(Parcel::Look));
     }
 
     /// The way to a worker, which stays the same as long as the node runs.

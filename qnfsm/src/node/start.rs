@@ -8,6 +8,7 @@ use super::{
     builder::{EdgeSpec, build_identity},
     clock::Clock,
     commits::Commits,
+    directory::Directory,
     driver::Driver,
     edge::{Inputs, Unanswered},
     edge_thread::EdgeThread,
@@ -15,7 +16,7 @@ use super::{
     in_loop::InLoop,
     inlet::{Inlet, Numbers},
     ports::Ports,
-    recovery::{self, Recovered, Snapshots},
+    recovery::{self, Recovered},
     shared::{Shared, Way},
     starter::Starter,
 };
@@ -61,6 +62,7 @@ impl NodeBuilder {
         let catalogue = std::mem::take(&mut self.kinds).seal()?;
         let kind = catalogue.numbers().kind::<F>().ok_or(StartError::UnregisteredRoot(F::NAME))?;
         let root_frame = root_frame(self.node, kind, root)?;
+        self.limits = self.limits.fitted();
         let Beginning { epoch, files, recovered, journal, config } = self.begin(&catalogue)?;
         let is_durable = journal.is_some() && self.durability == Durability::Durable;
         let latest = recovered.as_ref().map_or(Time::ZERO, |recovered| recovered.playback.latest());
@@ -71,6 +73,7 @@ impl NodeBuilder {
             Clock::start(latest),
             journal,
             is_durable.then(Commits::default),
+            files.as_ref().map(|files| files.directory.clone()),
             config,
             self.limits,
             std::mem::take(&mut self.ports),
@@ -83,22 +86,15 @@ impl NodeBuilder {
         if let Some(recovered) = recovered {
             (kept, playback, started_for) = (recovered.kept, recovered.playback, recovered.started_for);
             restored = recovered.restored;
-            shared.never_allot_below(recovered.next_worker);
         }
         let playback = finish(playback, shared, &mut kept)?;
         if let (true, Some(journal)) = (is_durable, &shared.journal) {
             // External values of the last rounds were asked just now, and requests that follow from them go out below.
             journal.sync()?;
         }
-        let snapshots = files.as_ref().map(|files| Snapshots {
-            storage: files.storage.clone(),
-            dir: files.dir.clone(),
-            identity: files.manifest.identity,
-            epoch,
-        });
         let own = Inlet::new(shared.clone(), EdgeId::NODE);
         shared.set_own_inlet(own.clone());
-        let starter = Starter::new(shared.clone(), own.clone(), snapshots, started_for);
+        let starter = Starter::new(shared.clone(), own.clone(), started_for);
         let host = Host::new(shared.clone(), Inlet::new(shared.clone(), EdgeId::HOST));
         shared.add_edge(EdgeId::NODE, Way::Outlet(starter.clone()));
         shared.add_edge(EdgeId::HOST, Way::Outlet(host.waiting()));
@@ -107,7 +103,7 @@ impl NodeBuilder {
         let Edges { in_loop, apart } = open_edges(std::mem::take(&mut self.edges), shared)?;
         let mut drivers = bring_back(playback, shared, &starter, in_loop)?;
         for driver in &mut drivers {
-            driver.snapshot_round = restored.get(&driver.worker.id()).copied().unwrap_or(0);
+            driver.mark = restored.remove(&driver.worker.id()).map(|mark| mark.record());
             put_in_again(driver, &mut kept, shared, &own, &policies);
         }
         drivers.iter_mut().for_each(|driver| driver.resume(latest));
@@ -141,7 +137,7 @@ impl NodeBuilder {
         let lock = NodeLock::take(&*self.storage, dir)?;
         journal::give_back_room(&*self.storage, dir).map_err(JournalError::from)?;
         let epoch_random = random()?;
-        let (manifest, recovered) = match Manifest::load(&*self.storage, dir) {
+        let (manifest, mut recovered) = match Manifest::load(&*self.storage, dir) {
             Ok(manifest) => {
                 let (manifest, recovered) = self.read_back(dir, &lock, manifest, catalogue)?;
                 (
@@ -164,9 +160,11 @@ impl NodeBuilder {
         manifest.store(&*self.storage, dir)?;
         let tail = recovered.as_ref().and_then(|recovered| recovered.tail.as_ref());
         let journal = self.begin_journal(dir, &manifest, catalogue, &config, tail)?;
-        let files =
-            Files { storage: self.storage.clone(), dir: dir.clone(), manifest, journal: journal.clone(), _lock: lock };
-        let epoch = files.manifest.epoch;
+        let epoch = manifest.epoch;
+        let workers = recovered.as_mut().map(|recovered| std::mem::take(&mut recovered.workers)).unwrap_or_default();
+        let retain_bytes = self.limits.retain_bytes;
+        let directory = Directory::new(self.storage.clone(), dir.clone(), manifest, retain_bytes, workers);
+        let files = Files { directory: Arc::new(directory), journal: journal.clone(), _lock: lock };
         Ok(Beginning { epoch, files: Some(files), recovered, journal: Some(journal), config })
     }
 

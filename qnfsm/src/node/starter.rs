@@ -13,7 +13,7 @@ use super::{
     in_loop::InLoop,
     inbox::{Inbox, InboxEnd},
     inlet::Inlet,
-    recovery::{Snapshots, StartedFor},
+    recovery::StartedFor,
     shared::{LOCK_REASON, Phase, Shared},
 };
 use crate::{
@@ -29,7 +29,6 @@ use crate::{
 pub(super) struct Starter {
     shared: Arc<Shared>,
     inlet: Inlet,
-    snapshots: Option<Snapshots>,
     state: Mutex<State>,
 }
 
@@ -39,14 +38,9 @@ struct State {
 }
 
 impl Starter {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        inlet: Inlet,
-        snapshots: Option<Snapshots>,
-        started_for: StartedFor,
-    ) -> Arc<Starter> {
+    pub(super) fn new(shared: Arc<Shared>, inlet: Inlet, started_for: StartedFor) -> Arc<Starter> {
         let state = Mutex::new(State { started_for, threads: Vec::new() });
-        Arc::new(Starter { shared, inlet, snapshots, state })
+        Arc::new(Starter { shared, inlet, state })
     }
 
     /// A driver for a worker that was there before. Frames go into its inbox from now on; its thread does not run yet.
@@ -69,8 +63,10 @@ impl Starter {
         if let Some(request) = request {
             self.state.lock().expect(LOCK_REASON).started_for.insert(request, id);
         }
-        let Shared { catalogue, node, epoch, worker_config, journal, .. } = &*self.shared;
-        if let Some(journal) = journal {
+        let Shared { catalogue, node, epoch, worker_config, journal, directory, .. } = &*self.shared;
+        if let (Some(journal), Some(directory)) = (journal, directory) {
+            // Before the record, so that nobody gives up the segment that it comes to stand in.
+            directory.starts(id, journal.position(), request);
             let mut config = Vec::new();
             Codec::CURRENT.encode(worker_config, &mut config).expect("a configuration is numbers");
             journal.write(&Record::WorkerStarted { worker: id, epoch: *epoch, config: &config, request })?;
@@ -80,7 +76,7 @@ impl Starter {
     }
 
     fn driver(&self, worker: Worker, digest: u64, inbox: InboxEnd, reactors: Vec<InLoop>) -> Driver {
-        let mut driver = Driver::new(worker, digest, self.shared.clone(), inbox, self.snapshots.clone());
+        let mut driver = Driver::new(worker, digest, self.shared.clone(), inbox);
         driver.reactors = reactors;
         driver
     }

@@ -5,11 +5,14 @@
 //! it was given have been read. Where the journal ends in the middle of a round, who drives decides where further
 //! values come from: [`Playback::finish`].
 
+mod beginning;
 mod divergence;
 mod replica;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use beginning::Beginning;
+use beginning::{Begins, Unbegun};
 pub use divergence::Divergence;
 use replica::Replica;
 
@@ -82,6 +85,8 @@ pub struct Progress {
     pub messages: u64,
     /// Workers that were played back.
     pub workers: u32,
+    /// Rounds that were passed over, because they stand before the first snapshot of a worker whose start was given up.
+    pub rounds_passed_over: u64,
 }
 
 /// Plays recorded rounds back. See the [module's head](self).
@@ -92,6 +97,7 @@ pub struct Playback {
     /// Which request each worker was started for.
     started_for: BTreeMap<(RawQueueId, RequestId), WorkerId>,
     rounds: u64,
+    unbegun: Unbegun,
     check_images: bool,
     traced: bool,
 }
@@ -106,6 +112,7 @@ impl Playback {
             replicas: BTreeMap::new(),
             started_for: BTreeMap::new(),
             rounds: 0,
+            unbegun: Unbegun::default(),
             check_images: false,
             traced: false,
         }
@@ -116,6 +123,13 @@ impl Playback {
     #[must_use]
     pub fn checking_images(mut self) -> Playback {
         self.check_images = true;
+        self
+    }
+
+    /// Begins with snapshots where workers' starts are gone.
+    #[must_use]
+    pub fn beginning(mut self, beginning: Option<Beginning>) -> Playback {
+        self.unbegun.beginning = beginning;
         self
     }
 
@@ -139,7 +153,8 @@ impl Playback {
     /// Goes on from a worker's snapshot: its rounds up to there are passed over. `digest` is that of its last round.
     pub fn resume(&mut self, worker: Worker, digest: u64) {
         let id = worker.id();
-        let replica = Replica { digest: Some(digest), ..Replica::new(worker) };
+        let handled_before = worker.counters().handled;
+        let replica = Replica { digest: Some(digest), handled_before, ..Replica::new(worker) };
         self.replicas.insert(id, replica);
     }
 
@@ -160,10 +175,11 @@ impl Playback {
     /// How far it has come.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let mut progress = Progress { rounds: self.rounds, ..Progress::default() };
+        let rounds_passed_over = self.unbegun.passed_over;
+        let mut progress = Progress { rounds: self.rounds, rounds_passed_over, ..Progress::default() };
         for replica in self.replicas.values() {
             progress.workers += 1;
-            progress.messages += replica.worker.counters().handled;
+            progress.messages += replica.worker.counters().handled - replica.handled_before;
             progress.rounds_unproved += u64::from(replica.digest.is_some() && !replica.proved);
         }
         progress
@@ -203,7 +219,14 @@ impl Playback {
         let (Some(id), Some(round)) = (record.worker(), record.round()) else { return Ok(()) };
         let contradiction = |what: String| PlaybackError::Contradiction { worker: id, round, what };
         let Some(replica) = self.replicas.get_mut(&id) else {
-            return Err(contradiction("the worker was never started".to_owned()));
+            return match self.unbegun.take(record, &self.catalogue) {
+                Some(Begins::NotYet) => Ok(()),
+                Some(Begins::Here(worker, digest)) => {
+                    self.resume(*worker, digest);
+                    Ok(())
+                }
+                None => Err(contradiction("the worker was never started".to_owned())),
+            };
         };
         let reached = replica.worker.rounds() + u64::from(replica.pending.waits);
         match *record {
@@ -281,6 +304,9 @@ impl Playback {
         audience: &mut dyn Audience,
     ) -> Result<(), PlaybackError> {
         let _tracing = self.tracing();
+        if let Some((worker, what)) = self.unbegun.first() {
+            return Err(PlaybackError::Contradiction { worker, round: 0, what });
+        }
         for replica in self.replicas.values_mut() {
             let live = live.as_mut().map(|live| &mut **live as &mut dyn Externals);
             self.rounds += replica.run_last(live, audience)?;
@@ -300,6 +326,7 @@ impl Playback {
         assert_eq!(self.replicas.len(), workers, "each worker is played back in one place");
         self.started_for.extend(other.started_for);
         self.rounds += other.rounds;
+        self.unbegun.absorb(other.unbegun);
     }
 
     /// The workers, to be driven on, each with the digest of its last round.

@@ -52,6 +52,8 @@ impl Pending {
 pub(super) struct Replica {
     pub(super) worker: Worker,
     pub(super) pending: Pending,
+    /// How many messages it had handled when it was restored.
+    pub(super) handled_before: u64,
     /// The digest of the last round that ran, and whether a record has borne it out.
     pub(super) digest: Option<u64>,
     pub(super) proved: bool,
@@ -87,6 +89,7 @@ impl Replica {
         Replica {
             worker,
             pending: Pending::default(),
+            handled_before: 0,
             digest: None,
             proved: true,
             all_digests: Digest::new(),

@@ -130,19 +130,37 @@ fn kinds() -> Kinds {
         .message::<Option<(QueueId<Entry>, u64)>>()
 }
 
-fn start(disk: &SimulatedDisk, durability: Durability) -> Node<Ask> {
-    try_start(disk, durability).unwrap_or_else(|error| panic!("the node doesn't start: {error}"))
+/// How a node keeps what it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    Buffered,
+    Durable,
+    /// Durable, and it gives up the journal's beginning.
+    Bounded,
 }
 
-fn try_start(disk: &SimulatedDisk, durability: Durability) -> Result<Node<Ask>, Box<StartError>> {
+impl Keeps {
+    const ALL: [Keeps; 3] = [Keeps::Buffered, Keeps::Durable, Keeps::Bounded];
+
+    fn durability(self) -> Durability {
+        if self == Keeps::Buffered { Durability::Buffered } else { Durability::Durable }
+    }
+}
+
+fn start(disk: &SimulatedDisk, keeps: Keeps) -> Node<Ask> {
+    try_start(disk, keeps).unwrap_or_else(|error| panic!("the node doesn't start: {error}"))
+}
+
+fn try_start(disk: &SimulatedDisk, keeps: Keeps) -> Result<Node<Ask>, Box<StartError>> {
     let limits = Limits {
         segment_bytes: 7000,
         snapshot_every_bytes: 2000,
         sync_every: Duration::from_millis(1),
+        retain_bytes: (keeps == Keeps::Bounded).then_some(56_000),
         ..Limits::default()
     };
     let builder = NodeBuilder::new("ledger", kinds()).dir(DIR).storage(disk.storage()).seed(1).limits(limits);
-    Ok(builder.durability(durability).start(&Desk::default())?)
+    Ok(builder.durability(keeps.durability()).start(&Desk::default())?)
 }
 
 /// The ledger's queue, once it is there, and how many numbers were handed on to it.
@@ -155,9 +173,9 @@ fn ledger(node: &Node<Ask>) -> (QueueId<Entry>, u64) {
 }
 
 /// Runs a node that acknowledges all numbers, and stops; each acknowledgement stands in the disk's history.
-fn run(durability: Durability) -> History {
+fn run(keeps: Keeps) -> History {
     let disk = SimulatedDisk::default().keeping_history(20);
-    let node = start(&disk, durability);
+    let node = start(&disk, keeps);
     ledger(&node);
     let mut under_way = VecDeque::<Answer<u64>>::new();
     let mut hear = |answer: Answer<u64>| disk.note(answer.wait().unwrap());
@@ -167,6 +185,15 @@ fn run(durability: Durability) -> History {
         if under_way.len() == UNDER_WAY {
             under_way.pop_front().into_iter().for_each(&mut hear);
         }
+        if keeps == Keeps::Bounded && number == NUMBERS / 2 {
+            // Some more has been recorded since by both workers, and is to be given up at some point.
+            let oldest = || Manifest::load(&*disk.storage(), Path::new(DIR)).unwrap().oldest_segment;
+            let (before, begun) = (oldest(), Instant::now());
+            while oldest() == before {
+                ledger(&node);
+                assert!(begun.elapsed() < PATIENCE, "nothing before segment {before} is given up");
+            }
+        }
     }
     under_way.into_iter().for_each(hear);
     node.stop().unwrap();
@@ -175,8 +202,8 @@ fn run(durability: Durability) -> History {
 
 /// Brings a node back from what a crash has left. It must hold all numbers up to `acknowledged` at least, none twice, none
 /// left out; and all that it ever did is proved. Gives how many it holds.
-fn bring_back(disk: &SimulatedDisk, durability: Durability, acknowledged: u64) -> u64 {
-    let node = start(disk, durability);
+fn bring_back(disk: &SimulatedDisk, keeps: Keeps, acknowledged: u64) -> u64 {
+    let node = start(disk, keeps);
     let (ledger, handed_on) = ledger(&node);
     let begun = Instant::now();
     let numbers = loop {
@@ -206,7 +233,7 @@ enum How {
 /// One crash of a run.
 #[derive(Debug, Clone, Copy)]
 struct Case {
-    durability: Durability,
+    keeps: Keeps,
     how: How,
     before: usize,
     seed: u64,
@@ -214,19 +241,18 @@ struct Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Case { durability, how, before, seed } = self;
-        write!(f, "{durability:?}/{how:?}/{before}/{seed}")
+        let Case { keeps, how, before, seed } = self;
+        write!(f, "{keeps:?}/{how:?}/{before}/{seed}")
     }
 }
 
 impl Case {
     fn parse(text: &str) -> Option<Case> {
         let parts: Vec<_> = text.split('/').collect();
-        let durability = [Durability::Buffered, Durability::Durable];
         let how = [How::Machine, How::Process];
         let named = |name: &dyn fmt::Debug, text: &str| format!("{name:?}") == text;
         Some(Case {
-            durability: durability.into_iter().find(|value| named(value, parts[0]))?,
+            keeps: Keeps::ALL.into_iter().find(|value| named(value, parts[0]))?,
             how: how.into_iter().find(|value| named(value, parts[1]))?,
             before: parts.get(2)?.parse().ok()?,
             seed: parts.get(3)?.parse().ok()?,
@@ -242,7 +268,7 @@ impl Case {
 
     /// What the node must hold that comes back.
     fn promised(&self, history: &History) -> u64 {
-        match (self.durability, self.how) {
+        match (self.keeps.durability(), self.how) {
             (Durability::Durable, _) | (_, How::Process) => history.noted(self.before).unwrap_or(0),
             _ => 0,
         }
@@ -253,25 +279,22 @@ impl Case {
         let disk = self.left(history, self.before);
         let promised = self.promised(history);
         if !self.seed.is_multiple_of(4) {
-            bring_back(&disk, self.durability, promised);
+            bring_back(&disk, self.keeps, promised);
             return;
         }
         let disk = disk.keeping_history(1);
-        let held = bring_back(&disk, self.durability, promised);
+        let held = bring_back(&disk, self.keeps, promised);
         let again = disk.history();
         let before = usize::try_from(self.seed / 4 * 7919).unwrap() % (again.operations.len() + 1);
         // What it told after it had come back was that it holds so many.
         let told = again.operations.len() == before;
-        bring_back(&self.left(&again, before), self.durability, if told { held } else { promised });
+        bring_back(&self.left(&again, before), self.keeps, if told { held } else { promised });
     }
 
     fn check(&self, history: &History) {
         let Err(failure) = catch_unwind(AssertUnwindSafe(|| self.run(history))) else { return };
         let path = kept(history);
-        let test = match self.durability {
-            Durability::Durable => "durable",
-            _ => "buffered",
-        };
+        let test = format!("{:?}", self.keeps).to_lowercase();
         eprintln!(
             "to try it again: QNFSM_CRASH={self} QNFSM_CRASH_HISTORY={} cargo test -p qnfsm --test node crashes::{test}",
             path.display()
@@ -294,14 +317,14 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Crashes at each operation of a run.
-fn every_crash(durability: Durability) {
+fn every_crash(keeps: Keeps) {
     if let (Some(case), Some(path)) = (variable("QNFSM_CRASH"), variable("QNFSM_CRASH_HISTORY")) {
         let bytes = std::fs::read(path).unwrap();
         let history: History = Codec::CURRENT.decode(&bytes, Trust::Node).unwrap();
         return Case::parse(&case).expect("a case as it was printed").check(&history);
     }
     let asked = variable("QNFSM_CRASH_SEEDS").and_then(|seeds| seeds.parse().ok());
-    let history = run(durability);
+    let history = run(keeps);
     let operations = history.operations.len();
     let count = |of: fn(&Operation) -> bool| history.operations.iter().filter(|operation| of(operation)).count();
     let names = count(|operation| matches!(operation, Operation::Create(..) | Operation::Rename(..)));
@@ -315,32 +338,35 @@ fn every_crash(durability: Durability) {
             let seed = before as u64 + seed * 1_000_003;
             for how in [How::Machine, How::Process] {
                 if how == How::Machine || seed < 1_000_003 {
-                    Case { durability, how, before, seed }.check(&history);
+                    Case { keeps, how, before, seed }.check(&history);
                     tried += 1;
                 }
             }
         }
     }
-    eprintln!(
-        "{durability:?}: {tried} crashes, before each of the operations 0 to {operations}, {syncs} syncs among them"
-    );
+    eprintln!("{keeps:?}: {tried} crashes, before each of the operations 0 to {operations}, {syncs} syncs among them");
 }
 
 #[test]
 fn durable_nodes_lose_nothing_that_they_let_out_whatever_the_disk_keeps() {
-    every_crash(Durability::Durable);
+    every_crash(Keeps::Durable);
 }
 
 #[test]
 fn buffered_nodes_come_back_as_a_prefix_and_lose_nothing_where_only_the_process_ends() {
-    every_crash(Durability::Buffered);
+    every_crash(Keeps::Buffered);
+}
+
+#[test]
+fn bounded_nodes_lose_nothing_though_they_give_up_the_beginning_of_their_journal() {
+    every_crash(Keeps::Bounded);
 }
 
 /// A disk on which a node had put some numbers when it was killed, and how many.
-fn killed(durability: Durability) -> (SimulatedDisk, u64) {
+fn killed(keeps: Keeps) -> (SimulatedDisk, u64) {
     const PUT: u64 = 6;
     let disk = SimulatedDisk::default();
-    let node = start(&disk, durability);
+    let node = start(&disk, keeps);
     let acknowledged = (1..=PUT).map_while(|number| put(&node, number)).max();
     let left = disk.copy();
     node.stop().unwrap();
@@ -355,9 +381,9 @@ fn put(node: &Node<Ask>, number: u64) -> Option<u64> {
 }
 
 /// Puts more numbers into a ledger whose disk fails somewhere; says up to which they were acknowledged, and how it ended.
-fn put_more(disk: &SimulatedDisk, durability: Durability, before: u64) -> (u64, Result<(), String>) {
+fn put_more(disk: &SimulatedDisk, keeps: Keeps, before: u64) -> (u64, Result<(), String>) {
     const MORE: u64 = 6;
-    let node = match try_start(disk, durability) {
+    let node = match try_start(disk, keeps) {
         Ok(node) => node,
         Err(error) => return (before, Err(error.to_string())),
     };
@@ -367,16 +393,16 @@ fn put_more(disk: &SimulatedDisk, durability: Durability, before: u64) -> (u64, 
 
 /// Lets each operation and each read of a disk fail in turn, while a node starts anew or comes back, runs, and stops. Where it
 /// is told of it, it names the file; and nothing that was acknowledged is lost.
-fn every_failure(durability: Durability, kind: ErrorKind) {
+fn every_failure(keeps: Keeps, kind: ErrorKind) {
     let mut failed = BTreeMap::<_, u64>::new();
     for comes_back in [false, true] {
         for nth in 1.. {
-            let (disk, before) = if comes_back { killed(durability) } else { (SimulatedDisk::default(), 0) };
+            let (disk, before) = if comes_back { killed(keeps) } else { (SimulatedDisk::default(), 0) };
             disk.fail(nth, kind);
-            let (acknowledged, ended) = put_more(&disk, durability, before);
+            let (acknowledged, ended) = put_more(&disk, keeps, before);
             let Some(what) = disk.failed() else { break };
             *failed.entry(what).or_default() += 1;
-            let case = format!("{durability:?}, {kind:?} at operation {nth}, a {what}; comes back: {comes_back}");
+            let case = format!("{keeps:?}, {kind:?} at operation {nth}, a {what}; comes back: {comes_back}");
             match ended {
                 Err(error) => assert!(error.contains(DIR), "{case}: {error}"),
                 // What is tidied up may stay, a snapshot that can't be read is passed over, a directory is looked at twice; and
@@ -389,14 +415,14 @@ fn every_failure(durability: Durability, kind: ErrorKind) {
                     );
                 }
             }
-            let came_back = catch_unwind(AssertUnwindSafe(|| bring_back(&disk.copy(), durability, acknowledged)));
+            let came_back = catch_unwind(AssertUnwindSafe(|| bring_back(&disk.copy(), keeps, acknowledged)));
             came_back.unwrap_or_else(|failure| {
                 eprintln!("{case}; {acknowledged} were acknowledged");
                 std::panic::resume_unwind(failure)
             });
         }
     }
-    eprintln!("{durability:?}, {kind:?}: {failed:?}");
+    eprintln!("{keeps:?}, {kind:?}: {failed:?}");
     // What comes but once may come one place earlier in the next run, and be passed by.
     for what in ["make dir", "create", "write", "rename", "sync", "sync dir", "read", "list"] {
         assert!(failed.contains_key(what), "no {what} failed");
@@ -405,10 +431,10 @@ fn every_failure(durability: Durability, kind: ErrorKind) {
 
 #[test]
 fn a_disk_that_fails_anywhere_stops_a_durable_node_and_costs_nothing_that_it_let_out() {
-    every_failure(Durability::Durable, ErrorKind::Other);
+    every_failure(Keeps::Durable, ErrorKind::Other);
 }
 
 #[test]
 fn a_disk_that_fails_anywhere_stops_a_buffered_node_and_costs_nothing_that_it_let_out() {
-    every_failure(Durability::Buffered, ErrorKind::StorageFull);
+    every_failure(Keeps::Buffered, ErrorKind::StorageFull);
 }

@@ -19,6 +19,7 @@ mod panics;
 mod pressure;
 mod probe;
 mod reactors;
+mod retention;
 mod ring;
 mod services;
 #[cfg(target_os = "linux")]

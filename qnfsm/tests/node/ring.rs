@@ -10,7 +10,7 @@ use std::{
 use qnfsm::{
     Context, Fsm, Kinds, Limits, Next, NodeBuilder, NodeId, NodeRequest, QueueId, Reply, ReplyTo, WorkerId,
     journal::{Reader, Storage},
-    playback::Playback,
+    playback::{Beginning, Playback},
 };
 use serde::{Deserialize, Serialize};
 
@@ -228,10 +228,11 @@ pub(crate) fn tallies(node: &Node) -> Vec<Counter> {
     counters.iter().map(|counter| host.request(*counter, PATIENCE, Message::Tally).unwrap()).collect()
 }
 
-/// Replays a journal from its start to its end.
+/// Replays a journal from its start to its end; from its first snapshots, where that was given up.
 pub(crate) fn replay(storage: &Arc<dyn Storage>, dir: &Path, kinds: Kinds) -> Playback {
     let mut reader = Reader::open(storage.clone(), dir).unwrap();
-    let mut playback = Playback::new(kinds.seal().unwrap(), NodeId(0)).checking_images();
+    let beginning = Beginning::of(storage.clone(), dir, reader.manifest());
+    let mut playback = Playback::new(kinds.seal().unwrap(), NodeId(0)).checking_images().beginning(beginning);
     while let Some(entry) = reader.next().unwrap() {
         let position = entry.position;
         playback.apply(&entry.record, &mut ()).unwrap_or_else(|error| panic!("at {position}: {error}"));

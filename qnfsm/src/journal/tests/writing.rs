@@ -120,7 +120,7 @@ fn a_closed_journal_has_all_that_was_appended_and_takes_and_writes_nothing_more(
     journal.close();
     let closed = read(&mut node.reader());
     assert_eq!(closed.0.len(), 3, "two rounds, and the mark of the sync between them");
-    for refused in [kept.write(&round(3)).map(drop), kept.append(&round(3)), kept.flush(), kept.sync()] {
+    for refused in [kept.write(&round(3)).map(drop), kept.append(&round(3)).map(drop), kept.flush(), kept.sync()] {
         assert!(matches!(refused, Err(JournalError::Misuse(_))), "{refused:?}");
     }
     journal.close();
@@ -186,7 +186,9 @@ fn appended_records_go_with_the_next_write_or_with_the_last_clone() {
 fn segments_follow_one_another_at_the_length_that_was_asked_for() {
     let node = Node::new();
     let journal = node.begin(1, None, 500);
-    (1..=100).for_each(|number| journal.append(&round(number)).unwrap());
+    for number in 1..=100 {
+        journal.append(&round(number)).unwrap();
+    }
     journal.sync().unwrap();
     drop(journal);
     let segments = node.names("journal");
@@ -211,7 +213,7 @@ fn after_a_failed_write_every_call_fails_and_what_was_written_before_is_there() 
         assert!(matches!(&first, JournalError::Io(error) if error.source.kind() == kind));
         let writes = files.count(Operation::Write);
         let write = journal.write(&round(3)).map(drop);
-        for again in [write, journal.append(&round(3)), journal.flush(), journal.clone().sync()] {
+        for again in [write, journal.append(&round(3)).map(drop), journal.flush(), journal.clone().sync()] {
             assert_eq!(again.unwrap_err().to_string(), first.to_string());
         }
         drop(journal);
