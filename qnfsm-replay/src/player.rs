@@ -73,7 +73,7 @@ impl Player {
 
     /// Runs the rounds that the journal ends in.
     pub(crate) fn finish(&mut self, end: Position) -> Result<(), Stopped> {
-        self.playback.finish(None, &mut ()).map_err(|error| self.stopped(error, end))
+        self.playback.finish(&mut ()).map_err(|error| self.stopped(error, end))
     }
 
     /// Takes over the workers of another player.

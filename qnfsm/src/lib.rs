@@ -144,8 +144,8 @@ pub use fsm::{
 pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId};
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
 pub use node::{
-    Answer, Durability, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, Replier, RunOn,
-    StartError, Stopped, build_identity,
+    Answer, Durability, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, OnPoison, Replier,
+    RunOn, StartError, Stopped, build_identity,
     edge::{EdgeSetup, Inputs, Outlet, PutError, Reactor, Unanswered, Wake},
 };
 pub use node_request::NodeRequest;
@@ -153,5 +153,5 @@ pub use random::{GENERATOR, Random};
 pub use time::Time;
 pub use worker::{
     Admission, Catalogue, Counters, Deliveries, Delivery, Fault, FaultKind, ImageError, Kinds, KindsError, Recording,
-    RoundEnd, SnapshotError, Table, TableKind, TableMessage, TableSchema, Turn, Worker, WorkerConfig,
+    RoundEnd, Skip, SnapshotError, Table, TableKind, TableMessage, TableSchema, Turn, Worker, WorkerConfig,
 };

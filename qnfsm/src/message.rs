@@ -148,6 +148,9 @@ pub enum DownReason {
     /// It can't be reached for now. It may come back.
     #[error("it can't be reached for now")]
     Unreachable,
+    /// One of its deliveries didn't end, whenever it was run, and it was stopped when the node came back.
+    #[error("its handler didn't end, and it was stopped")]
+    Poisoned,
 }
 
 /// A message that could not be delivered; FSMs that asked for them get these.
@@ -197,4 +200,7 @@ pub enum Undelivered {
     /// No message but an FSM that was spawned: its worker holds as many as its configuration allows.
     #[error("the worker holds as many FSMs as `fsms_max` allows")]
     TooManyFsms,
+    /// Its handler didn't end, whenever it was run, and it was skipped when the node came back.
+    #[error("its handler doesn't end, and it was skipped")]
+    Skipped,
 }

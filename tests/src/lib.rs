@@ -2,5 +2,6 @@
 
 pub mod cogs;
 pub mod fuzzing;
+pub mod glutton;
 #[cfg(doctest)]
 mod guide;

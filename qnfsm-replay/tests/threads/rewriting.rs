@@ -167,7 +167,7 @@ pub(crate) fn played(dir: &Path, kinds: Kinds) -> Result<(Progress, u64, Vec<Str
     while let Some(entry) = reader.next().map_err(|error| error.to_string())? {
         playback.apply(&entry.record, &mut ()).map_err(told)?;
     }
-    playback.finish(None, &mut ()).map_err(told)?;
+    playback.finish(&mut ()).map_err(told)?;
     let faults = playback.faults().map(ToString::to_string).collect();
     Ok((playback.progress(), playback.digest(), faults))
 }

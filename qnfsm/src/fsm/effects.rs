@@ -324,6 +324,10 @@ pub trait Externals {
     /// # Errors
     /// When there is no such value to be had; the round ends at once and its worker can't go on.
     fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault>;
+
+    /// The handler of that FSM is about to run, for the delivery of that number within the round, counted from 1. Heard of rounds
+    /// that are run with care only.
+    fn delivers(&mut self, _worker: WorkerId, _delivery: u32, _queue: RawQueueId, _kind: &str) {}
 }
 
 /// Which of an FSM's handlers.

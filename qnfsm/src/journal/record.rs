@@ -121,6 +121,28 @@ pub enum Record<'a, B = Batches<'a>> {
         /// The epoch that ended.
         epoch: Epoch,
     },
+    /// A delivery of a worker's last round doesn't end, and is skipped when the round is run again.
+    Skipped {
+        /// The worker.
+        worker: WorkerId,
+        /// The round.
+        round: u64,
+        /// The delivery.
+        at: Reached,
+        /// Its FSM is stopped as well.
+        stops: bool,
+    },
+    /// A worker's last round, which did not end, is run again.
+    Attempt {
+        /// The worker.
+        worker: WorkerId,
+        /// The round.
+        round: u64,
+        /// The delivery whose handler is about to run; none where the attempt begins.
+        at: Option<Reached>,
+        /// It did not end in the time that it had.
+        timed_out: bool,
+    },
     /// A worker has a snapshot that counts, and the beginning of the journal, with the record of the worker's start, may be
     /// gone. This says what of that record is still needed.
     WorkerKept {
@@ -131,10 +153,21 @@ pub enum Record<'a, B = Batches<'a>> {
     },
 }
 
+/// How far a round has come: the delivery that is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// Its number within the round, counted from 1.
+    pub delivery: u32,
+    /// Slot and generation of its FSM's queue.
+    pub seat: (u32, u32),
+    /// How many external values were given in the round before it.
+    pub values: u64,
+}
+
 /// A record to be written.
 pub type RecordDraft<'a> = Record<'a, &'a [BatchRef<'a>]>;
 
-/// The numbers of the kinds. 11 (skipped delivery), 12 (recovery attempt) and 14 (given up in an upgrade) are reserved.
+/// The numbers of the kinds. 14 (given up in an upgrade) is reserved.
 mod kind {
     pub(super) const WORKER_STARTED: u8 = 1;
     pub(super) const WORKER_STOPPED: u8 = 2;
@@ -146,6 +179,8 @@ mod kind {
     pub(super) const CONFIGURED: u8 = 8;
     pub(super) const SYNC_MARK: u8 = 9;
     pub(super) const CLEAN_STOP: u8 = 10;
+    pub(super) const SKIPPED: u8 = 11;
+    pub(super) const ATTEMPT: u8 = 12;
     pub(super) const WORKER_KEPT: u8 = 13;
 }
 
@@ -154,7 +189,7 @@ pub(super) const SYNC_MARK_KIND: u8 = kind::SYNC_MARK;
 
 /// True if this version knows the kind.
 pub(super) fn is_known(kind: u8) -> bool {
-    (kind::WORKER_STARTED..=kind::CLEAN_STOP).contains(&kind) || kind == kind::WORKER_KEPT
+    (kind::WORKER_STARTED..=kind::WORKER_KEPT).contains(&kind)
 }
 
 impl<'a, B> Record<'a, B> {
@@ -171,6 +206,8 @@ impl<'a, B> Record<'a, B> {
             Record::Configured { .. } => kind::CONFIGURED,
             Record::SyncMark { .. } => kind::SYNC_MARK,
             Record::CleanStop { .. } => kind::CLEAN_STOP,
+            Record::Skipped { .. } => kind::SKIPPED,
+            Record::Attempt { .. } => kind::ATTEMPT,
             Record::WorkerKept { .. } => kind::WORKER_KEPT,
         }
     }
@@ -187,6 +224,8 @@ impl<'a, B> Record<'a, B> {
             | Record::Deliveries { worker, .. }
             | Record::SnapshotMark { worker, .. }
             | Record::Configured { worker, .. }
+            | Record::Skipped { worker, .. }
+            | Record::Attempt { worker, .. }
             | Record::WorkerKept { worker, .. } => Some(worker),
             Record::SyncMark { .. } | Record::CleanStop { .. } => None,
         }
@@ -202,7 +241,9 @@ impl<'a, B> Record<'a, B> {
             | Record::DigestMark { round, .. }
             | Record::Deliveries { round, .. }
             | Record::SnapshotMark { round, .. }
-            | Record::Configured { round, .. } => Some(round),
+            | Record::Configured { round, .. }
+            | Record::Skipped { round, .. }
+            | Record::Attempt { round, .. } => Some(round),
             Record::WorkerStarted { .. }
             | Record::SyncMark { .. }
             | Record::CleanStop { .. }
@@ -259,9 +300,33 @@ impl RecordDraft<'_> {
                 put_varint(out, offset);
             }
             Record::CleanStop { epoch } => put_varint(out, u64::from(epoch.0)),
+            Record::Skipped { worker: _, round: _, at, stops } => {
+                put_reached(out, at);
+                out.push(u8::from(stops));
+            }
+            Record::Attempt { worker: _, round: _, at, timed_out } => {
+                out.push(u8::from(timed_out));
+                out.push(u8::from(at.is_some()));
+                if let Some(at) = at {
+                    put_reached(out, at);
+                }
+            }
             Record::WorkerKept { worker: _, request } => put_request(out, request),
         }
     }
+}
+
+fn put_reached(out: &mut Vec<u8>, at: Reached) {
+    let Reached { delivery, seat: (slot, generation), values } = at;
+    for number in [delivery, slot, generation] {
+        put_varint(out, u64::from(number));
+    }
+    put_varint(out, values);
+}
+
+fn take_reached(taker: &mut Taker<'_>) -> Result<Reached, Why> {
+    let [delivery, slot, generation] = [taker.varint_u32()?, taker.varint_u32()?, taker.varint_u32()?];
+    Ok(Reached { delivery, seat: (slot, generation), values: taker.varint()? })
 }
 
 fn put_request(out: &mut Vec<u8>, request: Option<(RawQueueId, RequestId)>) {
@@ -338,6 +403,12 @@ impl<'a> Record<'a> {
                         Record::SnapshotMark { worker, round, digest, image_digest, driver_digest }
                     }
                     kind::CONFIGURED => Record::Configured { worker, round, config: taker.counted()? },
+                    kind::SKIPPED => Record::Skipped { worker, round, at: take_reached(taker)?, stops: taker.flag()? },
+                    kind::ATTEMPT => {
+                        let timed_out = taker.flag()?;
+                        let at = if taker.flag()? { Some(take_reached(taker)?) } else { None };
+                        Record::Attempt { worker, round, at, timed_out }
+                    }
                     _ => return Err(Why::Malformed("a record of an unknown kind")),
                 }
             }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Limits,
+    Limits, OnPoison,
     edge::{Outlet, Reactor, Unanswered},
     inlet::Inlet,
     service::{Replier, Serve, Service},
@@ -79,6 +79,7 @@ pub struct NodeBuilder {
     pub(super) seed: Option<u64>,
     pub(super) config: WorkerConfig,
     pub(super) durability: Durability,
+    pub(super) on_poison: OnPoison,
     pub(super) limits: Limits,
     pub(super) edges: Vec<EdgeSpec>,
     pub(super) ports: BTreeMap<&'static str, Port>,
@@ -102,6 +103,7 @@ impl NodeBuilder {
             seed: None,
             config: WorkerConfig::default(),
             durability: Durability::default(),
+            on_poison: OnPoison::default(),
             limits: Limits::default(),
             edges: Vec::new(),
             ports: BTreeMap::new(),
@@ -134,6 +136,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> NodeBuilder {
         self.durability = durability;
+        self
+    }
+
+    /// What a start does about a message whose handler doesn't end, whenever it is run.
+    #[must_use]
+    pub fn on_poison(mut self, on_poison: OnPoison) -> NodeBuilder {
+        self.on_poison = on_poison;
         self
     }
 

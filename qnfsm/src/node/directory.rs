@@ -237,3 +237,115 @@ impl State {
         self.said = is_far_over;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::NodeId,
+        journal::{SegmentInfo, simulated::SimulatedDisk},
+    };
+
+    const WORKER: WorkerId = WorkerId(3);
+
+    fn at(segment: u64) -> Position {
+        Position { segment, offset: 50 }
+    }
+
+    /// A worker that was started in segment 1, or in one that is gone, with snapshots marked in these segments, of rounds that are
+    /// ten times as many.
+    fn worker(started: Option<u64>, marks: &[u64]) -> Lasting {
+        let marks = marks.iter().map(|segment| (at(*segment), segment * 10)).collect();
+        Lasting { started: started.map(at), request: None, marks }
+    }
+
+    fn state(workers: Vec<Lasting>) -> State {
+        let manifest = Manifest::new(1, NodeId(0), "test", 1);
+        State { manifest, workers: (0..).map(WorkerId).zip(workers).collect(), said: false }
+    }
+
+    /// Segments 1 to 9 of 100 bytes each, and snapshots of 10.
+    fn holdings(state: &State) -> Holdings {
+        let rounds = |lasting: &Lasting| lasting.marks.iter().map(|(_, round)| *round).collect::<Vec<_>>();
+        let snapshots =
+            state.workers.iter().flat_map(|(of, lasting)| rounds(lasting).into_iter().map(|round| ((*of, round), 10)));
+        Holdings {
+            segments: (1..=9).map(|segment| (segment, 100)).collect(),
+            snapshots: snapshots.collect(),
+            prepared_bytes: 0,
+        }
+    }
+
+    fn surplus(workers: Vec<Lasting>, retain_bytes: u64, synced: u64) -> (u64, Vec<u32>) {
+        let state = state(workers);
+        let Surplus { before, waits_for, .. } = state.surplus(&holdings(&state), retain_bytes, at(synced));
+        (before, waits_for.iter().map(|worker| worker.0).collect())
+    }
+
+    #[test]
+    fn no_more_is_given_up_than_is_over_the_budget() {
+        let workers = || vec![worker(None, &[1, 8, 9])];
+        assert_eq!(surplus(workers(), 930, 9), (1, vec![]));
+        // With the first segment the snapshot goes that is marked there.
+        assert_eq!(surplus(workers(), 929, 9), (2, vec![]));
+        assert_eq!(surplus(workers(), 820, 9), (2, vec![]));
+        assert_eq!(surplus(workers(), 819, 9), (3, vec![]));
+    }
+
+    #[test]
+    fn two_snapshots_that_count_are_kept_of_each_worker_and_the_start_of_those_that_have_fewer() {
+        assert_eq!(surplus(vec![worker(None, &[3, 5, 7])], 0, 9), (5, vec![0]));
+        assert_eq!(surplus(vec![worker(None, &[3, 5, 7]), worker(None, &[2, 4])], 0, 9), (2, vec![0, 1]));
+        assert_eq!(surplus(vec![worker(Some(1), &[3, 5, 7])], 0, 9), (5, vec![0]));
+        assert_eq!(surplus(vec![worker(Some(2), &[7])], 0, 9), (2, vec![0]));
+        assert_eq!(surplus(vec![worker(Some(1), &[])], 0, 9), (1, vec![0]));
+        // The other one was damaged.
+        assert_eq!(surplus(vec![worker(None, &[7])], 0, 9), (7, vec![0]));
+    }
+
+    #[test]
+    fn a_snapshot_counts_when_the_journal_is_on_disk_past_its_mark() {
+        assert_eq!(surplus(vec![worker(None, &[3, 5, 7])], 0, 7), (5, vec![0]));
+        assert_eq!(surplus(vec![worker(None, &[3, 5, 7])], 0, 6), (3, vec![0]));
+        let just_before = Position { offset: 49, ..at(7) };
+        assert_eq!(worker(None, &[3, 5, 7]).oldest_needed(just_before), 3);
+    }
+
+    #[test]
+    fn a_snapshot_goes_that_no_mark_is_of_but_none_that_is_being_taken() {
+        let lasting = worker(None, &[5, 7]);
+        let past = [49, 50, 51, 70, 71].map(|round| lasting.is_past(round));
+        assert_eq!(past, [true, false, true, false, false]);
+        assert!(!worker(Some(1), &[]).is_past(5), "its first is being taken");
+    }
+
+    #[test]
+    fn what_is_over_the_budget_though_all_is_needed_lets_go_of_snapshots_that_are_not() {
+        let (disk, dir) = (SimulatedDisk::default(), PathBuf::from("/node"));
+        let manifest = Manifest::new(1, NodeId(0), "test", 1);
+        // All are marked where nothing can be given up.
+        let marks = [10, 20, 30].map(|round| (Position { segment: 1, offset: 50 }, round)).into_iter().collect();
+        let workers = [(WORKER, Lasting { marks, ..Lasting::default() })].into_iter().collect();
+        let directory = Directory::new(disk.storage(), dir.clone(), manifest.clone(), Some(1), workers);
+        let info = SegmentInfo {
+            codec: 1,
+            generator: 1,
+            identity: manifest.identity,
+            node: manifest.node,
+            epoch: manifest.epoch,
+            epoch_random: manifest.epoch_random,
+            build: 1,
+            build_bytes: 1,
+            catalogue: Vec::new(),
+            configuration: Vec::new(),
+        };
+        let journal = Journal::begin(disk.storage(), &dir, info, None, Default::default()).unwrap();
+        journal.sync().unwrap();
+        for round in [10, 20, 30] {
+            directory.store_snapshot(WORKER, round, b"image", b"driver").unwrap();
+        }
+        assert_eq!(directory.hold_budget(&journal).unwrap(), []);
+        let left: Vec<_> = snapshots::list(&*disk.storage(), &dir).unwrap();
+        assert_eq!(left, [(WORKER, 20), (WORKER, 30)]);
+    }
+}

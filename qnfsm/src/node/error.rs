@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{
-    id::{EdgeId, Place, WorkerId},
+    id::{EdgeId, Place, RawQueueId, WorkerId},
     journal::{JournalError, OpenError, Position, ReadError},
     playback::PlaybackError,
     worker::{Fault, KindsError},
@@ -83,9 +83,30 @@ pub enum StartError {
     },
     /// The last recorded round ends in a fault, as it did when it was recorded.
     #[error(
-        "the round that ended the node's last run ends it again: {0}; mend that and start the new build, with the same types: it runs the round anew"
+        "the round that ended the node's last run ends it again: {0}; mend that and start the new build, with the same types: it runs the round anew; or let that message go with `NodeBuilder::on_poison`"
     )]
     Fault(Box<Fault>),
+    /// The last recorded round takes too long.
+    #[error(
+        "round {round} of {worker} was run again and didn't end within {within:?}: delivery {delivery} of it, to kind {kind}{}, doesn't \
+         return; mend that and start the new build, with the same types: it runs the round anew; or let that message go with \
+         `NodeBuilder::on_poison`, or give it longer with `Limits::attempt`",
+        .queue.map(|queue| format!(" ({queue})")).unwrap_or_default()
+    )]
+    Endless {
+        /// The worker.
+        worker: WorkerId,
+        /// The round.
+        round: u64,
+        /// The delivery within the round, counted from 1; 0 if it came to none.
+        delivery: u32,
+        /// The queue of the FSM that doesn't return.
+        queue: Option<RawQueueId>,
+        /// Its kind.
+        kind: String,
+        /// The time that it had.
+        within: std::time::Duration,
+    },
     /// An edge can't be opened.
     #[error("edge {edge} can't be opened: {source}; give it what it needs, and start the node again")]
     Edge {

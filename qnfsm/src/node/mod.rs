@@ -4,7 +4,8 @@
 //!   host, services, sockets ──▶ Inlet ──▶ inbox ──▶ Driver: journal, Worker, outputs ──▶ inboxes, outlets
 //! ```
 //!
-//! The files: `builder` puts a node together and `start` starts it or brings it back; `recovery` reads what it was;
+//! The files: `builder` puts a node together and `start` starts it or brings it back; `recovery` reads what it was,
+//! `poison` sees to the rounds that it ended in;
 //! `driver` is one worker's thread, `inbox` and `idle` its sleep, `ports` what it asks for its FSMs, and `in_loop` a reactor in
 //! its loop; `outbox` lets out what it puts out: `lent` and `retained` are what must not be lost of that, and `withheld` what
 //! waits for the disk; `inlet` and `edge` are the ways in and out, `edge_thread` an edge with a thread of its own; `host` and
@@ -32,6 +33,7 @@ mod inbox;
 mod inlet;
 mod lent;
 mod outbox;
+mod poison;
 mod ports;
 mod recovery;
 mod retained;
@@ -54,6 +56,7 @@ pub use error::{NodeError, StartError};
 pub use host::{Answer, Host, HostError};
 pub use idle::IdleStrategy;
 pub use inlet::Inlet;
+pub use poison::OnPoison;
 pub use service::Replier;
 
 use crate::{
@@ -94,6 +97,8 @@ pub struct Limits {
     pub idle: IdleStrategy,
     /// After how long a round that doesn't end is reported.
     pub watchdog: Duration,
+    /// How long a round may take that did not end when the node ran last, and is run again at its start. See [`OnPoison`].
+    pub attempt: Duration,
 }
 
 impl Default for Limits {
@@ -109,6 +114,7 @@ impl Default for Limits {
             segment_bytes: crate::journal::SEGMENT_BYTES_DEFAULT,
             idle: IdleStrategy::Park,
             watchdog: Duration::from_secs(5),
+            attempt: Duration::from_secs(60),
         }
     }
 }
@@ -155,7 +161,7 @@ pub struct Node<M> {
 struct Files {
     directory: Arc<Directory>,
     journal: Journal,
-    _lock: NodeLock,
+    lock: NodeLock,
 }
 
 impl Drop for Files {

@@ -7,13 +7,14 @@
 //! being done twice.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
     sync::Arc,
 };
 
 use super::{
     StartError,
+    builder::build_identity,
     directory::Lasting,
     retained::{DriverImage, Held},
 };
@@ -22,8 +23,8 @@ use crate::{
     frame::{Batch, BatchRef},
     id::{Place, RawQueueId, RequestId, WorkerId},
     journal::{
-        Manifest, NodeLock, Position, ReadError, Reader, Record, Storage, Tail, Unsupported, holdings::Holdings,
-        segment_path, snapshots::Mark,
+        Manifest, NodeLock, Position, ReadError, Reader, Record, SegmentHeader, Storage, Tail, Unsupported,
+        holdings::Holdings, segment_path, snapshots::Mark,
     },
     playback::{Audience, Playback},
     worker::{Catalogue, Table, Worker, WorkerConfig},
@@ -42,6 +43,8 @@ pub(super) struct Recovered {
     pub(super) started_for: StartedFor,
     /// By worker, the mark of the snapshot that it was restored from.
     pub(super) restored: BTreeMap<WorkerId, Mark>,
+    /// How many messages FSMs were spared, as far as the journal still says.
+    pub(super) skips: BTreeMap<RawQueueId, u32>,
 }
 
 /// The snapshots to start from, and where in the journal to read on.
@@ -52,11 +55,14 @@ struct Plan {
     /// Where snapshots are marked, in order.
     marks: BTreeMap<WorkerId, Vec<(Position, Mark)>>,
     seed: Option<u64>,
+    skips: BTreeMap<RawQueueId, u32>,
+    /// Segments that another build wrote.
+    foreign: BTreeSet<u64>,
 }
 
 /// Reads the journal once through: checks every record, and finds the snapshots that count.
 fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, StartError> {
-    let mut plan = Plan::default();
+    let (node, mut plan) = (reader.manifest().node, Plan::default());
     let mut checked = None;
     while let Some(entry) = reader.next()? {
         match entry.record {
@@ -64,20 +70,27 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, 
                 let lasting = Lasting { started: Some(entry.position), request, ..Lasting::default() };
                 plan.workers.insert(worker, lasting);
             }
+            Record::Skipped { worker, at, .. } => {
+                let (slot, generation) = at.seat;
+                let queue = RawQueueId::new(node, Place::worker(worker), slot, generation);
+                *plan.skips.entry(queue).or_default() += 1;
+            }
             Record::WorkerKept { worker, request } => plan.workers.entry(worker).or_default().request = request,
             _ => {}
         }
         if let Some(mark) = Mark::of(&entry.record) {
-            // The journal may begin behind its start.
-            plan.workers.entry(mark.worker).or_default();
             plan.marks.entry(mark.worker).or_default().push((entry.position, mark));
         }
         let segment = entry.position.segment;
         if checked != Some(segment) {
             checked = Some(segment);
             check_program(reader, catalogue, dir)?;
-            let config = reader.header().map(|header| Codec::CURRENT.decode(&header.info.configuration, Trust::Node));
-            plan.seed = config.and_then(Result::ok).map(|config: WorkerConfig| config.seed);
+            let Some(SegmentHeader { info, .. }) = reader.header() else { continue };
+            let config: Result<WorkerConfig, _> = Codec::CURRENT.decode(&info.configuration, Trust::Node);
+            plan.seed = config.ok().map(|config| config.seed);
+            if (info.build, info.build_bytes) != build_identity() {
+                plan.foreign.insert(segment);
+            }
         }
     }
     Ok(plan)
@@ -111,7 +124,7 @@ pub(super) fn recover(
     catalogue: &Arc<Catalogue>,
 ) -> Result<Recovered, StartError> {
     let mut reader = Reader::open_locked(storage.clone(), dir, lock)?;
-    let Plan { mut workers, mut marks, seed } = plan(&mut reader, catalogue, dir)?;
+    let Plan { mut workers, mut marks, seed, skips, foreign } = plan(&mut reader, catalogue, dir)?;
     let tail = reader.tail().cloned();
     if let Some(lost) = tail.as_ref().and_then(|tail| tail.lost.as_ref()) {
         tracing::warn!(dir = %dir.display(), %lost, "the journal's tail was lost in the crash");
@@ -152,11 +165,15 @@ pub(super) fn recover(
     reader.seek(if tail.as_ref().is_none_or(|tail| tail.last.is_none()) { Position::default() } else { from })?;
     while let Some(entry) = reader.next()? {
         let position = entry.position;
+        // What another build could not end, this one may.
+        if matches!(entry.record, Record::Attempt { .. }) && foreign.contains(&position.segment) {
+            continue;
+        }
         playback.apply(&entry.record, &mut kept).map_err(|source| StartError::Playback { position, source })?;
     }
     let requests = workers.iter().filter_map(|(worker, lasting)| Some((lasting.request?, *worker)));
     let started_for = requests.collect();
-    Ok(Recovered { playback, kept, tail, seed, workers, started_for, restored })
+    Ok(Recovered { playback, kept, tail, seed, workers, started_for, restored, skips })
 }
 
 /// A position behind all records.

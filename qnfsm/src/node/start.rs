@@ -15,7 +15,7 @@ use super::{
     host::Host,
     in_loop::InLoop,
     inlet::{Inlet, Numbers},
-    ports::Ports,
+    poison::LastRounds,
     recovery::{self, Recovered},
     shared::{Shared, Way},
     starter::Starter,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     codec::Codec,
     frame::{Batch, Class, Header, edge_queue, put_varint},
-    fsm::{ExternalFault, Externals, Fsm},
+    fsm::Fsm,
     id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, WorkerId},
     journal::{self, Journal, JournalError, JournalOptions, Manifest, NodeLock, OpenError, Record, SegmentInfo, Tail},
     message::{DownReason, NoReply, ReplyTo},
@@ -81,13 +81,18 @@ impl NodeBuilder {
         let opening = Opening { shared: shared.clone(), is_open: false };
         let shared = &shared;
         let mut kept = recovery::Kept::default();
-        let mut playback = Playback::new(catalogue, self.node);
+        let mut playback = Playback::new(catalogue.clone(), self.node);
         let (mut started_for, mut restored) = (recovery::StartedFor::new(), BTreeMap::new());
+        let mut skips = BTreeMap::new();
         if let Some(recovered) = recovered {
             (kept, playback, started_for) = (recovered.kept, recovered.playback, recovered.started_for);
-            restored = recovered.restored;
+            (restored, skips) = (recovered.restored, recovered.skips);
         }
-        let playback = finish(playback, shared, &mut kept)?;
+        if let Some(files) = &files {
+            let again = || self.read_again(files, &catalogue);
+            let last = LastRounds { shared, on_poison: self.on_poison, skips, again: &again };
+            (playback, kept) = last.finish(playback, kept)?;
+        }
         if let (true, Some(journal)) = (is_durable, &shared.journal) {
             // External values of the last rounds were asked just now, and requests that follow from them go out below.
             journal.sync()?;
@@ -164,7 +169,7 @@ impl NodeBuilder {
         let workers = recovered.as_mut().map(|recovered| std::mem::take(&mut recovered.workers)).unwrap_or_default();
         let retain_bytes = self.limits.retain_bytes;
         let directory = Directory::new(self.storage.clone(), dir.clone(), manifest, retain_bytes, workers);
-        let files = Files { directory: Arc::new(directory), journal: journal.clone(), _lock: lock };
+        let files = Files { directory: Arc::new(directory), journal: journal.clone(), lock };
         Ok(Beginning { epoch, files: Some(files), recovered, journal: Some(journal), config })
     }
 
@@ -188,6 +193,13 @@ impl NodeBuilder {
         }
         let recovered = recovery::recover(&self.storage, dir, lock, &manifest, catalogue)?;
         Ok((manifest, recovered))
+    }
+
+    /// Reads the node back once more, with what this start has recorded.
+    fn read_again(&self, files: &Files, catalogue: &Arc<Catalogue>) -> Result<Recovered, StartError> {
+        let dir = &files.directory.dir;
+        let manifest = Manifest::load(&*self.storage, dir)?;
+        recovery::recover(&self.storage, dir, &files.lock, &manifest, catalogue)
     }
 
     fn begin_journal(
@@ -259,31 +271,6 @@ impl Drop for Opening {
             self.shared.close();
         }
     }
-}
-
-/// External values for the rounds that the journal ends in: asked live, each written down as part of its round.
-struct LastRounds<'a> {
-    shared: &'a Shared,
-    rounds: BTreeMap<WorkerId, u64>,
-}
-
-impl Externals for LastRounds<'_> {
-    fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
-        let round = self.rounds.get(&worker).copied().unwrap_or_default();
-        Ports::new(self.shared, round).read(worker, port, question)
-    }
-}
-
-/// Finishes the rounds that the journal ends in, before anything new is admitted.
-fn finish(mut playback: Playback, shared: &Shared, kept: &mut recovery::Kept) -> Result<Playback, StartError> {
-    let rounds = playback.workers().map(|worker| (worker.id(), worker.rounds() + 1)).collect();
-    playback
-        .finish(Some(&mut LastRounds { shared, rounds }), kept)
-        .map_err(|source| StartError::Playback { position: Default::default(), source })?;
-    if let Some(fault) = playback.faults().next() {
-        return Err(StartError::Fault(Box::new(fault.clone())));
-    }
-    Ok(playback)
 }
 
 /// The reactors that are open: those that run in worker 0's loop, and those that are to have threads of their own.

@@ -3,7 +3,7 @@
 //!
 //! A round runs only when the next record of its worker, or the journal's end, shows that all the external values which
 //! it was given have been read. Where the journal ends in the middle of a round, who drives decides where further
-//! values come from: [`Playback::finish`].
+//! values come from: [`Playback::finish_round`].
 
 mod beginning;
 mod divergence;
@@ -22,7 +22,7 @@ use crate::{
     frame::BatchRef,
     fsm::Externals,
     id::{Epoch, NodeId, Place, RawQueueId, RequestId, WorkerId},
-    journal::Record,
+    journal::{Reached, Record},
     time::Time,
     worker::{Catalogue, Fault, Worker, WorkerConfig},
 };
@@ -66,6 +66,33 @@ pub trait Audience {
 
     /// A worker has run a round that took these batches.
     fn round(&mut self, worker: &Worker, taken: &[BatchRef<'_>]);
+}
+
+/// Who sees to rounds that the journal ends in, which run with care: gives external values where the record stops, and hears
+/// how far a round comes.
+pub trait LastRound: Externals {
+    /// The handler of a delivery is about to run, by an FSM of that kind.
+    fn comes_to(&mut self, worker: WorkerId, at: Reached, kind: &str);
+}
+
+/// One time that a round was run again, as far as it is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// The last delivery that it came to, if it came to one.
+    pub at: Option<Reached>,
+    /// That delivery did not end in the time that it had. Otherwise the process ended without a word.
+    pub timed_out: bool,
+}
+
+/// A round that the journal ends in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unended {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The round.
+    pub round: u64,
+    /// How often it was run again in vain, since what is skipped of it was.
+    pub attempts: Vec<Attempt>,
 }
 
 /// Nobody listens.
@@ -242,6 +269,14 @@ impl Playback {
             // What a snapshot covers is passed over.
             _ if round < reached => {}
             _ if round > reached => return Err(contradiction(format!("its worker had come to round {reached}"))),
+            Record::Attempt { at, timed_out, .. } if replica.pending.waits => {
+                let attempts = &mut replica.pending.attempts;
+                match (at, attempts.last_mut()) {
+                    (Some(_), Some(last)) => *last = Attempt { at, timed_out },
+                    _ => attempts.push(Attempt { at, timed_out }),
+                }
+            }
+            Record::Skipped { at, stops, .. } if replica.pending.waits => replica.pending.skip(at, stops),
             Record::External { port, answer, .. } if replica.pending.waits => {
                 replica.pending.externals.push_back((port.to_owned(), answer.to_vec()));
             }
@@ -293,25 +328,51 @@ impl Playback {
         Ok(())
     }
 
-    /// The journal has ended: runs the rounds that were read last. External values that aren't recorded come from
-    /// `live`; without it, a round that needs one ends there and stays unproved.
+    /// The journal has ended: runs the rounds that were read last. One that needs an external value which isn't recorded ends
+    /// there and stays unproved.
     ///
     /// # Errors
     /// When the program doesn't do what was recorded.
-    pub fn finish(
-        &mut self,
-        mut live: Option<&mut dyn Externals>,
-        audience: &mut dyn Audience,
-    ) -> Result<(), PlaybackError> {
+    pub fn finish(&mut self, audience: &mut dyn Audience) -> Result<(), PlaybackError> {
         let _tracing = self.tracing();
         if let Some((worker, what)) = self.unbegun.first() {
             return Err(PlaybackError::Contradiction { worker, round: 0, what });
         }
         for replica in self.replicas.values_mut() {
-            let live = live.as_mut().map(|live| &mut **live as &mut dyn Externals);
-            self.rounds += replica.run_last(live, audience)?;
+            self.rounds += replica.run_last(None, audience)?;
         }
         Ok(())
+    }
+
+    /// The rounds that were read last and have yet to run.
+    pub fn unended(&self) -> impl Iterator<Item = Unended> + '_ {
+        let waiting = self.replicas.values().filter(|replica| replica.pending.waits);
+        waiting.map(|Replica { worker, pending, .. }| Unended {
+            worker: worker.id(),
+            round: worker.rounds() + 1,
+            attempts: pending.attempts.clone(),
+        })
+    }
+
+    /// The journal has ended: runs the round of a worker that was read last, with care. Gives its digest, or the fault in which it
+    /// ends.
+    ///
+    /// # Errors
+    /// When the program doesn't do what was recorded.
+    ///
+    /// # Panics
+    /// When there is no such round.
+    pub fn finish_round(
+        &mut self,
+        worker: WorkerId,
+        live: &mut dyn LastRound,
+        audience: &mut dyn Audience,
+    ) -> Result<Result<u64, Fault>, PlaybackError> {
+        let _tracing = self.tracing();
+        let replica = self.replicas.get_mut(&worker).filter(|replica| replica.pending.waits);
+        let replica = replica.expect("rounds are finished that have yet to end");
+        self.rounds += replica.run_last(Some(live), audience)?;
+        Ok(replica.ended.clone().map_or(Ok(replica.digest.unwrap_or_default()), Err))
     }
 
     /// Takes over what another playback of the same node has played back of other workers, as if all had been played

@@ -1,17 +1,17 @@
 //! One worker that is played back: the round that was read and has yet to run, and the comparison of what it does with
 //! what was recorded.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::{Audience, Divergence, PlaybackError, divergence::describe};
+use super::{Attempt, Audience, Divergence, LastRound, PlaybackError, divergence::describe};
 use crate::{
     digest::Digest,
     frame::{Batch, BatchRef},
     fsm::{ExternalFault, Externals},
-    id::WorkerId,
-    journal::Batches,
+    id::{RawQueueId, WorkerId},
+    journal::{Batches, Reached},
     time::Time,
-    worker::{Admission, Deliveries, Fault, FaultKind, RoundEnd, Worker},
+    worker::{Admission, Deliveries, Fault, FaultKind, RoundEnd, Skip, Worker},
 };
 
 /// A round that was read and has yet to run. Kept from round to round for its buffers.
@@ -24,6 +24,9 @@ pub(super) struct Pending {
     pub(super) batches_used: usize,
     pub(super) externals: VecDeque<(String, Vec<u8>)>,
     pub(super) deliveries: Option<Vec<u8>>,
+    /// How often it was run again and did not end, and what is skipped of it.
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) skips: BTreeMap<u32, Skip>,
 }
 
 impl Pending {
@@ -34,6 +37,8 @@ impl Pending {
         self.batches_used = 0;
         self.externals.clear();
         self.deliveries = None;
+        self.attempts.clear();
+        self.skips.clear();
         for batch in batches {
             match self.batches.get_mut(self.batches_used) {
                 Some(used) => used.copy_from(batch),
@@ -41,6 +46,13 @@ impl Pending {
             }
             self.batches_used += 1;
         }
+    }
+
+    /// A delivery is skipped: what it was told is forgotten, and attempts from now on are at what follows.
+    pub(super) fn skip(&mut self, at: Reached, stops: bool) {
+        self.skips.insert(at.delivery, if stops { Skip::StopFsm } else { Skip::Message });
+        self.externals.truncate(usize::try_from(at.values).unwrap_or(usize::MAX));
+        self.attempts.clear();
     }
 
     pub(super) fn batches(&self) -> Vec<BatchRef<'_>> {
@@ -65,12 +77,15 @@ pub(super) struct Replica {
 /// External values as they were recorded; then from whoever drives, if anyone.
 pub(super) struct Recorded<'a, 'b> {
     pub(super) recorded: &'a mut VecDeque<(String, Vec<u8>)>,
-    pub(super) live: Option<&'b mut dyn Externals>,
+    pub(super) live: Option<&'b mut dyn LastRound>,
+    /// How many values were given.
+    pub(super) values: u64,
     pub(super) differed: Option<(String, String)>,
 }
 
 impl Externals for Recorded<'_, '_> {
     fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
+        self.values += 1;
         match (self.recorded.pop_front(), &mut self.live) {
             (Some((recorded, answer)), _) if recorded == port => Ok(answer),
             (Some((recorded, _)), _) => {
@@ -80,6 +95,13 @@ impl Externals for Recorded<'_, '_> {
             }
             (None, Some(live)) => live.read(worker, port, question),
             (None, None) => Err(ExternalFault(format!("the record ends before the answer of port {port}"))),
+        }
+    }
+
+    fn delivers(&mut self, worker: WorkerId, delivery: u32, queue: RawQueueId, kind: &str) {
+        if let Some(live) = &mut self.live {
+            let seat = (queue.slot(), queue.generation());
+            live.comes_to(worker, Reached { delivery, seat, values: self.values }, kind);
         }
     }
 }
@@ -106,7 +128,7 @@ impl Replica {
     /// Runs the round that waits, which further records show to have ended. Gives the number of rounds run.
     pub(super) fn run(
         &mut self,
-        live: Option<&mut dyn Externals>,
+        live: Option<&mut dyn LastRound>,
         audience: &mut dyn Audience,
     ) -> Result<u64, PlaybackError> {
         let ran = self.run_last(live, audience)?;
@@ -122,7 +144,7 @@ impl Replica {
     /// Runs the round that waits; it may end in a fault.
     pub(super) fn run_last(
         &mut self,
-        live: Option<&mut dyn Externals>,
+        live: Option<&mut dyn LastRound>,
         audience: &mut dyn Audience,
     ) -> Result<u64, PlaybackError> {
         if !self.pending.waits {
@@ -138,8 +160,11 @@ impl Replica {
                 what: format!("frame {} of {} was not the next one", batch.first, batch.source),
             });
         }
+        if live.is_some() || !self.pending.skips.is_empty() {
+            self.worker.take_care(self.pending.skips.iter().map(|(delivery, skip)| (*delivery, *skip)));
+        }
         self.worker.feed(self.pending.now, batches.iter().copied());
-        let mut externals = Recorded { recorded: &mut recorded, live, differed: None };
+        let mut externals = Recorded { recorded: &mut recorded, live, values: 0, differed: None };
         let end = self.worker.round(self.pending.bound, &mut externals);
         let differed = externals.differed;
         if let Some(Fault { round, what: FaultKind::BadBatch { source_place, .. }, .. }) = end.fault {

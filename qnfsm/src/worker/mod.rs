@@ -8,7 +8,7 @@
 //!   feed(now, batches) ──▶ timers due, then frames ──▶ round(bound) ──▶ turns ──▶ drain_outputs
 //! ```
 //!
-//! The files: `turn` runs handlers, `apply` does what they asked for, `deliver` is the way of a message, `notice` that
+//! The files: `turn` runs handlers, `care` those of rounds that did not end before, `apply` does what they asked for, `deliver` is the way of a message, `notice` that
 //! of news and dead letters, `seats` where FSMs come in and go. `cell` is one FSM and `typed_cell` the same with its
 //! type, `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `ready` is the order of
 //! turns, `timers` that of timers, `outputs` the frames that leave. `kinds` is what a program registers, `table` what a
@@ -16,6 +16,7 @@
 //! it.
 
 mod apply;
+mod care;
 mod cell;
 mod config;
 mod deliver;
@@ -45,6 +46,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use care::Skip;
 pub use config::{Recording, WorkerConfig};
 pub use delivery::{Deliveries, Delivery};
 pub use fault::{Fault, FaultKind};
@@ -61,8 +63,8 @@ use crate::{
     message::Undelivered,
     time::Time,
     worker::{
-        delivery::Notes, notice::Notice, outputs::Outputs, queue::Envelopes, ready::Ready, seats::Seat, timers::Timers,
-        typed_cell::Cell,
+        care::Care, delivery::Notes, notice::Notice, outputs::Outputs, queue::Envelopes, ready::Ready, seats::Seat,
+        timers::Timers, typed_cell::Cell,
     },
 };
 
@@ -99,6 +101,8 @@ pub struct Worker {
     notes: Notes,
     fault: Option<Box<Fault>>,
     turn: Turn,
+    /// What is to be seen to in the round that runs, if it is run with care.
+    care: Option<Box<Care>>,
 }
 
 /// What a worker has counted since it started. Part of its state.
@@ -175,6 +179,7 @@ impl Worker {
             notes: Notes::default(),
             fault: None,
             turn: Turn::default(),
+            care: None,
         }
     }
 
@@ -334,6 +339,7 @@ impl Worker {
             }
             left -= taken;
         }
+        self.care = None;
         let handled = bound - left;
         self.counters.handled += u64::from(handled);
         let mut digest = self.effects.digest;

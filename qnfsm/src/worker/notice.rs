@@ -88,7 +88,7 @@ impl Worker {
                 Undelivered::NotUnderstood | Undelivered::NotAccepted | Undelivered::NotEncodable => {
                     NoReply::NotUnderstood
                 }
-                Undelivered::Unhandled => NoReply::Failed,
+                Undelivered::Unhandled | Undelivered::Skipped => NoReply::Failed,
                 Undelivered::NoSuchQueue | Undelivered::ReceiverStopped | Undelivered::TooLate => NoReply::Gone,
             };
             self.notices.push_back(Notice::Failed { to: sender, from: to, request, why });

@@ -48,6 +48,9 @@ impl Worker {
     #[inline(always)]
     pub(super) fn turn(&mut self, queue: RawQueueId, messages: u32, externals: &mut dyn Externals) -> u32 {
         self.turn.show(queue);
+        if self.care.is_some() {
+            return self.careful_turn(queue, messages, externals);
+        }
         if LevelFilter::current() == LevelFilter::TRACE {
             return self.traced_turn(queue, messages, externals);
         }
@@ -107,7 +110,7 @@ impl Worker {
     /// Runs the handler on the next message, or the start handler if that is due, and does what it asked for; false if the
     /// FSM has no work left.
     #[inline(always)]
-    fn handle(&mut self, slot: u32, externals: &mut dyn Externals) -> bool {
+    pub(super) fn handle(&mut self, slot: u32, externals: &mut dyn Externals) -> bool {
         let Worker { seats, effects, pools, envelopes, .. } = self;
         let seat = &mut seats[slot as usize];
         let me = seat.queue;
@@ -240,12 +243,12 @@ impl Worker {
     }
 
     /// Drops a message of the type of an FSM's queue.
-    fn discard(&mut self, queue: RawQueueId, message: MessageRef) {
+    pub(super) fn discard(&mut self, queue: RawQueueId, message: MessageRef) {
         let type_number = self.seats[queue.slot() as usize].intake.message;
         self.pools.any(type_number).discard(message);
     }
 
-    fn take_born(&mut self, queue: RawQueueId, request: RequestId) -> Option<RawQueueId> {
+    pub(super) fn take_born(&mut self, queue: RawQueueId, request: RequestId) -> Option<RawQueueId> {
         self.seat_mut(queue)?.waiting.take_born(request)
     }
 

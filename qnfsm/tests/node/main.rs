@@ -16,6 +16,7 @@ mod host;
 mod life;
 mod outputs;
 mod panics;
+mod poison;
 mod pressure;
 mod probe;
 mod reactors;

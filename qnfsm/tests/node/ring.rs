@@ -237,7 +237,7 @@ pub(crate) fn replay(storage: &Arc<dyn Storage>, dir: &Path, kinds: Kinds) -> Pl
         let position = entry.position;
         playback.apply(&entry.record, &mut ()).unwrap_or_else(|error| panic!("at {position}: {error}"));
     }
-    playback.finish(None, &mut ()).unwrap();
+    playback.finish(&mut ()).unwrap();
     playback
 }
 

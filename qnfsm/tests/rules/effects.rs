@@ -26,14 +26,14 @@ fn beside(which: Which) -> Stage {
     Stage::with(&[which, Which::Plain])
 }
 
-fn last_down(stage: &Stage, slot: u32) -> Option<Down> {
+pub(crate) fn last_down(stage: &Stage, slot: u32) -> Option<Down> {
     stage.notes(slot).into_iter().rev().find_map(|note| match note {
         Note::Down(down) => Some(down),
         _ => None,
     })
 }
 
-fn outcomes(stage: &Stage, slot: u32) -> Vec<Result<u32, NoReply>> {
+pub(crate) fn outcomes(stage: &Stage, slot: u32) -> Vec<Result<u32, NoReply>> {
     let outcome = |note| match note {
         Note::Answer(Reply { outcome, .. }) => Some(outcome),
         _ => None,

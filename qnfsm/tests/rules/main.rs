@@ -2,6 +2,7 @@
 //! `Worker` through its public face alone; `stage` is the driver, `puppet` the FSM that does what it is told.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod care;
 mod effects;
 mod hostile;
 mod identity;

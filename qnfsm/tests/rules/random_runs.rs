@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use qnfsm::{Epoch, NodeId, Place, Recording, Time, Worker, WorkerConfig, WorkerId, frame::Batch, testing::twin_round};
+use qnfsm::{
+    Epoch, NodeId, Place, Recording, Skip, Time, Worker, WorkerConfig, WorkerId, frame::Batch, testing::twin_round,
+};
 
 use crate::{
     puppet::{Act, Counted, Note, Op, Order, Plain, Then, To, Which, note, then, told},
@@ -189,16 +191,31 @@ fn live(config: WorkerConfig, steps: &[Step]) -> Result<Vec<Record>, TestCaseErr
 
 /// Runs recorded rounds and gives the digest and image of each.
 fn replay(worker: &mut Worker, records: &[Record]) -> Vec<(u64, Vec<u8>)> {
+    replay_with(worker, records, &mut Ports::default(), |_| {})
+}
+
+/// As [`replay`], with something done before each round. It ends with a fault.
+fn replay_with(
+    worker: &mut Worker,
+    records: &[Record],
+    ports: &mut Ports,
+    before: impl Fn(&mut Worker),
+) -> Vec<(u64, Vec<u8>)> {
     let mut seen = vec![];
     for Record { now, batches, bound, .. } in records {
+        before(worker);
         worker.feed(*now, batches.iter().map(Batch::as_ref));
-        let end = worker.round(*bound, &mut Ports::default());
+        ports.announced.clear();
+        let end = worker.round(*bound, ports);
         worker.drain_outputs(|_, _| {});
         let mut image = vec![];
         if end.fault.is_none() {
             worker.snapshot(&mut image).expect("puppets can be encoded");
         }
         seen.push((end.digest, image));
+        if end.fault.is_some() {
+            break;
+        }
     }
     seen
 }
@@ -286,6 +303,43 @@ proptest! {
         if !records[after].image.is_empty() {
             let mut restored = Worker::restore(catalogue(), &records[after].image).unwrap();
             prop_assert_eq!(&replay(&mut restored, &records[after + 1..])[..], &expected[after + 1..]);
+        }
+    }
+
+    /// What is run with care does the same; each delivery was announced.
+    #[test]
+    fn r2_a_run_with_care_is_the_same(config in config(), steps in steps()) {
+        let records = live(config, &steps)?;
+        let expected: Vec<_> = records.iter().map(|record| (record.digest, record.image.clone())).collect();
+        let (mut worker, mut ports) = (zoo(config), Ports::default());
+        let seen = replay_with(&mut worker, &records, &mut ports, |worker| worker.take_care([]));
+        prop_assert_eq!(&seen, &expected);
+        let numbers: Vec<_> = ports.announced.iter().map(|(delivery, ..)| *delivery).collect();
+        prop_assert_eq!(numbers, (1..=u32::try_from(ports.announced.len()).unwrap()).collect::<Vec<_>>());
+    }
+
+    /// Whatever is skipped, a worker stays one that can be restored and run again, and holds nothing that it shouldn't.
+    #[test]
+    fn r2_r7_runs_with_skips_replay(config in config(), steps in steps(), skips in prop::collection::btree_map(1u32..20, any::<bool>(), 0..5)) {
+        let skips: Vec<_> = skips.into_iter().map(|(at, stops)| (at, if stops { Skip::StopFsm } else { Skip::Message })).collect();
+        let records = live(config, &steps)?;
+        let run = |worker: &mut Worker, records: &[Record]| {
+            replay_with(worker, records, &mut Ports::default(), |worker| worker.take_care(skips.iter().copied()))
+        };
+        let counted = Counted::count();
+        let mut worker = zoo(config);
+        let seen = run(&mut worker, &records);
+        prop_assert_eq!(&run(&mut zoo(config), &records), &seen);
+        let held = Counted::count() - counted;
+        let half = seen.len() / 2;
+        if !seen[half].1.is_empty() {
+            let mut restored = Worker::restore(catalogue(), &seen[half].1).unwrap();
+            prop_assert_eq!(&run(&mut restored, &records[half + 1..])[..], &seen[half + 1..]);
+        }
+        if let Some((_, image)) = seen.last().filter(|(_, image)| !image.is_empty()) {
+            let restored = Worker::restore(catalogue(), image).unwrap();
+            prop_assert_eq!(worker.waiting_bytes(), restored.waiting_bytes());
+            prop_assert_eq!(held, Counted::count() - counted - held);
         }
     }
 

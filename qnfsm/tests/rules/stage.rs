@@ -33,11 +33,13 @@ pub(crate) struct Ports {
     pub(crate) asked: Vec<u32>,
     pub(crate) factor: u32,
     pub(crate) fails: bool,
+    /// The deliveries of which was heard before they came.
+    pub(crate) announced: Vec<(u32, RawQueueId, String)>,
 }
 
 impl Default for Ports {
     fn default() -> Ports {
-        Ports { asked: vec![], factor: 10, fails: false }
+        Ports { asked: vec![], factor: 10, fails: false, announced: vec![] }
     }
 }
 
@@ -52,6 +54,11 @@ impl Externals for Ports {
         let mut answer = Vec::new();
         Codec::CURRENT.encode(&question.wrapping_mul(self.factor), &mut answer).unwrap();
         Ok(answer)
+    }
+
+    fn delivers(&mut self, worker: WorkerId, delivery: u32, queue: RawQueueId, kind: &str) {
+        assert_eq!(worker, WORKER);
+        self.announced.push((delivery, queue, kind.to_owned()));
     }
 }
 

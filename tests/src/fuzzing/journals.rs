@@ -149,9 +149,16 @@ impl Player {
 
     fn finish(mut self) {
         let mut ports = Ports::default();
-        let live = (self.how & ENDS_LIVE != 0).then_some(&mut ports as &mut dyn qnfsm::Externals);
         let _ = self.playback.latest();
-        if self.playback.finish(live, &mut ()).is_err() {
+        if self.how & ENDS_LIVE != 0 {
+            let unended: Vec<_> = self.playback.unended().map(|unended| unended.worker).collect();
+            for worker in unended {
+                if self.playback.finish_round(worker, &mut ports, &mut ()).is_err() {
+                    return;
+                }
+            }
+        }
+        if self.playback.finish(&mut ()).is_err() {
             return;
         }
         let _ = (self.playback.progress(), self.playback.digest());

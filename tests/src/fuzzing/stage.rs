@@ -4,6 +4,8 @@ use qnfsm::{
     Admission, Codec, EdgeId, Epoch, ExternalFault, Externals, FaultKind, NodeId, Place, Recording, RoundEnd, Time,
     Trust, Worker, WorkerConfig, WorkerId,
     frame::{Batch, BatchRef, Frames},
+    journal::Reached,
+    playback::LastRound,
 };
 
 use super::{script::Script, zoo};
@@ -46,6 +48,10 @@ impl Externals for Ports {
             _ => Err(ExternalFault("nobody answers".to_owned())),
         }
     }
+}
+
+impl LastRound for Ports {
+    fn comes_to(&mut self, _: WorkerId, _: Reached, _: &str) {}
 }
 
 /// A worker without FSMs. Bits of `how` choose what shapes it.

@@ -1,0 +1,256 @@
+//! Rounds that the journal ends in. Each is run again, one worker's after another's, under a watchdog; the journal says so first,
+//! and at which delivery it is, because a handler that loops or eats all memory leaves nothing else behind. A delivery that
+//! doesn't end is poison: nothing of its round has ever left the node, so it can be skipped.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+use super::{
+    StartError,
+    ports::Ports,
+    recovery::{Kept, Recovered},
+    shared::{LOCK_REASON, Shared},
+};
+use crate::{
+    fsm::{ExternalFault, Externals},
+    id::{Place, RawQueueId, WorkerId},
+    journal::{Journal, JournalError, Reached, Record},
+    playback::{Attempt, LastRound, Playback, Unended},
+    worker::{Fault, FaultKind},
+};
+
+/// What a start does about a delivery that ended neither when the node ran it last nor when it is run again: its handler panics or
+/// misuses its context under [`OnPanic::StopNode`](crate::OnPanic::StopNode), overflows a queue whose policy is to stop the node,
+/// takes longer than [`Limits::attempt`](crate::Limits::attempt), or ends the process, at two starts running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnPoison {
+    /// The start fails and names the delivery; the next start tries it again.
+    #[default]
+    TryAgain,
+    /// That message is dropped, which the journal says, and the node goes on; who waits for its answer gets
+    /// [`NoReply::Failed`](crate::NoReply::Failed). An FSM that was spared two messages so is stopped at the third, and one that
+    /// doesn't get through its start at once. Where a handler didn't return, it is the next start that goes on.
+    SkipMessage,
+    /// That message's FSM is stopped, which who watches it is told as [`DownReason::Poisoned`](crate::DownReason::Poisoned).
+    StopFsm,
+}
+
+/// After so many skipped messages an FSM is stopped.
+const SKIPS_MAX: u32 = 2;
+
+/// What is left to be done when the journal was played back.
+pub(super) struct LastRounds<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) on_poison: OnPoison,
+    /// How many messages each FSM was spared.
+    pub(super) skips: BTreeMap<RawQueueId, u32>,
+    /// Reads the node back once more, with all that was recorded since.
+    pub(super) again: &'a dyn Fn() -> Result<Recovered, StartError>,
+}
+
+impl LastRounds<'_> {
+    /// Finishes the rounds that the journal ends in, before anything new is admitted.
+    pub(super) fn finish(mut self, mut playback: Playback, mut kept: Kept) -> Result<(Playback, Kept), StartError> {
+        let Some(journal) = &self.shared.journal else { return Ok((playback, kept)) };
+        let mut ran = false;
+        while let Some(unended) = { playback.unended().next() } {
+            ran = true;
+            let poisoned = match self.known_poison(&unended) {
+                Some(at) => at,
+                None => match attempt(self.shared, journal, &unended, playback, kept)? {
+                    Attempted::Ended(rest) => {
+                        (playback, kept) = *rest;
+                        continue;
+                    }
+                    Attempted::Poison(at, fault) if self.on_poison == OnPoison::TryAgain => {
+                        let (worker, _) = (unended.worker, at);
+                        tracing::error!(%worker, "the round that ended the node's last run ends it again");
+                        return Err(StartError::Fault(fault));
+                    }
+                    Attempted::Poison(at, _) => at,
+                },
+            };
+            self.skip(journal, &unended, poisoned)?;
+            let recovered = (self.again)()?;
+            (playback, kept) = (recovered.playback, recovered.kept);
+        }
+        if ran {
+            // That they ended is not to be asked again.
+            journal.sync()?;
+        }
+        Ok((playback, kept))
+    }
+
+    /// The delivery that earlier attempts show not to end.
+    fn known_poison(&self, unended: &Unended) -> Option<Reached> {
+        let at = poison_of(&unended.attempts)?;
+        let (worker, round, attempts) = (unended.worker, unended.round, unended.attempts.len());
+        let queue = queue(self.shared, worker, at);
+        let skips = self.on_poison != OnPoison::TryAgain;
+        tracing::error!(%worker, round, delivery = at.delivery, %queue, attempts, skips, "this delivery has not ended");
+        skips.then_some(at)
+    }
+
+    /// Writes down that a delivery is skipped.
+    fn skip(&mut self, journal: &Journal, unended: &Unended, at: Reached) -> Result<(), JournalError> {
+        let Unended { worker, round, .. } = *unended;
+        let queue = queue(self.shared, worker, at);
+        let skips = self.skips.entry(queue).or_default();
+        let stops = self.on_poison == OnPoison::StopFsm || *skips >= SKIPS_MAX;
+        *skips += 1;
+        tracing::error!(%worker, round, delivery = at.delivery, %queue, stops, "a message is skipped for good, because its handler doesn't end");
+        journal.write(&Record::Skipped { worker, round, at, stops })?;
+        journal.sync()
+    }
+}
+
+/// The delivery that attempts show not to end: one that took too long, or that the process ended at twice running. Once may have
+/// been for another reason.
+fn poison_of(attempts: &[Attempt]) -> Option<Reached> {
+    let timed_out = attempts.iter().rev().find(|attempt| attempt.timed_out);
+    let died = match attempts {
+        [.., before, last] if before.at == last.at => Some(last),
+        _ => None,
+    };
+    timed_out.or(died)?.at
+}
+
+fn queue(shared: &Shared, worker: WorkerId, at: Reached) -> RawQueueId {
+    let (slot, generation) = at.seat;
+    RawQueueId::new(shared.node, Place::worker(worker), slot, generation)
+}
+
+/// How an attempt came out.
+enum Attempted {
+    Ended(Box<(Playback, Kept)>),
+    Poison(Reached, Box<Fault>),
+}
+
+/// Runs a worker's last round again, on a thread that is left alone if it takes too long.
+fn attempt(
+    shared: &Arc<Shared>,
+    journal: &Journal,
+    unended: &Unended,
+    mut playback: Playback,
+    mut kept: Kept,
+) -> Result<Attempted, StartError> {
+    let Unended { worker, round, .. } = *unended;
+    journal.write(&Record::Attempt { worker, round, at: None, timed_out: false })?;
+    journal.sync()?;
+    let progress = Arc::new(Mutex::new(None));
+    let mut live = Live { shared: shared.clone(), round, progress: progress.clone(), failed: None };
+    let (give, given) = mpsc::channel();
+    let run = move || {
+        let ended = playback.finish_round(worker, &mut live, &mut kept);
+        // Who doesn't wait for it any more has told why.
+        let _ = give.send((playback, kept, ended, live.failed));
+    };
+    let spawned = thread::Builder::new().name(format!("qnfsm-attempt-{worker}")).spawn(run);
+    let thread =
+        spawned.map_err(|source| StartError::System { what: "a thread for a round that is run again", source })?;
+    let reached = || mem::take(&mut *progress.lock().expect(LOCK_REASON));
+    let within = shared.limits.attempt;
+    let (playback, kept, ended, failed) = match given.recv_timeout(within) {
+        Ok(ended) => ended,
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            let at = reached();
+            let (at, kind) = at.map_or((None, "none".to_owned()), |(at, kind)| (Some(at), kind));
+            journal.write(&Record::Attempt { worker, round, at, timed_out: true })?;
+            journal.sync()?;
+            let queue = at.map(|at| queue(shared, worker, at));
+            return Err(StartError::Endless {
+                worker,
+                round,
+                delivery: at.map_or(0, |at| at.delivery),
+                queue,
+                kind,
+                within,
+            });
+        }
+        Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => unreachable!("it ends when it has told how"),
+        },
+    };
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let playback_failed = |source| StartError::Playback { position: journal.position(), source };
+    match ended.map_err(playback_failed)? {
+        Ok(digest) => {
+            journal.write(&Record::DigestMark { worker, round, digest })?;
+            Ok(Attempted::Ended(Box::new((playback, kept))))
+        }
+        Err(fault) => match (&fault.what, reached()) {
+            (FaultKind::Panic(_) | FaultKind::Misuse(_) | FaultKind::QueueFull, Some((at, _))) => {
+                Ok(Attempted::Poison(at, Box::new(fault)))
+            }
+            _ => Err(StartError::Fault(Box::new(fault))),
+        },
+    }
+}
+
+/// Sees to one round: external values are asked live, each written down as part of it, and so is how far it comes.
+struct Live {
+    shared: Arc<Shared>,
+    round: u64,
+    progress: Arc<Mutex<Option<(Reached, String)>>>,
+    /// Why something could not be written down.
+    failed: Option<JournalError>,
+}
+
+impl Externals for Live {
+    fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
+        let mut ports = Ports::new(&self.shared, self.round);
+        let answer = ports.read(worker, port, question);
+        self.failed = self.failed.take().or(ports.failed);
+        answer
+    }
+}
+
+impl LastRound for Live {
+    fn comes_to(&mut self, worker: WorkerId, at: Reached, kind: &str) {
+        *self.progress.lock().expect(LOCK_REASON) = Some((at, kind.to_owned()));
+        let record = Record::Attempt { worker, round: self.round, at: Some(at), timed_out: false };
+        if let Some(journal) = &self.shared.journal
+            && let Err(error) = journal.write(&record)
+        {
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(delivery: u32, timed_out: bool) -> Attempt {
+        let at = (delivery > 0).then_some(Reached { delivery, seat: (1, 1), values: 0 });
+        Attempt { at, timed_out }
+    }
+
+    fn poison(attempts: &[Attempt]) -> Option<u32> {
+        poison_of(attempts).map(|at| at.delivery)
+    }
+
+    #[test]
+    fn a_process_that_ends_once_or_at_different_deliveries_shows_nothing() {
+        assert_eq!(poison(&[]), None);
+        assert_eq!(poison(&[attempt(3, false)]), None);
+        assert_eq!(poison(&[attempt(3, false), attempt(4, false)]), None);
+        assert_eq!(poison(&[attempt(3, false), attempt(3, false), attempt(4, false)]), None);
+        assert_eq!(poison(&[attempt(0, false), attempt(0, false)]), None);
+    }
+
+    #[test]
+    fn a_delivery_that_took_too_long_or_ended_the_process_twice_running_is_poison() {
+        assert_eq!(poison(&[attempt(3, true)]), Some(3));
+        assert_eq!(poison(&[attempt(3, true), attempt(1, false)]), Some(3));
+        assert_eq!(poison(&[attempt(2, false), attempt(3, false), attempt(3, false)]), Some(3));
+    }
+}
