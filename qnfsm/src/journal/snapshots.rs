@@ -125,7 +125,7 @@ pub fn path(node_dir: &Path, worker: WorkerId, round: u64) -> PathBuf {
 }
 
 /// Writes a snapshot's file, in place of one of the same worker and round, and returns when it is on disk. It counts
-/// only once the journal is synced past its [`Record::SnapshotMark`](super::Record::SnapshotMark).
+/// only once the journal is synced past its [`Record::SnapshotMark`].
 ///
 /// # Errors
 /// When the disk fails. The same snapshot may be stored again.
