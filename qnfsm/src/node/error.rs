@@ -73,6 +73,18 @@ pub enum StartError {
         /// What is wrong with each of its snapshots, the newest first.
         refused: Vec<String>,
     },
+    /// The disk gives back something else when a file is read once more.
+    #[error(
+        "{} was read twice, and {what}: the disk doesn't give back what is on it, and nothing was changed; read it on another \
+         machine, or start from a copy",
+        .dir.display()
+    )]
+    Unstable {
+        /// The directory.
+        dir: PathBuf,
+        /// What differed.
+        what: String,
+    },
     /// The recorded rounds can't be run again.
     #[error("at {position} of the journal: {source}\n{}", .source.remedy())]
     Playback {
@@ -194,6 +206,7 @@ mod tests {
             (StartError::ForeignProgram { dir: dir(), wrote: text() }, "or give this one another directory"),
             (StartError::Changed { dir: dir(), differences: vec![text()] }, "start that build"),
             (StartError::NoSnapshot { worker, oldest_segment: 3, refused: vec![text()] }, "from a copy"),
+            (StartError::Unstable { dir: dir(), what: text() }, "read it on another machine"),
             (StartError::Catalogue(text()), "start the build that wrote it"),
             (playback(PlaybackError::Diverged(Box::new(divergence))), "Start the build that wrote it and stop that"),
             (

@@ -3,14 +3,14 @@
 //! doesn't end is poison: nothing of its round has ever left the node, so it can be skipped.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     mem,
     sync::{Arc, Mutex, mpsc},
     thread,
 };
 
 use super::{
-    StartError,
+    NodeError, StartError,
     ports::Ports,
     recovery::{Kept, Recovered},
     shared::{LOCK_REASON, Shared},
@@ -49,6 +49,8 @@ pub(super) struct LastRounds<'a> {
     pub(super) on_poison: OnPoison,
     /// How many messages each FSM was spared.
     pub(super) skips: BTreeMap<RawQueueId, u32>,
+    /// The deliveries that this start has skipped.
+    pub(super) skipped: BTreeSet<(WorkerId, u32)>,
     /// Reads the node back once more, with all that was recorded since.
     pub(super) again: &'a dyn Fn() -> Result<Recovered, StartError>,
 }
@@ -97,15 +99,19 @@ impl LastRounds<'_> {
     }
 
     /// Writes down that a delivery is skipped.
-    fn skip(&mut self, journal: &Journal, unended: &Unended, at: Reached) -> Result<(), JournalError> {
+    fn skip(&mut self, journal: &Journal, unended: &Unended, at: Reached) -> Result<(), StartError> {
         let Unended { worker, round, .. } = *unended;
         let queue = queue(self.shared, worker, at);
+        if !self.skipped.insert((worker, at.delivery)) {
+            let text = format!("{worker} round {round}: delivery {} was skipped, and comes again", at.delivery);
+            return Err(NodeError::Inconsistent(text).into());
+        }
         let skips = self.skips.entry(queue).or_default();
         let stops = self.on_poison == OnPoison::StopFsm || *skips >= SKIPS_MAX;
         *skips += 1;
         tracing::error!(%worker, round, delivery = at.delivery, %queue, stops, "a message is skipped for good, because its handler doesn't end");
         journal.write(&Record::Skipped { worker, round, at, stops })?;
-        journal.sync()
+        Ok(journal.sync()?)
     }
 }
 

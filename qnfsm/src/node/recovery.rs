@@ -124,6 +124,12 @@ pub(super) fn recover(
     catalogue: &Arc<Catalogue>,
 ) -> Result<Recovered, StartError> {
     let mut reader = Reader::open_locked(storage.clone(), dir, lock)?;
+    if reader.manifest() != manifest {
+        return Err(StartError::Unstable {
+            dir: dir.into(),
+            what: "the manifest was another one each time".to_owned(),
+        });
+    }
     let Plan { mut workers, mut marks, seed, skips, foreign } = plan(&mut reader, catalogue, dir)?;
     let tail = reader.tail().cloned();
     if let Some(lost) = tail.as_ref().and_then(|tail| tail.lost.as_ref()) {
@@ -170,6 +176,15 @@ pub(super) fn recover(
             continue;
         }
         playback.apply(&entry.record, &mut kept).map_err(|source| StartError::Playback { position, source })?;
+    }
+    if reader.tail() != tail.as_ref() {
+        // Each reading by itself was sound; the second one ended elsewhere.
+        let ends = |tail: Option<&Tail>| {
+            tail.and_then(|tail| tail.last).map_or_else(Position::default, |last| last.position())
+        };
+        let (first, again) = (ends(tail.as_ref()), ends(reader.tail()));
+        let what = format!("the journal ended at {first} first and then at {again}");
+        return Err(StartError::Unstable { dir: dir.into(), what });
     }
     let requests = workers.iter().filter_map(|(worker, lasting)| Some((lasting.request?, *worker)));
     let started_for = requests.collect();

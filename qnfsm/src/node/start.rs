@@ -1,7 +1,11 @@
 //! Starts a node, or brings it back: takes the directory, reads what it was, begins an epoch there, opens the edges, and
 //! only then lets workers run and edges speak.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use super::{
     Durability, Files, Node, NodeBuilder, RunOn, StartError,
@@ -90,7 +94,7 @@ impl NodeBuilder {
         }
         if let Some(files) = &files {
             let again = || self.read_again(files, &catalogue);
-            let last = LastRounds { shared, on_poison: self.on_poison, skips, again: &again };
+            let last = LastRounds { shared, on_poison: self.on_poison, skips, skipped: BTreeSet::new(), again: &again };
             (playback, kept) = last.finish(playback, kept)?;
         }
         if let (true, Some(journal)) = (is_durable, &shared.journal) {

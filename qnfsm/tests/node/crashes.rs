@@ -26,13 +26,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::ring;
 
-const DIR: &str = "/ledger";
+pub(crate) const DIR: &str = "/ledger";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longer than anybody tries a kept history after it was recorded: a node that comes back finds its deadlines as they were.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How many numbers are put into the ledger, and how many at a time.
-const NUMBERS: u64 = 40;
+pub(crate) const NUMBERS: u64 = 40;
 const UNDER_WAY: usize = 4;
 
 /// Takes numbers and hands them on to the ledger, which is on another worker.
@@ -43,7 +43,7 @@ struct Desk {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-enum Ask {
+pub(crate) enum Ask {
     Worker(Reply<WorkerId>),
     Ledger(Reply<QueueId<Entry>>),
     Put(u64, ReplyTo<u64>),
@@ -95,7 +95,7 @@ struct Ledger {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-enum Entry {
+pub(crate) enum Entry {
     Put(u64, ReplyTo<u64>),
     All(ReplyTo<Vec<u64>>),
 }
@@ -132,7 +132,7 @@ fn kinds() -> Kinds {
 
 /// How a node keeps what it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keeps {
+pub(crate) enum Keeps {
     Buffered,
     Durable,
     /// Durable, and it gives up the journal's beginning.
@@ -151,7 +151,7 @@ fn start(disk: &SimulatedDisk, keeps: Keeps) -> Node<Ask> {
     try_start(disk, keeps).unwrap_or_else(|error| panic!("the node doesn't start: {error}"))
 }
 
-fn try_start(disk: &SimulatedDisk, keeps: Keeps) -> Result<Node<Ask>, Box<StartError>> {
+pub(crate) fn try_start(disk: &SimulatedDisk, keeps: Keeps) -> Result<Node<Ask>, Box<StartError>> {
     let limits = Limits {
         segment_bytes: 7000,
         snapshot_every_bytes: 2000,
@@ -173,7 +173,7 @@ fn ledger(node: &Node<Ask>) -> (QueueId<Entry>, u64) {
 }
 
 /// Runs a node that acknowledges all numbers, and stops; each acknowledgement stands in the disk's history.
-fn run(keeps: Keeps) -> History {
+pub(crate) fn run(keeps: Keeps) -> History {
     let disk = SimulatedDisk::default().keeping_history(20);
     let node = start(&disk, keeps);
     ledger(&node);
@@ -191,7 +191,7 @@ fn run(keeps: Keeps) -> History {
             let (before, begun) = (oldest(), Instant::now());
             while oldest() == before {
                 ledger(&node);
-                assert!(begun.elapsed() < PATIENCE, "nothing before segment {before} is given up");
+                assert!(begun.elapsed() < 6 * PATIENCE, "nothing before segment {before} is given up");
             }
         }
     }
@@ -200,20 +200,25 @@ fn run(keeps: Keeps) -> History {
     disk.history()
 }
 
-/// Brings a node back from what a crash has left. It must hold all numbers up to `acknowledged` at least, none twice, none
-/// left out; and all that it ever did is proved. Gives how many it holds.
-fn bring_back(disk: &SimulatedDisk, keeps: Keeps, acknowledged: u64) -> u64 {
-    let node = start(disk, keeps);
-    let (ledger, handed_on) = ledger(&node);
+/// The numbers that the ledger holds, once all are there that were handed on to it.
+pub(crate) fn numbers_held(node: &Node<Ask>) -> Vec<u64> {
+    let (ledger, handed_on) = ledger(node);
     let begun = Instant::now();
-    let numbers = loop {
+    loop {
         // What was handed on is under way until it is there.
         let numbers = node.host().request(ledger, PATIENCE, Entry::All).unwrap();
         if numbers.len() as u64 >= handed_on {
-            break numbers;
+            return numbers;
         }
         assert!(begun.elapsed() < PATIENCE, "{handed_on} were handed on, and these came: {numbers:?}");
-    };
+    }
+}
+
+/// Brings a node back from what a crash has left. It must hold all numbers up to `acknowledged` at least, none twice, none
+/// left out; and all that it ever did is proved. Gives how many it holds.
+pub(crate) fn bring_back(disk: &SimulatedDisk, keeps: Keeps, acknowledged: u64) -> u64 {
+    let node = start(disk, keeps);
+    let numbers = numbers_held(&node);
     let held = numbers.len() as u64;
     assert_eq!(numbers, (1..=held).collect::<Vec<_>>(), "what the ledger holds");
     assert!(acknowledged <= held && held <= NUMBERS, "{held} are there, and {acknowledged} were acknowledged");
@@ -312,6 +317,11 @@ fn kept(history: &History) -> PathBuf {
     path
 }
 
+/// A number that the environment gives.
+pub(crate) fn asked_for(name: &str) -> Option<u64> {
+    variable(name).and_then(|value| value.parse().ok())
+}
+
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -323,7 +333,7 @@ fn every_crash(keeps: Keeps) {
         let history: History = Codec::CURRENT.decode(&bytes, Trust::Node).unwrap();
         return Case::parse(&case).expect("a case as it was printed").check(&history);
     }
-    let asked = variable("QNFSM_CRASH_SEEDS").and_then(|seeds| seeds.parse().ok());
+    let asked = asked_for("QNFSM_CRASH_SEEDS");
     let history = run(keeps);
     let operations = history.operations.len();
     let count = |of: fn(&Operation) -> bool| history.operations.iter().filter(|operation| of(operation)).count();

@@ -8,6 +8,7 @@
 mod budget;
 mod crashes;
 mod cuts;
+mod damages;
 mod disks;
 mod durable;
 mod files;

@@ -85,6 +85,8 @@ struct State {
     asked: u64,
     fails: Option<(u64, io::ErrorKind)>,
     failed: Option<&'static str>,
+    /// Which of the reads from now on goes wrong, and how.
+    misreads: Option<(u64, Misread)>,
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -105,6 +107,19 @@ fn put(bytes: &mut Vec<u8>, at: usize, written: &[u8]) {
         bytes.resize(end, 0);
     }
     bytes[at..end].copy_from_slice(written);
+}
+
+/// What a read gives in place of what is there.
+#[derive(Debug, Clone)]
+pub enum Misread {
+    /// What was there when the disk was this one.
+    Older(SimulatedDisk),
+    /// The bytes of so many behind.
+    Shifted(usize),
+    /// The first half, as if the file ended there.
+    Shorter,
+    /// Another file of the same directory.
+    OtherFile,
 }
 
 impl Content {
@@ -148,6 +163,28 @@ impl Content {
 }
 
 impl State {
+    /// The bytes that a file seems to have where it is the turn of a read that goes wrong.
+    fn misread(&mut self, path: &Path) -> Option<Vec<u8>> {
+        let (left, _) = self.misreads.as_mut()?;
+        *left -= 1;
+        if *left > 0 {
+            return None;
+        }
+        let (_, how) = self.misreads.take()?;
+        let bytes = self.content.bytes(path).cloned().unwrap_or_default();
+        Some(match how {
+            Misread::Older(disk) => disk.bytes(path).unwrap_or(bytes),
+            Misread::Shifted(by) => bytes.get(by..).unwrap_or_default().to_vec(),
+            Misread::Shorter => bytes[..bytes.len() / 2].to_vec(),
+            Misread::OtherFile => {
+                let mut others =
+                    self.content.names.iter().filter(|(name, _)| *name != path && name.parent() == path.parent());
+                let other = others.next_back().and_then(|(_, file)| self.content.files.get(file));
+                other.cloned().unwrap_or_default()
+            }
+        })
+    }
+
     fn index(&self) -> usize {
         self.history.as_ref().map_or(0, |history| history.operations.len())
     }
@@ -229,6 +266,22 @@ impl SimulatedDisk {
     #[must_use]
     pub fn failed(&self) -> Option<&'static str> {
         self.state().failed
+    }
+
+    /// Makes one read give other bytes than it should: the `nth` from now on (1 is the next).
+    pub fn misread(&self, nth: u64, how: Misread) {
+        self.state().misreads = Some((nth, how));
+    }
+
+    /// True if its turn has come.
+    #[must_use]
+    pub fn has_misread(&self) -> bool {
+        self.state().misreads.is_none()
+    }
+
+    /// Makes a file be gone.
+    pub fn lose(&self, path: &Path) {
+        self.state().content.names.remove(path);
     }
 
     /// Writes into the history that the test has seen something.
@@ -316,7 +369,8 @@ impl Storage for SimulatedDisk {
     fn read(&self, path: &Path, offset: u64, bytes_max: u64, into: &mut Vec<u8>) -> io::Result<()> {
         let mut state = self.state();
         state.ask("read")?;
-        let bytes = state.content.bytes(path)?;
+        let misread = state.misread(path);
+        let bytes = misread.as_ref().map_or_else(|| state.content.bytes(path), Ok)?;
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
         into.clear();
         into.extend_from_slice(&rest[..rest.len().min(usize::try_from(bytes_max).unwrap_or(usize::MAX))]);
