@@ -1,6 +1,11 @@
 //! Damage: every byte, every length, every segment. What was safe is an error at the right place, what wasn't is a
 //! loss that is said, and never is a record skipped or changed.
 
+use std::ops::Range;
+
+use rand_core::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
 use super::*;
 
 /// A header or record, where it stands, and what it proves to be on disk.
@@ -12,8 +17,13 @@ struct Item {
 
 /// A journal of several segments in two epochs, half of it synced, with what stands where.
 fn journal() -> (Node, Vec<(Position, String)>, Vec<Item>) {
+    journal_of(16, 260)
+}
+
+/// As [`journal`], with so many rounds, and segments of that length.
+fn journal_of(rounds: u64, segment_bytes: u64) -> (Node, Vec<(Position, String)>, Vec<Item>) {
     let node = Node::new();
-    let first = node.begin(1, None, 260);
+    let first = node.begin(1, None, segment_bytes);
     every_record(|draft| {
         if !matches!(draft, Record::SyncMark { .. } | Record::CleanStop { .. }) {
             first.write(draft).unwrap();
@@ -21,10 +31,10 @@ fn journal() -> (Node, Vec<(Position, String)>, Vec<Item>) {
     });
     drop(first);
     let tail = read(&mut node.reader()).1.unwrap();
-    let second = node.begin(2, Some(&tail), 260);
-    for number in 3..16 {
+    let second = node.begin(2, Some(&tail), segment_bytes);
+    for number in 3..rounds {
         second.write(&round(number)).unwrap();
-        if number == 9 {
+        if number == rounds / 2 + 1 {
             second.sync().unwrap();
         }
     }
@@ -51,11 +61,11 @@ fn journal() -> (Node, Vec<(Position, String)>, Vec<Item>) {
     (node, entries, items)
 }
 
-/// Checks what the reading of a damaged journal gives, of which `bad` is the first item that is not whole.
-fn check(node: &Node, entries: &[(Position, String)], items: &[Item], bad: usize, cut: Option<u64>, what: &str) {
-    let at = items[bad].at;
+/// Checks what the reading of a damaged journal gives, of which `bad` are the items that are not whole.
+fn check(node: &Node, entries: &[(Position, String)], items: &[Item], bad: Range<usize>, cut: Option<u64>, what: &str) {
+    let at = items[bad.start].at;
     let kept = |item: &&Item| cut.is_none_or(|cut| item.at.segment != at.segment || item.end <= cut);
-    let others = items.iter().enumerate().filter(|(index, _)| *index != bad).map(|(_, item)| item);
+    let others = items.iter().enumerate().filter(|(index, _)| !bad.contains(index)).map(|(_, item)| item);
     let proof = others.filter(kept).filter_map(|item| item.proves).max();
     let whole = entries.iter().take_while(|(position, _)| *position < at).count();
     let (read, end) = read(&mut node.reader());
@@ -67,7 +77,7 @@ fn check(node: &Node, entries: &[(Position, String)], items: &[Item], bad: usize
         }
         Ok(tail) => {
             assert!(proof <= Some(at), "{what}: a loss of what was safe: {tail:?}");
-            let before = bad.checked_sub(1).map_or(Position::default(), |before| Position {
+            let before = bad.start.checked_sub(1).map_or(Position::default(), |before| Position {
                 segment: items[before].at.segment,
                 offset: items[before].end,
             });
@@ -95,11 +105,62 @@ fn every_changed_byte_is_an_error_at_its_place_or_a_loss_that_is_said() {
                 fs::write(&path, &bytes).unwrap();
                 let bad =
                     items.partition_point(|item| (item.at.segment, item.end) <= (segment, offset.try_into().unwrap()));
-                check(&node, &entries, &items, bad, None, &format!("byte {offset} of {segment} ^ {change:#x}"));
+                check(
+                    &node,
+                    &entries,
+                    &items,
+                    bad..bad + 1,
+                    None,
+                    &format!("byte {offset} of {segment} ^ {change:#x}"),
+                );
             }
         }
         fs::write(&path, &good).unwrap();
     }
+}
+
+/// `QNFSM_DAMAGES=10000 cargo test --release -p qnfsm random_damage` tries so many; a failure prints its seed.
+#[test]
+fn random_damage_to_a_large_journal_is_an_error_at_its_place_or_a_loss_that_is_said() {
+    let (node, entries, items) = journal_of(3000, 12_000);
+    let segments = items.last().unwrap().at.segment;
+    #[expect(clippy::disallowed_methods, reason = "a test is no FSM")]
+    let asked = |name: &str| std::env::var(name).ok().and_then(|count| count.parse().ok());
+    let seeds = asked("QNFSM_DAMAGE").map_or(0..asked("QNFSM_DAMAGES").unwrap_or(200), |seed: u64| seed..seed + 1);
+    let (mut errors, mut losses) = (0, 0);
+    for seed in seeds {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let mut draw = |below: usize| usize::try_from(random.next_u64() % below as u64).unwrap();
+        let segment = 1 + draw(usize::try_from(segments).unwrap()) as u64;
+        let path = node.segment(segment);
+        let good = fs::read(&path).unwrap();
+        let mut bytes = good.clone();
+        let start = draw(bytes.len());
+        let end = (start + [1, 8, 512, 4096][draw(4)]).min(bytes.len());
+        match draw(3) {
+            0 => bytes[start..end].fill(0),
+            1 => bytes[start..end].iter_mut().for_each(|byte| *byte = draw(256).to_le_bytes()[0]),
+            _ => bytes[start] ^= 1 << draw(8),
+        }
+        let differs = |(at, (new, old)): (usize, (&u8, &u8))| (new != old).then_some(at as u64);
+        let changed: Vec<u64> = bytes.iter().zip(&good).enumerate().filter_map(differs).collect();
+        let (Some(first), Some(last)) = (changed.first(), changed.last()) else { continue };
+        fs::write(&path, &bytes).unwrap();
+        let item_of = |offset: u64| items.partition_point(|item| (item.at.segment, item.end) <= (segment, offset));
+        let bad = item_of(*first)..item_of(*last) + 1;
+        // Where only zeros are left a segment seems to end.
+        let left = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
+        let cut = (left < good.len() as u64).then_some(left.max(items[bad.start].at.offset));
+        let what = format!("bytes {first}..={last} of {segment}; to try it again: QNFSM_DAMAGE={seed}");
+        check(&node, &entries, &items, bad, cut.filter(|cut| *cut <= *first), &what);
+        match read(&mut node.reader()).1 {
+            Ok(_) => losses += 1,
+            Err(_) => errors += 1,
+        }
+        fs::write(&path, &good).unwrap();
+    }
+    eprintln!("{errors} errors, {losses} losses");
+    assert!(asked("QNFSM_DAMAGE").is_some() || errors > 20 && losses > 20, "{errors} errors, {losses} losses");
 }
 
 #[test]
@@ -112,7 +173,7 @@ fn every_cut_is_an_error_at_its_place_or_a_loss_that_is_said() {
             fs::write(&path, &good[..length]).unwrap();
             let cut = u64::try_from(length).unwrap();
             let bad = items.partition_point(|item| (item.at.segment, item.end) <= (segment, cut));
-            check(&node, &entries, &items, bad, Some(cut), &format!("{segment} cut to {length}"));
+            check(&node, &entries, &items, bad..bad + 1, Some(cut), &format!("{segment} cut to {length}"));
         }
         fs::write(&path, &good).unwrap();
     }
