@@ -139,7 +139,7 @@ def record(kind, taker, place):
         elif kind == 11:
             text += f"{delivery(taker)} stops={taker.flag()}"
         elif kind == 12:
-            text += f"timed_out={taker.flag()} {delivery(taker) if taker.flag() else '-'}"
+            text += f"outcome={taker.fixed(1)} {delivery(taker) if taker.flag() else '-'}"
     print(f"{place} {name} {text}")
     if kind == 3:
         batches(taker)
@@ -152,7 +152,7 @@ def segment(data, number):
     codec, generator, flags, lane, identity = [taker.fixed(size) for size in (1, 1, 2, 2, 16)]
     node, epoch, epoch_random, build, build_bytes, says = [taker.fixed(size) for size in (4, 4, 8, 8, 8, 8)]
     link = [taker.fixed(size) for size in (1, 8, 8, 4)]
-    if flags or lane or says != number:
+    if flags > 1 or lane or says != number:
         raise Bad("a header of another segment, or of a later version")
     print(f"segment {number} codec={codec} generator={generator} {identity:032x} node={node} epoch={epoch} {epoch_random:016x}")
     print(f"  build={build:016x}/{build_bytes} link={'/'.join(map(str, link))} {show(taker.counted())} {show(taker.counted())}")

@@ -6,7 +6,9 @@ use std::{fmt::Write, path::Path, process::Command, sync::Arc, time::Duration};
 
 use qnfsm::{
     Codec, Epoch, Limits, NodeBuilder, OnPoison, RawQueueId, Recording, RequestId, WorkerId,
-    journal::{Journal, JournalOptions, Reached, Reader, RealFiles, Record, Storage, holdings::Holdings, snapshots},
+    journal::{
+        Journal, JournalOptions, Outcome, Reached, Reader, RealFiles, Record, Storage, holdings::Holdings, snapshots,
+    },
 };
 use qnfsm_tests::cogs::{COGS, Shaft, TurnCog, kinds};
 
@@ -89,9 +91,9 @@ fn print(record: &Record<'_>, out: &mut String) {
         Record::Skipped { worker, round, at, stops } => {
             writeln!(out, "skipped {} {round} {} stops={}", w(worker), reached(at), u8::from(stops))
         }
-        Record::Attempt { worker, round, at, timed_out } => {
+        Record::Attempt { worker, round, at, outcome } => {
             let at = at.map_or_else(|| "-".to_owned(), reached);
-            writeln!(out, "attempt {} {round} timed_out={} {at}", w(worker), u8::from(timed_out))
+            writeln!(out, "attempt {} {round} outcome={} {at}", w(worker), outcome as u8)
         }
         Record::WorkerKept { worker, request: asked } => {
             writeln!(out, "worker_kept {} request={}", w(worker), request(asked))
@@ -211,8 +213,8 @@ fn both_find_the_same_in_a_journal_with_every_kind_of_record() {
         Record::Deliveries { worker, round, entries: b"none" },
         Record::Configured { worker, round, config: &config },
         Record::Skipped { worker, round, at, stops: true },
-        Record::Attempt { worker, round, at: Some(at), timed_out: true },
-        Record::Attempt { worker, round, at: None, timed_out: false },
+        Record::Attempt { worker, round, at: Some(at), outcome: Outcome::TimedOut },
+        Record::Attempt { worker, round, at: None, outcome: Outcome::GoesOn },
         Record::WorkerKept { worker, request: asked },
         Record::WorkerKept { worker, request: None },
     ] {

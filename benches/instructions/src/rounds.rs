@@ -181,6 +181,7 @@ pub fn journal(files: &Arc<MemoryFiles>, dir: &Dir) -> Result<Journal, Failure> 
         build_bytes: 0,
         catalogue: Vec::new(),
         configuration: Vec::new(),
+        marks_ends: false,
     };
     Ok(Journal::begin(files.clone(), dir, info, None, JournalOptions::default())?)
 }

@@ -85,6 +85,7 @@ pub fn journal(files: Arc<dyn Storage>, dir: &Path) -> Result<Journal, Failure> 
         build_bytes: 0,
         catalogue: Vec::new(),
         configuration: Vec::new(),
+        marks_ends: false,
     };
     Ok(Journal::begin(files, dir, info, None, JournalOptions::default())?)
 }

@@ -132,16 +132,16 @@ pub enum Record<'a, B = Batches<'a>> {
         /// Its FSM is stopped as well.
         stops: bool,
     },
-    /// A worker's last round, which did not end, is run again.
+    /// A worker's last round has not ended so far, or is run again.
     Attempt {
         /// The worker.
         worker: WorkerId,
         /// The round.
         round: u64,
-        /// The delivery whose handler is about to run; none where the attempt begins.
+        /// The delivery whose handler is about to run; none where the attempt begins, and of the first one, which is the round itself.
         at: Option<Reached>,
-        /// It did not end in the time that it had.
-        timed_out: bool,
+        /// What became of it by then.
+        outcome: Outcome,
     },
     /// A worker has a snapshot that counts, and the beginning of the journal, with the record of the worker's start, may be
     /// gone. This says what of that record is still needed.
@@ -151,6 +151,21 @@ pub enum Record<'a, B = Batches<'a>> {
         /// Who asked for it, and with which request.
         request: Option<(RawQueueId, RequestId)>,
     },
+}
+
+/// What became of an attempt at a round by the time that its record was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It goes on.
+    GoesOn,
+    /// It did not end in the time that it had.
+    TimedOut,
+    /// It ended in a fault.
+    Faulted,
+}
+
+impl Outcome {
+    const ALL: [Outcome; 3] = [Outcome::GoesOn, Outcome::TimedOut, Outcome::Faulted];
 }
 
 /// How far a round has come: the delivery that is next.
@@ -304,8 +319,8 @@ impl RecordDraft<'_> {
                 put_reached(out, at);
                 out.push(u8::from(stops));
             }
-            Record::Attempt { worker: _, round: _, at, timed_out } => {
-                out.push(u8::from(timed_out));
+            Record::Attempt { worker: _, round: _, at, outcome } => {
+                out.push(outcome as u8);
                 out.push(u8::from(at.is_some()));
                 if let Some(at) = at {
                     put_reached(out, at);
@@ -405,9 +420,10 @@ impl<'a> Record<'a> {
                     kind::CONFIGURED => Record::Configured { worker, round, config: taker.counted()? },
                     kind::SKIPPED => Record::Skipped { worker, round, at: take_reached(taker)?, stops: taker.flag()? },
                     kind::ATTEMPT => {
-                        let timed_out = taker.flag()?;
+                        let outcome = Outcome::ALL.get(usize::from(taker.u8()?)).copied();
+                        let outcome = outcome.ok_or(Why::Malformed("an outcome that doesn't exist"))?;
                         let at = if taker.flag()? { Some(take_reached(taker)?) } else { None };
-                        Record::Attempt { worker, round, at, timed_out }
+                        Record::Attempt { worker, round, at, outcome }
                     }
                     _ => return Err(Why::Malformed("a record of an unknown kind")),
                 }

@@ -47,6 +47,8 @@ pub struct SegmentInfo {
     pub catalogue: Vec<u8>,
     /// What shapes the node; the runtime's own bytes.
     pub configuration: Vec<u8>,
+    /// Whatever a round put out left its worker behind a digest mark of that round: one without a mark has let out nothing.
+    pub marks_ends: bool,
 }
 
 impl SegmentInfo {
@@ -107,8 +109,7 @@ impl SegmentHeader {
     pub(super) fn encode(segment: u64, link: Option<Link>, info: &SegmentInfo) -> (Vec<u8>, u32) {
         let mut body = Vec::with_capacity(info.catalogue.len() + info.configuration.len() + FIXED_BYTES_MAX);
         body.extend_from_slice(&[info.codec, info.generator]);
-        // Flags and lane are for later versions.
-        body.extend_from_slice(&[0; 4]);
+        body.extend_from_slice(&u32::from(info.marks_ends).to_le_bytes());
         body.extend_from_slice(&info.identity.to_le_bytes());
         body.extend_from_slice(&info.node.0.to_le_bytes());
         body.extend_from_slice(&info.epoch.0.to_le_bytes());
@@ -134,9 +135,10 @@ impl SegmentHeader {
         let Block { body, chain, rest } = take_block(SEGMENT, bytes)?;
         let mut taker = Taker(body);
         let (codec, generator) = (taker.u8()?, taker.u8()?);
-        if taker.u32()? != 0 {
-            return Err(Why::Malformed("flags or a lane that this version doesn't know").into());
-        }
+        let marks_ends = match taker.u32()? {
+            flags @ 0..=1 => flags == 1,
+            _ => return Err(Why::Malformed("flags or a lane that this version doesn't know").into()),
+        };
         let identity = taker.u128()?;
         let (node, epoch) = (NodeId(taker.u32()?), Epoch(taker.u32()?));
         let (epoch_random, build, build_bytes) = (taker.u64()?, taker.u64()?, taker.u64()?);
@@ -161,6 +163,7 @@ impl SegmentHeader {
             build_bytes,
             catalogue,
             configuration,
+            marks_ends,
         };
         Ok((SegmentHeader { segment, link, info }, bytes.len() - rest.len(), chain))
     }

@@ -15,7 +15,7 @@ use super::{
     host::Waiting,
     shared::{Phase, Shared},
 };
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError, Outcome, Record};
 
 /// The longest that a passed deadline of the host's goes unnoticed by a `Future`.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -43,7 +43,9 @@ impl Caretaker {
             if self.asked_to_stop.swap(false, Ordering::Relaxed) {
                 self.shared.advance(Phase::Draining);
             }
-            self.shared.watchdog.look(self.shared.node, self.shared.clock.now(), self.shared.limits.watchdog);
+            if let Err(error) = self.watch() {
+                self.shared.fail(NodeError::Journal(error));
+            }
             if self.shared.phase() == Phase::Stopping {
                 continue;
             }
@@ -66,6 +68,17 @@ impl Caretaker {
         self.shared.commits.iter().for_each(Commits::close);
         self.waiting.close();
     }
+    /// Reports rounds that take long. The journal is told too: one that never ends may be skipped some day.
+    fn watch(&self) -> Result<(), JournalError> {
+        let Shared { watchdog, journal, .. } = &*self.shared;
+        for (worker, round) in watchdog.look(self.shared.node, self.shared.clock.now(), self.shared.limits.watchdog) {
+            if let Some(journal) = journal {
+                journal.write(&Record::Attempt { worker, round, at: None, outcome: Outcome::TimedOut })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives up what the directory holds beyond its budget, now and then.
     fn hold_budget(&mut self, now: Instant) -> Result<(), NodeError> {
         let (Some(directory), Some(journal)) = (&self.shared.directory, &self.shared.journal) else { return Ok(()) };

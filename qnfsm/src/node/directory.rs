@@ -32,6 +32,8 @@ pub(super) struct Directory {
     /// How many bytes are to be kept; all if it doesn't say.
     retain_bytes: Option<u64>,
     state: Mutex<State>,
+    /// Whether the directory is this node's still. Held by whoever changes files there other than the journal's and new snapshots.
+    is_ours: Mutex<bool>,
 }
 
 struct State {
@@ -39,6 +41,8 @@ struct State {
     workers: BTreeMap<WorkerId, Lasting>,
     /// It was said that the budget can't be held, and isn't any more.
     said: bool,
+    /// Workers that are asked to mark a snapshot, so that more can be given up.
+    waits_for: Vec<WorkerId>,
 }
 
 /// What a worker can be brought back from.
@@ -99,8 +103,8 @@ impl Directory {
         workers: BTreeMap<WorkerId, Lasting>,
     ) -> Directory {
         let (identity, epoch) = (manifest.identity, manifest.epoch);
-        let state = Mutex::new(State { manifest, workers, said: false });
-        Directory { storage, dir, identity, epoch, retain_bytes, state }
+        let state = Mutex::new(State { manifest, workers, said: false, waits_for: Vec::new() });
+        Directory { storage, dir, identity, epoch, retain_bytes, state, is_ours: Mutex::new(true) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -112,10 +116,11 @@ impl Directory {
         self.retain_bytes.is_some()
     }
 
-    /// A worker is about to be started: its record will stand behind that position.
-    pub(super) fn starts(&self, worker: WorkerId, after: Position, request: Option<(RawQueueId, RequestId)>) {
-        let lasting = Lasting { started: Some(after), request, marks: VecDeque::new() };
-        self.state().workers.insert(worker, lasting);
+    /// A worker is about to be started. From now on the segment that its record comes to stand in isn't given up.
+    pub(super) fn starts(&self, worker: WorkerId, journal: &Journal, request: Option<(RawQueueId, RequestId)>) {
+        let mut state = self.state();
+        let lasting = Lasting { started: Some(journal.position()), request, marks: VecDeque::new() };
+        state.workers.insert(worker, lasting);
     }
 
     pub(super) fn store_snapshot(
@@ -141,10 +146,24 @@ impl Directory {
         }
     }
 
+    /// True if a worker is asked to mark a snapshot, and hasn't in the segment that is written.
+    pub(super) fn waits_for(&self, worker: WorkerId, journal: &Journal) -> bool {
+        if self.retain_bytes.is_none() {
+            return false;
+        }
+        let state = self.state();
+        let marked = state.workers.get(&worker).and_then(|lasting| lasting.marks.back()).map(|(at, _)| at.segment);
+        state.waits_for.contains(&worker) && marked < Some(journal.position().segment)
+    }
+
     /// Gives up so much of the journal's beginning as is over the budget and isn't needed. Says which workers would have to mark a
     /// snapshot before more can be given up.
     pub(super) fn hold_budget(&self, journal: &Journal) -> Result<Vec<WorkerId>, NodeError> {
         let Some(retain_bytes) = self.retain_bytes else { return Ok(Vec::new()) };
+        let is_ours = self.is_ours.lock().expect(LOCK_REASON);
+        if !*is_ours {
+            return Ok(Vec::new());
+        }
         let (storage, dir) = (&*self.storage, &*self.dir);
         let holdings = Holdings::look(storage, dir).map_err(JournalError::from)?;
         let (synced, mut state) = (journal.synced(), self.state());
@@ -176,6 +195,7 @@ impl Directory {
         let is_past = |worker: &WorkerId, round| workers.get(worker).is_some_and(|lasting| lasting.is_past(round));
         let snapshots = holdings.snapshots.keys().filter(|(worker, round)| is_past(worker, *round));
         let snapshots: Vec<_> = if segments.is_empty() && !is_over { Vec::new() } else { snapshots.copied().collect() };
+        state.waits_for.clone_from(&waits_for);
         drop(state);
         let removed = segments.into_iter().map(|number| remove_segment(storage, dir, number));
         let removed = removed.chain(snapshots.into_iter().map(|(of, round)| remove_snapshot(storage, dir, of, round)));
@@ -184,6 +204,11 @@ impl Directory {
             tracing::warn!(%error, "a file that is not needed any more stays");
         }
         Ok(waits_for)
+    }
+
+    /// Changes nothing there any more: the directory is about to be let go of.
+    pub(super) fn let_go(&self) {
+        *self.is_ours.lock().expect(LOCK_REASON) = false;
     }
 
     /// Says that the node was stopped cleanly, with the journal on disk up to there.
@@ -261,7 +286,7 @@ mod tests {
 
     fn state(workers: Vec<Lasting>) -> State {
         let manifest = Manifest::new(1, NodeId(0), "test", 1);
-        State { manifest, workers: (0..).map(WorkerId).zip(workers).collect(), said: false }
+        State { manifest, workers: (0..).map(WorkerId).zip(workers).collect(), said: false, waits_for: vec![] }
     }
 
     /// Segments 1 to 9 of 100 bytes each, and snapshots of 10.
@@ -338,6 +363,7 @@ mod tests {
             build_bytes: 1,
             catalogue: Vec::new(),
             configuration: Vec::new(),
+            marks_ends: false,
         };
         let journal = Journal::begin(disk.storage(), &dir, info, None, Default::default()).unwrap();
         journal.sync().unwrap();

@@ -19,10 +19,11 @@ use super::{
     watchdog::RoundWatch,
 };
 use crate::{
+    codec::Codec,
     digest::Digest,
     frame::{Batch, BatchRef},
     id::Place,
-    journal::{Position, Record, RecordDraft},
+    journal::{Outcome, Position, Record, RecordDraft},
     time::Time,
     worker::{Admission, Deliveries, Recording, Worker},
 };
@@ -159,7 +160,7 @@ impl Driver {
             self.gather(usize::MAX);
             if std::mem::take(&mut self.was_called) {
                 self.let_out_synced();
-                self.snapshot_if_due()?;
+                self.snapshot_if_due(true)?;
             }
             self.poll_reactors(Some(Duration::ZERO))?;
             if self.shared.phase() == Phase::Stopping {
@@ -274,27 +275,35 @@ impl Driver {
         // Letting go of the batches acknowledges them: they are recorded.
         self.gathered.clear();
         let begun = Instant::now();
-        self.watch.round_begins(self.shared.clock.at(begun));
+        self.watch.round_begins(round, self.shared.clock.at(begun));
         let mut ports = Ports::new(&self.shared, round);
         let end = self.worker.round(self.bound, &mut ports);
         let Ports { failed, recorded, .. } = ports;
         self.recorded = self.recorded.max(recorded);
-        self.watch.round_ends(end.handled);
+        let was_reported = self.watch.round_ends(end.handled);
         self.adapt_bound(end.handled, begun);
         if let Some(error) = failed {
             return Err(NodeError::Journal(error));
         }
         if let Some(fault) = end.fault {
+            if let Some(journal) = &self.shared.journal {
+                // Nothing of it has left, and nothing will: whatever becomes of this record, the fault is what is told.
+                let (worker, outcome) = (self.worker.id(), Outcome::Faulted);
+                let _ = journal.write(&Record::Attempt { worker, round, at: None, outcome });
+            }
             return Err(NodeError::Fault(Box::new(fault)));
         }
         self.digest = end.digest;
         self.digest_marked = false;
         self.record_deliveries(round)?;
+        if was_reported || (self.shared.marks_ends && self.worker.has_outputs()) {
+            self.mark_end()?;
+        }
         self.let_out();
         self.account()?;
         self.shared.give_back(taken_bytes);
         self.shared.work_ends(work);
-        self.snapshot_if_due()
+        self.snapshot_if_due(false)
     }
 
     /// Writes down what has gathered, and feeds it to the worker.
@@ -389,7 +398,7 @@ impl Driver {
         if self.idle.spins(!self.reactors.is_empty()) {
             return Ok(());
         }
-        self.snapshot_if_due()?;
+        self.snapshot_if_due(true)?;
         if !self.outbox.is_waiting() {
             self.mark_digest()?;
         }
@@ -439,6 +448,16 @@ impl Driver {
         Ok(())
     }
 
+    /// Writes down that the round has ended, before anything of it leaves.
+    fn mark_end(&mut self) -> Result<(), NodeError> {
+        if let Some(journal) = &self.shared.journal {
+            let (worker, round, digest) = (self.worker.id(), self.worker.rounds(), self.digest);
+            self.recorded = journal.write(&Record::DigestMark { worker, round, digest })?;
+            self.digest_marked = true;
+        }
+        Ok(())
+    }
+
     /// How long it is until a snapshot is due by time.
     fn until_snapshot(&self) -> Option<Duration> {
         let is_new = self.worker.rounds() == self.mark.and_then(|mark| mark.round()).unwrap_or(0);
@@ -446,22 +465,23 @@ impl Driver {
         Some(every.saturating_sub(self.snapshot_at.1.elapsed()))
     }
 
-    /// Sees to it that the worker has a snapshot that is new enough.
-    fn snapshot_if_due(&mut self) -> Result<(), NodeError> {
+    /// Sees to it that the worker has a snapshot that is new enough, also where it is asked for one, if it may be.
+    fn snapshot_if_due(&mut self, may_be_asked: bool) -> Result<(), NodeError> {
         let (Some(journal), Some(directory)) = (&self.shared.journal, &self.shared.directory) else { return Ok(()) };
         let (at, since) = self.snapshot_at;
         let written = journal.bytes_written();
         let by_bytes = written - at >= self.shared.limits.snapshot_every_bytes;
         let by_time = || self.shared.limits.snapshot_every.is_some_and(|every| since.elapsed() >= every);
-        if !by_bytes && !by_time() {
+        let is_asked_for = by_bytes || (may_be_asked && directory.waits_for(self.worker.id(), journal));
+        if !is_asked_for && !by_time() {
             return Ok(());
         }
         self.snapshot_at = (written, Instant::now());
         match self.mark {
             // It is as it was then: a newer mark of that snapshot lets go of what was recorded before.
             Some(mark) if mark.round() == Some(self.worker.rounds()) => {
-                if directory.is_bounded() && by_bytes {
-                    self.mark(mark)
+                if directory.is_bounded() && is_asked_for {
+                    self.mark_again(mark)
                 } else {
                     Ok(())
                 }
@@ -486,6 +506,17 @@ impl Driver {
         directory.store_snapshot(worker, round, &image, &driver)?;
         let [image_digest, driver_digest] = [image, driver].map(|bytes| Digest::of(&bytes));
         self.mark(Record::SnapshotMark { worker, round, digest: self.digest, image_digest, driver_digest })
+    }
+
+    /// Marks a snapshot once more. The worker may have been configured since: that is said again, because its record may be given up.
+    fn mark_again(&mut self, mark: RecordDraft<'static>) -> Result<(), NodeError> {
+        self.mark(mark)?;
+        let Some(journal) = &self.shared.journal else { return Ok(()) };
+        let mut config = Vec::new();
+        Codec::CURRENT.encode(self.worker.config(), &mut config).expect("a configuration is numbers");
+        let (worker, round) = (self.worker.id(), self.worker.rounds());
+        journal.append(&Record::Configured { worker, round, config: &config })?;
+        Ok(())
     }
 
     fn mark(&mut self, mark: RecordDraft<'static>) -> Result<(), NodeError> {

@@ -98,11 +98,17 @@ pub enum StartError {
         "the round that ended the node's last run ends it again: {0}; mend that and start the new build, with the same types: it runs the round anew; or let that message go with `NodeBuilder::on_poison`"
     )]
     Fault(Box<Fault>),
+    /// The last recorded round ends in a fault, and isn't skipped: it may have ended well when it was recorded.
+    #[error(
+        "the round that the journal ends in ends in a fault: {0}. It isn't skipped, because it may have ended when it was recorded, and \
+         what it put out have left the node; start the build that wrote it, or a mended one with the same types"
+    )]
+    NotSkipped(Box<Fault>),
     /// The last recorded round takes too long.
     #[error(
         "round {round} of {worker} was run again and didn't end within {within:?}: delivery {delivery} of it, to kind {kind}{}, doesn't \
-         return; mend that and start the new build, with the same types: it runs the round anew; or let that message go with \
-         `NodeBuilder::on_poison`, or give it longer with `Limits::attempt`",
+         return; mend that and start the new build, with the same types: it runs the round anew; or give it longer with \
+         `Limits::attempt`; or let that message go with `NodeBuilder::on_poison`, which the next start does if nothing of its round can have left",
         .queue.map(|queue| format!(" ({queue})")).unwrap_or_default()
     )]
     Endless {
@@ -213,6 +219,7 @@ mod tests {
                 playback(PlaybackError::Contradiction { worker, round, what: text() }),
                 "put the journal back from a copy",
             ),
+            (StartError::NotSkipped(fault()), "start the build that wrote it"),
             (StartError::Fault(fault()), "mend that and start the new build"),
             (StartError::Edge { edge: EdgeId(9), source: refused() }, "give it what it needs"),
             (StartError::System { what: "a thread for an edge", source: refused() }, "raise its limits"),

@@ -88,7 +88,7 @@ pub struct Limits {
     /// After so long a worker that has run rounds is snapshot; never for that reason if it doesn't say.
     pub snapshot_every: Option<Duration>,
     /// How many bytes of journal and snapshots the directory may hold; the journal's beginning is given up past that. Two snapshots
-    /// of each worker and what was recorded since the older one stay in any case. Everything is kept if it doesn't say. Segments
+    /// of each worker that works, one of each that rests, and what was recorded since the older one stay in any case. Everything is kept if it doesn't say. Segments
     /// and what is written between two snapshots are an eighth of it at most.
     pub retain_bytes: Option<u64>,
     /// When a journal's file is full.
@@ -97,7 +97,8 @@ pub struct Limits {
     pub idle: IdleStrategy,
     /// After how long a round that doesn't end is reported.
     pub watchdog: Duration,
-    /// How long a round may take that did not end when the node ran last, and is run again at its start. See [`OnPoison`].
+    /// How long each delivery may take of a round that did not end when the node ran last, and is run again at its start; one may
+    /// have twice that. See [`OnPoison`].
     pub attempt: Duration,
 }
 
@@ -119,6 +120,9 @@ impl Default for Limits {
     }
 }
 
+/// A bounded directory has room for so many tables of types at least; it holds eight segments.
+const RETAINED_CATALOGUES_MIN: u64 = 16;
+
 impl Limits {
     fn check(&self) -> Result<(), StartError> {
         let Limits { budget_bytes, hard_limit_bytes, .. } = *self;
@@ -127,7 +131,24 @@ impl Limits {
                 "a budget of {budget_bytes} bytes is above the hard limit of {hard_limit_bytes}; raise the limit"
             )));
         }
+        if self.attempt.is_zero() {
+            return Err(StartError::Misuse(
+                "`attempt` is 0: no round could ever be run again; give it some seconds".to_owned(),
+            ));
+        }
         Ok(())
+    }
+
+    /// A bounded directory needs room for what each segment begins with, so that its segments are not made of that.
+    fn check_room_for(&self, catalogue_bytes: usize) -> Result<(), StartError> {
+        let bytes_min = (catalogue_bytes as u64).saturating_mul(RETAINED_CATALOGUES_MIN);
+        match self.retain_bytes {
+            Some(retain_bytes) if retain_bytes < bytes_min => Err(StartError::Misuse(format!(
+                "`retain_bytes` is {retain_bytes}, and each of the journal's files begins with {catalogue_bytes} bytes about the \
+                 program's types; give {bytes_min} at least"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The limits with lengths that leave room for retention: it gives up whole segments, behind the last but one snapshot.
@@ -167,6 +188,7 @@ struct Files {
 impl Drop for Files {
     fn drop(&mut self) {
         self.journal.close();
+        self.directory.let_go();
     }
 }
 

@@ -1,6 +1,8 @@
 //! Rounds that the journal ends in. Each is run again, one worker's after another's, under a watchdog; the journal says so first,
 //! and at which delivery it is, because a handler that loops or eats all memory leaves nothing else behind. A delivery that
-//! doesn't end is poison: nothing of its round has ever left the node, so it can be skipped.
+//! doesn't end is poison. It can be skipped if nothing of its round has ever left its worker. A round's record alone doesn't show
+//! that, since it may have ended just before the process did. So a node that may skip marks each end before it lets out anything;
+//! and any node says so when a round ends in a fault, or takes long.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,14 +20,19 @@ use super::{
 use crate::{
     fsm::{ExternalFault, Externals},
     id::{Place, RawQueueId, WorkerId},
-    journal::{Journal, JournalError, Reached, Record},
+    journal::{Journal, JournalError, Outcome, Reached, Record},
     playback::{Attempt, LastRound, Playback, Unended},
     worker::{Fault, FaultKind},
 };
 
 /// What a start does about a delivery that ended neither when the node ran it last nor when it is run again: its handler panics or
-/// misuses its context under [`OnPanic::StopNode`](crate::OnPanic::StopNode), overflows a queue whose policy is to stop the node,
-/// takes longer than [`Limits::attempt`](crate::Limits::attempt), or ends the process, at two starts running.
+/// misuses its context under [`OnPanic::StopNode`](crate::OnPanic::StopNode), overflows a queue whose policy is to stop the node
+/// (not one that overflows before any handler runs), takes longer than [`Limits::attempt`](crate::Limits::attempt), or ends the
+/// process, at two starts running.
+///
+/// Nothing is skipped that may have ended when it was recorded. A node that runs under one of the policies to skip marks the end of
+/// each round that puts something out before that leaves, which costs a small write each; under `TryAgain` only what ended in a
+/// fault, or took longer than [`Limits::watchdog`](crate::Limits::watchdog), can be skipped by a later start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnPoison {
@@ -69,10 +76,11 @@ impl LastRounds<'_> {
                         (playback, kept) = *rest;
                         continue;
                     }
-                    Attempted::Poison(at, fault) if self.on_poison == OnPoison::TryAgain => {
-                        let (worker, _) = (unended.worker, at);
-                        tracing::error!(%worker, "the round that ended the node's last run ends it again");
+                    Attempted::Poison(_, fault) if self.on_poison == OnPoison::TryAgain => {
                         return Err(StartError::Fault(fault));
+                    }
+                    Attempted::Poison(_, fault) if !unended.has_let_out_nothing => {
+                        return Err(StartError::NotSkipped(fault));
                     }
                     Attempted::Poison(at, _) => at,
                 },
@@ -93,7 +101,7 @@ impl LastRounds<'_> {
         let at = poison_of(&unended.attempts)?;
         let (worker, round, attempts) = (unended.worker, unended.round, unended.attempts.len());
         let queue = queue(self.shared, worker, at);
-        let skips = self.on_poison != OnPoison::TryAgain;
+        let skips = self.on_poison != OnPoison::TryAgain && unended.has_let_out_nothing;
         tracing::error!(%worker, round, delivery = at.delivery, %queue, attempts, skips, "this delivery has not ended");
         skips.then_some(at)
     }
@@ -118,12 +126,18 @@ impl LastRounds<'_> {
 /// The delivery that attempts show not to end: one that took too long, or that the process ended at twice running. Once may have
 /// been for another reason.
 fn poison_of(attempts: &[Attempt]) -> Option<Reached> {
-    let timed_out = attempts.iter().rev().find(|attempt| attempt.timed_out);
+    let timed_out =
+        attempts.iter().rev().find(|attempt| attempt.outcome == Outcome::TimedOut && reached(attempt).is_some());
     let died = match attempts {
         [.., before, last] if before.at == last.at => Some(last),
         _ => None,
     };
-    timed_out.or(died)?.at
+    reached(timed_out.or(died)?)
+}
+
+/// The delivery that an attempt came to, if it came to one.
+fn reached(attempt: &Attempt) -> Option<Reached> {
+    attempt.at.filter(|at| at.delivery > 0)
 }
 
 fn queue(shared: &Shared, worker: WorkerId, at: Reached) -> RawQueueId {
@@ -146,7 +160,7 @@ fn attempt(
     mut kept: Kept,
 ) -> Result<Attempted, StartError> {
     let Unended { worker, round, .. } = *unended;
-    journal.write(&Record::Attempt { worker, round, at: None, timed_out: false })?;
+    journal.write(&Record::Attempt { worker, round, at: None, outcome: Outcome::GoesOn })?;
     journal.sync()?;
     let progress = Arc::new(Mutex::new(None));
     let mut live = Live { shared: shared.clone(), round, progress: progress.clone(), failed: None };
@@ -161,12 +175,24 @@ fn attempt(
         spawned.map_err(|source| StartError::System { what: "a thread for a round that is run again", source })?;
     let reached = || mem::take(&mut *progress.lock().expect(LOCK_REASON));
     let within = shared.limits.attempt;
-    let (playback, kept, ended, failed) = match given.recv_timeout(within) {
+    let delivery = || progress.lock().expect(LOCK_REASON).as_ref().map(|(at, _)| at.delivery);
+    let mut seen = None;
+    let given = loop {
+        // The time is each delivery's own: one may have it once more.
+        match given.recv_timeout(within) {
+            Err(mpsc::RecvTimeoutError::Timeout) if delivery() != seen => seen = delivery(),
+            given => break given,
+        }
+    };
+    let (playback, kept, ended, failed) = match given {
         Ok(ended) => ended,
         Err(mpsc::RecvTimeoutError::Timeout) => {
             let at = reached();
             let (at, kind) = at.map_or((None, "none".to_owned()), |(at, kind)| (Some(at), kind));
-            journal.write(&Record::Attempt { worker, round, at, timed_out: true })?;
+            // Only the node that recorded the round says so of no delivery.
+            let none = Reached { delivery: 0, seat: (0, 0), values: 0 };
+            let noted = Some(at.unwrap_or(none));
+            journal.write(&Record::Attempt { worker, round, at: noted, outcome: Outcome::TimedOut })?;
             journal.sync()?;
             let queue = at.map(|at| queue(shared, worker, at));
             return Err(StartError::Endless {
@@ -222,7 +248,7 @@ impl Externals for Live {
 impl LastRound for Live {
     fn comes_to(&mut self, worker: WorkerId, at: Reached, kind: &str) {
         *self.progress.lock().expect(LOCK_REASON) = Some((at, kind.to_owned()));
-        let record = Record::Attempt { worker, round: self.round, at: Some(at), timed_out: false };
+        let record = Record::Attempt { worker, round: self.round, at: Some(at), outcome: Outcome::GoesOn };
         if let Some(journal) = &self.shared.journal
             && let Err(error) = journal.write(&record)
         {
@@ -237,7 +263,7 @@ mod tests {
 
     fn attempt(delivery: u32, timed_out: bool) -> Attempt {
         let at = (delivery > 0).then_some(Reached { delivery, seat: (1, 1), values: 0 });
-        Attempt { at, timed_out }
+        Attempt { at, outcome: if timed_out { Outcome::TimedOut } else { Outcome::GoesOn } }
     }
 
     fn poison(attempts: &[Attempt]) -> Option<u32> {
@@ -257,6 +283,7 @@ mod tests {
     fn a_delivery_that_took_too_long_or_ended_the_process_twice_running_is_poison() {
         assert_eq!(poison(&[attempt(3, true)]), Some(3));
         assert_eq!(poison(&[attempt(3, true), attempt(1, false)]), Some(3));
+        assert_eq!(poison(&[attempt(3, true), attempt(0, true)]), Some(3), "it came to none the second time");
         assert_eq!(poison(&[attempt(2, false), attempt(3, false), attempt(3, false)]), Some(3));
     }
 }

@@ -23,8 +23,8 @@ use crate::{
     frame::{Batch, BatchRef},
     id::{Place, RawQueueId, RequestId, WorkerId},
     journal::{
-        Manifest, NodeLock, Position, ReadError, Reader, Record, SegmentHeader, Storage, Tail, Unsupported,
-        holdings::Holdings, segment_path, snapshots::Mark,
+        Manifest, NodeLock, Outcome, Position, Reached, ReadError, Reader, Record, SegmentHeader, Storage, Tail,
+        Unsupported, holdings::Holdings, segment_path, snapshots::Mark,
     },
     playback::{Audience, Playback},
     worker::{Catalogue, Table, Worker, WorkerConfig},
@@ -58,6 +58,8 @@ struct Plan {
     skips: BTreeMap<RawQueueId, u32>,
     /// Segments that another build wrote.
     foreign: BTreeSet<u64>,
+    /// Segments whose node marked the end of each round before it let out anything of it.
+    marked: BTreeSet<u64>,
 }
 
 /// Reads the journal once through: checks every record, and finds the snapshots that count.
@@ -90,6 +92,9 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, 
             plan.seed = config.ok().map(|config| config.seed);
             if (info.build, info.build_bytes) != build_identity() {
                 plan.foreign.insert(segment);
+            }
+            if info.marks_ends {
+                plan.marked.insert(segment);
             }
         }
     }
@@ -130,7 +135,7 @@ pub(super) fn recover(
             what: "the manifest was another one each time".to_owned(),
         });
     }
-    let Plan { mut workers, mut marks, seed, skips, foreign } = plan(&mut reader, catalogue, dir)?;
+    let Plan { mut workers, mut marks, seed, skips, foreign, marked } = plan(&mut reader, catalogue, dir)?;
     let tail = reader.tail().cloned();
     if let Some(lost) = tail.as_ref().and_then(|tail| tail.lost.as_ref()) {
         tracing::warn!(dir = %dir.display(), %lost, "the journal's tail was lost in the crash");
@@ -155,7 +160,10 @@ pub(super) fn recover(
                 // An older one, or the journal from the worker's start, gives the same worker.
                 Err(why) => {
                     tracing::warn!(%worker, round = mark.round, %why, "a snapshot is passed over");
-                    refused.push(why);
+                    // The same one may be marked several times.
+                    if !refused.contains(&why) {
+                        refused.push(why);
+                    }
                 }
             }
         }
@@ -171,10 +179,14 @@ pub(super) fn recover(
     reader.seek(if tail.as_ref().is_none_or(|tail| tail.last.is_none()) { Position::default() } else { from })?;
     while let Some(entry) = reader.next()? {
         let position = entry.position;
-        // What another build could not end, this one may.
-        if matches!(entry.record, Record::Attempt { .. }) && foreign.contains(&position.segment) {
+        // What another build could not end, this one may. But what the node said of the round itself holds.
+        let is_of_another = |at: Option<Reached>, outcome| {
+            foreign.contains(&position.segment) && (at.is_some() || outcome == Outcome::GoesOn)
+        };
+        if matches!(entry.record, Record::Attempt { at, outcome, .. } if is_of_another(at, outcome)) {
             continue;
         }
+        playback.ends_are_marked(marked.contains(&position.segment));
         playback.apply(&entry.record, &mut kept).map_err(|source| StartError::Playback { position, source })?;
     }
     if reader.tail() != tail.as_ref() {

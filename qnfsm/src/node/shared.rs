@@ -73,6 +73,8 @@ pub(super) struct Shared {
     pub(super) commits: Option<Commits>,
     /// `None` when nothing is recorded.
     pub(super) directory: Option<Arc<Directory>>,
+    /// A round's end is marked before anything of it leaves.
+    pub(super) marks_ends: bool,
     pub(super) worker_config: WorkerConfig,
     pub(super) limits: super::Limits,
     workers: RwLock<Workers>,
@@ -113,6 +115,7 @@ impl Shared {
         journal: Option<Journal>,
         commits: Option<Commits>,
         directory: Option<Arc<Directory>>,
+        marks_ends: bool,
         worker_config: WorkerConfig,
         limits: super::Limits,
         ports: BTreeMap<&'static str, Port>,
@@ -125,6 +128,7 @@ impl Shared {
             journal,
             commits,
             directory,
+            marks_ends,
             worker_config,
             limits,
             workers: RwLock::default(),
@@ -329,7 +333,10 @@ impl Shared {
         let own = self.own.lock().expect(LOCK_REASON).take();
         drop(own);
         self.wakes.lock().expect(LOCK_REASON).clear();
-        self.ports.lock().expect(LOCK_REASON).clear();
+        // One that is asked and doesn't answer holds them; it must not hold up the end as well.
+        if let Ok(mut ports) = self.ports.try_lock() {
+            ports.clear();
+        }
     }
 
     pub(super) fn phase(&self) -> Phase {

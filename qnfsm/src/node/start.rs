@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Durability, Files, Node, NodeBuilder, RunOn, StartError,
+    Durability, Files, Node, NodeBuilder, OnPoison, RunOn, StartError,
     builder::{EdgeSpec, build_identity},
     clock::Clock,
     commits::Commits,
@@ -66,6 +66,7 @@ impl NodeBuilder {
         let catalogue = std::mem::take(&mut self.kinds).seal()?;
         let kind = catalogue.numbers().kind::<F>().ok_or(StartError::UnregisteredRoot(F::NAME))?;
         let root_frame = root_frame(self.node, kind, root)?;
+        self.limits.check_room_for(catalogue.table().to_bytes().len())?;
         self.limits = self.limits.fitted();
         let Beginning { epoch, files, recovered, journal, config } = self.begin(&catalogue)?;
         let is_durable = journal.is_some() && self.durability == Durability::Durable;
@@ -78,6 +79,7 @@ impl NodeBuilder {
             journal,
             is_durable.then(Commits::default),
             files.as_ref().map(|files| files.directory.clone()),
+            self.on_poison != OnPoison::TryAgain,
             config,
             self.limits,
             std::mem::take(&mut self.ports),
@@ -215,6 +217,7 @@ impl NodeBuilder {
         tail: Option<&Tail>,
     ) -> Result<Journal, StartError> {
         let (build, build_bytes) = build_identity();
+        let catalogue = catalogue.table().to_bytes();
         let mut configuration = Vec::new();
         Codec::CURRENT.encode(config, &mut configuration).expect("a configuration is numbers");
         let info = SegmentInfo {
@@ -226,8 +229,9 @@ impl NodeBuilder {
             epoch_random: manifest.epoch_random,
             build,
             build_bytes,
-            catalogue: catalogue.table().to_bytes(),
+            catalogue,
             configuration,
+            marks_ends: self.on_poison != OnPoison::TryAgain,
         };
         let is_prepared = self.durability == Durability::Durable;
         let options = JournalOptions::default().segment_bytes(self.limits.segment_bytes).prepared(is_prepared);

@@ -65,8 +65,7 @@ impl Starter {
         }
         let Shared { catalogue, node, epoch, worker_config, journal, directory, .. } = &*self.shared;
         if let (Some(journal), Some(directory)) = (journal, directory) {
-            // Before the record, so that nobody gives up the segment that it comes to stand in.
-            directory.starts(id, journal.position(), request);
+            directory.starts(id, journal, request);
             let mut config = Vec::new();
             Codec::CURRENT.encode(worker_config, &mut config).expect("a configuration is numbers");
             journal.write(&Record::WorkerStarted { worker: id, epoch: *epoch, config: &config, request })?;

@@ -50,8 +50,8 @@ struct Refused {
 pub(super) enum Begins {
     /// It is passed over.
     NotYet,
-    /// The worker begins here, with that digest of its last round.
-    Here(Box<Worker>, u64),
+    /// The worker begins here, with the snapshot of that mark.
+    Here(Box<Worker>, Mark),
 }
 
 impl Unbegun {
@@ -66,7 +66,7 @@ impl Unbegun {
         match beginning.restore(&mark, catalogue) {
             Ok(restored) => {
                 self.passed_over += self.workers.remove(&worker).map_or(0, |refused| refused.rounds);
-                Some(Begins::Here(Box::new(restored), mark.digest))
+                Some(Begins::Here(Box::new(restored), mark))
             }
             Err(why) => {
                 self.workers.entry(worker).or_default().why.push(why);

@@ -22,7 +22,7 @@ use crate::{
     frame::BatchRef,
     fsm::Externals,
     id::{Epoch, NodeId, Place, RawQueueId, RequestId, WorkerId},
-    journal::{Reached, Record},
+    journal::{Outcome, Reached, Record},
     time::Time,
     worker::{Catalogue, Fault, Worker, WorkerConfig},
 };
@@ -80,8 +80,8 @@ pub trait LastRound: Externals {
 pub struct Attempt {
     /// The last delivery that it came to, if it came to one.
     pub at: Option<Reached>,
-    /// That delivery did not end in the time that it had. Otherwise the process ended without a word.
-    pub timed_out: bool,
+    /// What became of it; if it goes on, the process ended without a word.
+    pub outcome: Outcome,
 }
 
 /// A round that the journal ends in.
@@ -93,6 +93,8 @@ pub struct Unended {
     pub round: u64,
     /// How often it was run again in vain, since what is skipped of it was.
     pub attempts: Vec<Attempt>,
+    /// Nothing of it has left its worker: it is known not to have ended when it was recorded.
+    pub has_let_out_nothing: bool,
 }
 
 /// Nobody listens.
@@ -125,6 +127,7 @@ pub struct Playback {
     started_for: BTreeMap<(RawQueueId, RequestId), WorkerId>,
     rounds: u64,
     unbegun: Unbegun,
+    ends_are_marked: bool,
     check_images: bool,
     traced: bool,
 }
@@ -140,6 +143,7 @@ impl Playback {
             started_for: BTreeMap::new(),
             rounds: 0,
             unbegun: Unbegun::default(),
+            ends_are_marked: false,
             check_images: false,
             traced: false,
         }
@@ -183,6 +187,11 @@ impl Playback {
         let handled_before = worker.counters().handled;
         let replica = Replica { digest: Some(digest), handled_before, ..Replica::new(worker) };
         self.replicas.insert(id, replica);
+    }
+
+    /// Whether the rounds that follow were recorded by a node that marks their end before it lets out anything of them.
+    pub fn ends_are_marked(&mut self, are_marked: bool) {
+        self.ends_are_marked = are_marked;
     }
 
     /// The workers, in the order of their numbers, that haven't stopped for good.
@@ -248,8 +257,9 @@ impl Playback {
         let Some(replica) = self.replicas.get_mut(&id) else {
             return match self.unbegun.take(record, &self.catalogue) {
                 Some(Begins::NotYet) => Ok(()),
-                Some(Begins::Here(worker, digest)) => {
-                    self.resume(*worker, digest);
+                Some(Begins::Here(worker, mark)) => {
+                    self.resume(*worker, mark.digest);
+                    self.replicas.get_mut(&id).expect("it was just put there").begins_with(&mark);
                     Ok(())
                 }
                 None => Err(contradiction("the worker was never started".to_owned())),
@@ -264,18 +274,12 @@ impl Playback {
                 }
                 self.rounds += replica.run(None, audience)?;
                 replica.prove(round - 1, digest_before)?;
-                replica.pending.set(bound, now, batches);
+                replica.pending.set(bound, now, batches, self.ends_are_marked);
             }
             // What a snapshot covers is passed over.
             _ if round < reached => {}
             _ if round > reached => return Err(contradiction(format!("its worker had come to round {reached}"))),
-            Record::Attempt { at, timed_out, .. } if replica.pending.waits => {
-                let attempts = &mut replica.pending.attempts;
-                match (at, attempts.last_mut()) {
-                    (Some(_), Some(last)) => *last = Attempt { at, timed_out },
-                    _ => attempts.push(Attempt { at, timed_out }),
-                }
-            }
+            Record::Attempt { at, outcome, .. } if replica.pending.waits => replica.pending.attempted(at, outcome),
             Record::Skipped { at, stops, .. } if replica.pending.waits => replica.pending.skip(at, stops),
             Record::External { port, answer, .. } if replica.pending.waits => {
                 replica.pending.externals.push_back((port.to_owned(), answer.to_vec()));
@@ -351,6 +355,7 @@ impl Playback {
             worker: worker.id(),
             round: worker.rounds() + 1,
             attempts: pending.attempts.clone(),
+            has_let_out_nothing: pending.has_let_out_nothing(),
         })
     }
 

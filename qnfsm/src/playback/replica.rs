@@ -9,7 +9,7 @@ use crate::{
     frame::{Batch, BatchRef},
     fsm::{ExternalFault, Externals},
     id::{RawQueueId, WorkerId},
-    journal::{Batches, Reached},
+    journal::{Batches, Outcome, Reached, snapshots::Mark},
     time::Time,
     worker::{Admission, Deliveries, Fault, FaultKind, RoundEnd, Skip, Worker},
 };
@@ -27,10 +27,15 @@ pub(super) struct Pending {
     /// How often it was run again and did not end, and what is skipped of it.
     pub(super) attempts: Vec<Attempt>,
     pub(super) skips: BTreeMap<u32, Skip>,
+    /// It is known that it didn't end when it was recorded: its end would be marked, or its node says so.
+    ends_are_marked: bool,
+    was_stuck: bool,
 }
 
 impl Pending {
-    pub(super) fn set(&mut self, bound: u32, now: Time, batches: Batches<'_>) {
+    pub(super) fn set(&mut self, bound: u32, now: Time, batches: Batches<'_>, ends_are_marked: bool) {
+        self.ends_are_marked = ends_are_marked;
+        self.was_stuck = false;
         self.waits = true;
         self.bound = bound;
         self.now = now;
@@ -45,6 +50,23 @@ impl Pending {
                 None => self.batches.push(batch.to_batch()),
             }
             self.batches_used += 1;
+        }
+    }
+
+    /// True if nothing of it can have left its worker. What has all its deliveries on record has ended.
+    pub(super) fn has_let_out_nothing(&self) -> bool {
+        (self.ends_are_marked || self.was_stuck) && self.deliveries.is_none()
+    }
+
+    /// It was run, again or for the first time, and didn't end.
+    pub(super) fn attempted(&mut self, at: Option<Reached>, outcome: Outcome) {
+        match (at, self.attempts.last_mut()) {
+            // The node that recorded it says so, before any other attempt.
+            (None, None) if outcome != Outcome::GoesOn => self.was_stuck = true,
+            // What a thread that nobody waits for any more still says counts for nothing.
+            (Some(_), Some(last)) if last.outcome == Outcome::GoesOn => *last = Attempt { at, outcome },
+            (Some(_), Some(_)) => {}
+            _ => self.attempts.push(Attempt { at, outcome }),
         }
     }
 
@@ -71,6 +93,8 @@ pub(super) struct Replica {
     pub(super) proved: bool,
     pub(super) all_digests: Digest,
     pub(super) ended: Option<Fault>,
+    /// The last snapshot that was compared: its round and digest.
+    pub(super) checked: Option<(u64, u64)>,
     pub(super) stopped: bool,
 }
 
@@ -116,6 +140,7 @@ impl Replica {
             proved: true,
             all_digests: Digest::new(),
             ended: None,
+            checked: None,
             stopped: false,
         }
     }
@@ -207,7 +232,18 @@ impl Replica {
         Ok(())
     }
 
-    pub(super) fn check_image(&self, expected: u64) -> Result<(), PlaybackError> {
+    /// It was restored from the snapshot of that mark.
+    pub(super) fn begins_with(&mut self, mark: &Mark) {
+        self.checked = Some((mark.round, mark.image_digest));
+    }
+
+    pub(super) fn check_image(&mut self, expected: u64) -> Result<(), PlaybackError> {
+        // A snapshot that is marked once more is of the worker as it was when it was marked first.
+        let mark = Some((self.worker.rounds(), expected));
+        if self.checked == mark {
+            return Ok(());
+        }
+        self.checked = mark;
         let mut image = Vec::new();
         let found = self.worker.snapshot(&mut image).map(|()| Digest::of(&image));
         let found = match found {

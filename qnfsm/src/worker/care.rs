@@ -44,14 +44,11 @@ impl Worker {
             let (delivery, skip) = (care.delivered, care.skips.get(&care.delivered).copied());
             // The FSM may have gone in this turn, and another may be there.
             let queue = self.seats[queue.slot() as usize].queue;
+            externals.delivers(self.id(), delivery, queue, self.kind_name(queue));
             match skip {
                 Some(skip) => self.skip(queue, skip),
-                None => {
-                    externals.delivers(self.id(), delivery, queue, self.kind_name(queue));
-                    if !self.handle(queue.slot(), externals) {
-                        break;
-                    }
-                }
+                None if !self.handle(queue.slot(), externals) => break,
+                None => {}
             }
             taken += 1;
         }

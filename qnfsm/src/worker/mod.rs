@@ -348,6 +348,12 @@ impl Worker {
         RoundEnd { round: self.round, handled, idle, digest: digest.value(), fault: self.fault.as_deref().cloned() }
     }
 
+    /// True if the round put something out.
+    #[must_use]
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// Hands over what the round put out, destination by destination. The receiver may swap a batch for another, whose
     /// buffer is then used again.
     pub fn drain_outputs(&mut self, put: impl FnMut(Place, &mut Batch)) {

@@ -156,7 +156,7 @@ pub(crate) fn try_start(disk: &SimulatedDisk, keeps: Keeps) -> Result<Node<Ask>,
         segment_bytes: 7000,
         snapshot_every_bytes: 2000,
         sync_every: Duration::from_millis(1),
-        retain_bytes: (keeps == Keeps::Bounded).then_some(56_000),
+        retain_bytes: (keeps == Keeps::Bounded).then_some(72_000),
         ..Limits::default()
     };
     let builder = NodeBuilder::new("ledger", kinds()).dir(DIR).storage(disk.storage()).seed(1).limits(limits);

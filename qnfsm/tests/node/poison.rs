@@ -9,8 +9,8 @@ use std::{
 };
 
 use qnfsm::{
-    DownReason, Limits, NodeBuilder, NodeError, OnPoison, QueueId, StartError, WorkerId,
-    journal::{Journal, JournalOptions, Manifest, Reached, Reader, Record, SegmentInfo, Storage},
+    DownReason, Durability, Limits, NodeBuilder, NodeError, OnPoison, QueueId, StartError, WorkerId,
+    journal::{Journal, JournalOptions, Manifest, Outcome, Reached, Reader, Record, SegmentInfo, Storage},
 };
 
 use crate::{
@@ -49,7 +49,7 @@ fn skipped(disk: &Memory) -> Vec<(u32, bool)> {
 /// How often a round was begun again.
 fn attempts(disk: &Memory) -> usize {
     probe::records(disk.crash().storage(), |record, _| match record {
-        Record::Attempt { at: None, timed_out: false, .. } => Some(()),
+        Record::Attempt { at: None, outcome: Outcome::GoesOn, .. } => Some(()),
         _ => None,
     })
     .len()
@@ -175,7 +175,7 @@ fn what_a_skipped_message_was_told_from_outside_is_told_to_nobody_else() {
 /// A node that is stuck in its second message of a round, when it is killed.
 fn stuck() -> (Memory, Gate, Node) {
     let disk = Memory::default();
-    let node = start(builder(&disk, OnPoison::TryAgain));
+    let node = start(builder(&disk, OnPoison::SkipMessage));
     let (before, within) = (probe::gate(&node, node.root()), Gate::new());
     for message in [Tell::Add(1, vec![]), within.message(), Tell::Add(2, vec![])] {
         node.host().send(node.root(), &message).unwrap();
@@ -299,8 +299,9 @@ fn suspect_by_another_build(disk: &Memory, at: Reached, round: u64) {
     Manifest { epoch, epoch_random: 1, ..manifest }.store(&*storage as &dyn Storage, dir).unwrap();
     let info = SegmentInfo { epoch, epoch_random: 1, build: info.build + 1, ..info };
     let journal = Journal::begin(storage, dir, info, Some(&tail), JournalOptions::default()).unwrap();
-    for (at, timed_out) in [(None, false), (Some(at), false), (None, false), (Some(at), true)] {
-        journal.write(&Record::Attempt { worker: WorkerId(0), round, at, timed_out }).unwrap();
+    let [goes_on, timed_out] = [Outcome::GoesOn, Outcome::TimedOut];
+    for (at, outcome) in [(None, goes_on), (Some(at), goes_on), (None, goes_on), (Some(at), timed_out)] {
+        journal.write(&Record::Attempt { worker: WorkerId(0), round, at, outcome }).unwrap();
     }
     journal.sync().unwrap();
 }
@@ -350,4 +351,129 @@ fn a_fault_outside_of_any_delivery_is_not_skipped() {
     let node = start(builder(&killed, OnPoison::SkipMessage).external::<Dice>(|_| 4));
     assert_eq!((probe::log(&node), skipped(&killed)), (vec!["read 4".to_owned()], vec![]));
     node.stop().unwrap();
+}
+
+/// A durable or other node whose rounds may take so long when they are run again.
+fn with_attempt(disk: &Memory, durability: Durability, attempt: Duration) -> NodeBuilder {
+    let limits = Limits { attempt, segment_bytes: 1 << 20, ..probe::limits() };
+    builder(disk, OnPoison::SkipMessage).durability(durability).limits(limits)
+}
+
+#[test]
+fn what_was_acknowledged_is_not_skipped_though_it_takes_too_long_when_it_is_run_again() {
+    for durability in [Durability::Buffered, Durability::Durable] {
+        let disk = Memory::default();
+        let node = start(with_attempt(&disk, durability, PATIENCE));
+        let all = |reply| Tell::Each(vec![Tell::Sleep(150), Tell::Add(5, vec![]), Tell::Total(reply)]);
+        assert_eq!(node.host().request::<_, u64>(node.root(), PATIENCE, all).unwrap(), 5);
+        let killed = disk.crash();
+        node.stop().unwrap();
+        // Its end is on record, so it is part of what is played back and nothing that is tried.
+        let node = start(with_attempt(&killed, durability, Duration::from_millis(50)));
+        assert_eq!((probe::total(&node), skipped(&killed)), (5, vec![]), "{durability:?}");
+        node.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_round_whose_end_would_not_be_on_record_is_never_skipped() {
+    let disk = Memory::default();
+    let node = start(builder(&disk, OnPoison::TryAgain));
+    let all = |reply| Tell::Each(vec![Tell::Sleep(150), Tell::Add(5, vec![]), Tell::Total(reply)]);
+    assert_eq!(node.host().request::<_, u64>(node.root(), PATIENCE, all).unwrap(), 5);
+    let killed = disk.crash();
+    node.stop().unwrap();
+    for _ in 0..3 {
+        let error = refused(with_attempt(&killed, Durability::Buffered, Duration::from_millis(50)));
+        assert!(matches!(error, StartError::Endless { .. }), "{error}");
+    }
+    let node = start(with_attempt(&killed, Durability::Buffered, PATIENCE));
+    assert_eq!((probe::total(&node), skipped(&killed)), (5, vec![]));
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_round_that_takes_long_and_ends_says_so_before_anything_of_it_leaves() {
+    let disk = Memory::default();
+    let limits = Limits { watchdog: Duration::from_millis(20), ..probe::limits() };
+    let node = start(builder(&disk, OnPoison::TryAgain).limits(limits));
+    let all = |reply| Tell::Each(vec![Tell::Sleep(300), Tell::Add(5, vec![]), Tell::Total(reply)]);
+    assert_eq!(node.host().request::<_, u64>(node.root(), PATIENCE, all).unwrap(), 5);
+    let killed = disk.crash();
+    node.stop().unwrap();
+    let stuck = probe::records(killed.crash().storage(), |record, _| match record {
+        Record::Attempt { at: None, outcome: Outcome::TimedOut, .. } => Some(()),
+        _ => None,
+    });
+    assert_eq!(stuck.len(), 1, "the watchdog has noted it");
+    let node = start(with_attempt(&killed, Durability::Buffered, Duration::from_millis(50)));
+    assert_eq!((probe::total(&node), skipped(&killed)), (5, vec![]));
+    node.stop().unwrap();
+}
+
+#[test]
+fn the_time_of_an_attempt_is_each_deliverys_own() {
+    let disk = Memory::default();
+    let node = start(builder(&disk, OnPoison::SkipMessage));
+    let within = Gate::new();
+    let slow = (0..4).map(|bit| Tell::Each(vec![Tell::Sleep(60), Tell::Add(1 << bit, vec![])]));
+    at_once(&node, slow.chain([within.message()]).collect());
+    within.until_somebody_waits();
+    let killed = disk.crash();
+    within.open();
+    assert_eq!(probe::total(&node), 15);
+    node.stop().unwrap();
+    let node = start(with_attempt(&killed, Durability::Buffered, Duration::from_millis(120)));
+    assert_eq!((probe::total(&node), skipped(&killed)), (15, vec![]));
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_port_that_does_not_return_does_not_hold_up_the_start_that_gives_up() {
+    let disk = Memory::default();
+    let (sender, asked) = mpsc::channel();
+    let answers = Gate::new();
+    let node = start(builder(&disk, OnPoison::SkipMessage).external::<Dice>(move |_| {
+        sender.send(()).unwrap();
+        3
+    }));
+    let rounds = |disk: &Memory| {
+        probe::records(disk.crash().storage(), |record, _| matches!(record, Record::Round { .. }).then_some(())).len()
+    };
+    assert_eq!(probe::total(&node), 0);
+    let (before, begun) = (rounds(&disk), Instant::now());
+    node.host().send(node.root(), &Tell::Each(vec![Tell::Sleep(500), Tell::Read(1)])).unwrap();
+    let killed = loop {
+        let killed = disk.crash();
+        assert!(begun.elapsed() < PATIENCE, "the round isn't recorded");
+        if rounds(&killed) > before {
+            break killed;
+        }
+    };
+    asked.recv_timeout(PATIENCE).unwrap();
+    node.stop().unwrap();
+    let (entered, entering) = mpsc::channel();
+    let held = answers.message();
+    let Tell::Gate(number) = held else { unreachable!("that is what it is") };
+    let (result, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let start = builder(&killed, OnPoison::SkipMessage).limits(Limits { attempt: 2 * SHORT, ..probe::limits() });
+        let start = start.external::<Dice>(move |_| {
+            let _ = entered.send(());
+            probe::wait_at(number);
+            3
+        });
+        result.send(refused(start).to_string()).unwrap();
+    });
+    entering.recv_timeout(PATIENCE).unwrap();
+    let error = ended.recv_timeout(PATIENCE).expect("the start waits for the port");
+    assert!(error.contains("didn't end within"), "{error}");
+    answers.open();
+}
+
+#[test]
+fn no_time_at_all_for_an_attempt_is_refused() {
+    let limits = Limits { attempt: Duration::ZERO, ..probe::limits() };
+    let error = refused(builder(&Memory::default(), OnPoison::SkipMessage).limits(limits));
+    assert!(matches!(&error, StartError::Misuse(text) if text.contains("`attempt` is 0")), "{error}");
 }

@@ -68,6 +68,8 @@ pub(crate) enum Tell {
     /// Sends itself two of these for each.
     Flood,
     Panic,
+    /// Takes so many milliseconds.
+    Sleep(u64),
     StartWorker,
     Started(Reply<WorkerId>),
     SpawnOn(WorkerId, Duration),
@@ -159,6 +161,7 @@ impl Probe {
                 cx.send(cx.id(), Tell::Flood);
             }
             Tell::Panic => panic!("as it was told to"),
+            Tell::Sleep(ms) => std::thread::sleep(Duration::from_millis(ms)),
             Tell::StartWorker => {
                 cx.request(NodeRequest::queue(NodeId(0)), FOREVER, |reply| NodeRequest::StartWorker { reply });
             }
@@ -329,7 +332,7 @@ struct Gates {
 
 static GATES: (Mutex<Option<Gates>>, Condvar) = (Mutex::new(None), Condvar::new());
 
-fn wait_at(gate: u64) {
+pub(crate) fn wait_at(gate: u64) {
     let mut gates = GATES.0.lock().unwrap();
     *gates.get_or_insert_default().waiting.entry(gate).or_default() += 1;
     GATES.1.notify_all();

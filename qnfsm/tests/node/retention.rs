@@ -7,7 +7,7 @@ use std::{
 };
 
 use qnfsm::{
-    Limits, QueueId, StartError, WorkerId,
+    Limits, QueueId, Recording, StartError, WorkerConfig, WorkerId,
     journal::{Manifest, Record, holdings::Holdings, segment_path},
 };
 
@@ -187,4 +187,75 @@ fn a_worker_that_rests_is_snapshot_when_it_is_time() {
         std::thread::yield_now();
     }
     node.stop().unwrap();
+}
+
+#[test]
+fn a_worker_that_rests_over_a_change_of_its_configuration_comes_back_with_it() {
+    let disk = Memory::default();
+    let node = bounded(&disk);
+    let there = probe::second_worker(&node);
+    assert_eq!(add(&node, there, 1), 1);
+    node.stop().unwrap();
+    let config = WorkerConfig { turn_messages: 1, recording: Recording::Everything, ..WorkerConfig::default() };
+    let again = |disk: &Memory| probe::builder(disk.storage()).limits(limits()).worker_config(config);
+    let node = start(again(&disk));
+    let snapshots = |disk: &Memory| {
+        let marks = probe::records(disk.crash().storage(), |record, at| match record {
+            Record::SnapshotMark { worker: WorkerId(1), .. } => Some(at),
+            _ => None,
+        });
+        marks.last().copied()
+    };
+    // What said so is given up, and the snapshot marked again behind it.
+    until_given_up(&node, &disk, 4);
+    let last = snapshots(&disk);
+    let begun = Instant::now();
+    while snapshots(&disk) == last {
+        assert!(begun.elapsed() < PATIENCE, "it isn't marked again");
+        add(&node, node.root(), 10_000);
+    }
+    assert_eq!([add(&node, there, 1), add(&node, there, 1)], [2, 3]);
+    let crashed = disk.crash();
+    node.stop().unwrap();
+    let node = start(again(&crashed));
+    assert_eq!(add(&node, there, 1), 4);
+    node.stop().unwrap();
+    for disk in [disk, crashed] {
+        probe::replayed(&disk.storage(), |_| ());
+    }
+}
+
+#[test]
+fn a_node_that_runs_shortly_again_and_again_stays_within_its_bytes_too() {
+    let disk = Memory::default();
+    let node = bounded(&disk);
+    let there = probe::second_worker(&node);
+    assert_eq!(add(&node, there, 1), 1);
+    node.stop().unwrap();
+    let mut added = 0;
+    for _ in 0..60 {
+        let node = bounded(&disk);
+        (0..8).for_each(|_| added = add(&node, node.root(), 10_000));
+        node.stop().unwrap();
+    }
+    // The next one sees to what was left.
+    let node = bounded(&disk);
+    let begun = Instant::now();
+    while holdings(&disk).bytes() > RETAIN_BYTES * 5 / 4 {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", holdings(&disk));
+    }
+    assert_eq!((probe::total(&node), added), (480, 480));
+    assert_eq!(add(&node, there, 1), 2);
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_bound_that_the_journals_own_headers_would_fill_is_refused() {
+    let disk = Memory::default();
+    let limits = Limits { retain_bytes: Some(40_000), ..probe::limits() };
+    match probe::builder(disk.storage()).limits(limits).start(&probe::Probe::default()) {
+        Err(StartError::Misuse(text)) => assert!(text.contains("`retain_bytes` is 40000"), "{text}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it starts"),
+    }
 }

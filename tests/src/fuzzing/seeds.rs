@@ -312,6 +312,7 @@ impl Recorded {
             build_bytes: 7,
             catalogue: b"kinds".to_vec(),
             configuration: b"limits".to_vec(),
+            marks_ends: false,
         };
         let options = JournalOptions::default().segment_bytes(1200);
         let storage: Arc<dyn Storage> = files.clone();

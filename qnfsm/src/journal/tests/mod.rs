@@ -103,6 +103,7 @@ fn info(epoch: u32) -> SegmentInfo {
         build_bytes: 4096,
         catalogue: b"kinds".to_vec(),
         configuration: b"limits".to_vec(),
+        marks_ends: false,
     }
 }
 
