@@ -457,7 +457,7 @@ fn a_port_that_does_not_return_does_not_hold_up_the_start_that_gives_up() {
     let Tell::Gate(number) = held else { unreachable!("that is what it is") };
     let (result, ended) = mpsc::channel();
     thread::spawn(move || {
-        let start = builder(&killed, OnPoison::SkipMessage).limits(Limits { attempt: 2 * SHORT, ..probe::limits() });
+        let start = builder(&killed, OnPoison::SkipMessage).limits(Limits { attempt: 20 * SHORT, ..probe::limits() });
         let start = start.external::<Dice>(move |_| {
             let _ = entered.send(());
             probe::wait_at(number);
