@@ -14,9 +14,7 @@ use std::{
 
 use qnfsm::{
     Catalogue, Epoch, FaultKind, Kinds, Table, build_identity,
-    journal::{
-        Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, holdings::Holdings, segment_path,
-    },
+    journal::{Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, holdings, segment_path},
     playback::{Beginning, Playback, Progress},
 };
 
@@ -118,7 +116,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     if options.program.as_ref().is_some_and(|program| *program != manifest.program) {
         return Err(WrongProgram::Another { dir: dir.into(), wrote: manifest.program }.into());
     }
-    let files = Holdings::look(&*storage, dir)?.segments;
+    let files = holdings::segments(&*storage, dir)?;
     let journal_bytes = files.range(manifest.oldest_segment..).map(|(_, bytes)| bytes).sum();
     let mut run = Run {
         dir,

@@ -28,12 +28,11 @@ impl Holdings {
     /// # Errors
     /// When the system fails.
     pub fn look(storage: &dyn Storage, node_dir: &Path) -> Result<Holdings, IoError> {
-        let mut holdings =
-            Holdings { prepared_bytes: bytes(storage, &prepared::path(node_dir))?, ..Holdings::default() };
-        // A name that is spelt like no segment's is for readers to refuse.
-        for number in list_segments(storage, node_dir)?.unwrap_or_default() {
-            holdings.segments.insert(number, bytes(storage, &segment::path(node_dir, number))?);
-        }
+        let mut holdings = Holdings {
+            segments: segments(storage, node_dir)?,
+            prepared_bytes: bytes(storage, &prepared::path(node_dir))?,
+            ..Holdings::default()
+        };
         for (worker, round) in snapshots::list(storage, node_dir)? {
             holdings.snapshots.insert((worker, round), bytes(storage, &snapshots::path(node_dir, worker, round))?);
         }
@@ -45,6 +44,16 @@ impl Holdings {
     pub fn bytes(&self) -> u64 {
         self.segments.values().chain(self.snapshots.values()).sum::<u64>() + self.prepared_bytes
     }
+}
+
+/// The segments of a node's directory by number, and their lengths in bytes.
+///
+/// # Errors
+/// When the system fails.
+pub fn segments(storage: &dyn Storage, node_dir: &Path) -> Result<BTreeMap<u64, u64>, IoError> {
+    // A name that is spelt like no segment's is for readers to refuse.
+    let numbers = list_segments(storage, node_dir)?.unwrap_or_default();
+    numbers.into_iter().map(|number| Ok((number, bytes(storage, &segment::path(node_dir, number))?))).collect()
 }
 
 /// The length of a file; nothing, if it is gone.
