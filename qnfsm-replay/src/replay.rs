@@ -98,7 +98,8 @@ impl<'a> Options<'a> {
 }
 
 /// Replays the node's directory `dir` from the journal's start to its end, with a program's kinds. Where that start was given up
-/// (`Limits::retain_bytes`), each worker goes on from the first snapshot that is left of it. Nothing is changed there, and no permission to write is needed. Workers run on several threads, as they did live.
+/// (`Limits::retain_bytes`), each worker goes on from the first snapshot that is left of it. Nothing is changed there, and no
+/// permission to write is needed. Workers run on several threads, as they did live.
 ///
 /// # Errors
 /// When there is nothing to replay, the bytes are damaged, or the program does not do what was recorded: then the first
@@ -116,14 +117,11 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     if options.program.as_ref().is_some_and(|program| *program != manifest.program) {
         return Err(WrongProgram::Another { dir: dir.into(), wrote: manifest.program }.into());
     }
-    let files = holdings::segments(&*storage, dir)?;
-    let journal_bytes = files.range(manifest.oldest_segment..).map(|(_, bytes)| bytes).sum();
+    let files = holdings::segments(&*storage, dir)?.split_off(&manifest.oldest_segment);
     let mut run = Run {
         dir,
         catalogue: &catalogue,
         files: &files,
-        journal_bytes,
-        oldest: manifest.oldest_segment,
         options,
         segment: 0,
         builds: Vec::new(),
@@ -144,6 +142,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     let end = reader.position();
     player.finish(end).map_err(|stopped| run.error(stopped))?;
     let progress = player.progress();
+    let journal_bytes = files.values().sum();
     if let Some(on_progress) = &options.on_progress {
         on_progress(Seen { bytes: journal_bytes, ..run.seen(progress, end) });
     }
@@ -172,11 +171,8 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
 struct Run<'a> {
     dir: &'a Path,
     catalogue: &'a Catalogue,
-    /// By segment, how long it is.
+    /// By segment, from the oldest that counts on, how long it is.
     files: &'a BTreeMap<u64, u64>,
-    journal_bytes: u64,
-    /// The segment that the journal begins with.
-    oldest: u64,
     options: &'a Options<'a>,
     /// The segment that is being read.
     segment: u64,
@@ -257,12 +253,11 @@ impl Run<'_> {
     }
 
     fn seen(&self, progress: Progress, at: Position) -> Seen {
-        let oldest = self.oldest;
         Seen {
             rounds: progress.rounds,
             messages: progress.messages,
-            bytes: self.files.range(oldest..at.segment.max(oldest)).map(|(_, bytes)| bytes).sum::<u64>() + at.offset,
-            bytes_total: self.journal_bytes,
+            bytes: self.files.range(..at.segment).map(|(_, bytes)| bytes).sum::<u64>() + at.offset,
+            bytes_total: self.files.values().sum(),
         }
     }
 }

@@ -137,18 +137,15 @@ impl Directory {
 
     /// A snapshot was marked, in a record that ends there.
     pub(super) fn marked(&self, worker: WorkerId, round: u64, end: Position) {
-        let mut state = self.state();
-        let marks = &mut state.workers.entry(worker).or_default().marks;
-        marks.push_back((end, round));
-        if self.retain_bytes.is_none() && marks.len() > SNAPSHOTS_MIN {
-            // Nobody asks for them.
-            marks.pop_front();
+        // Where everything is kept, nobody asks what could go.
+        if self.is_bounded() {
+            self.state().workers.entry(worker).or_default().marks.push_back((end, round));
         }
     }
 
     /// True if a worker is asked to mark a snapshot, and hasn't in the segment that is written.
     pub(super) fn waits_for(&self, worker: WorkerId, journal: &Journal) -> bool {
-        if self.retain_bytes.is_none() {
+        if !self.is_bounded() {
             return false;
         }
         let state = self.state();

@@ -16,14 +16,13 @@ use super::{
     outbox::{Loop, Outbox},
     ports::Ports,
     shared::{Phase, Shared},
+    snapshotting::Newest,
     watchdog::RoundWatch,
 };
 use crate::{
-    codec::Codec,
-    digest::Digest,
     frame::{Batch, BatchRef},
     id::Place,
-    journal::{Outcome, Position, Record, RecordDraft},
+    journal::{Outcome, Position, Record},
     time::Time,
     worker::{Admission, Deliveries, Recording, Worker},
 };
@@ -60,11 +59,7 @@ pub(super) struct Driver {
     /// The end of the last round's records.
     recorded: Position,
     pub(super) reactors: Vec<InLoop>,
-    /// The journal's size when a snapshot was marked last, and when that was.
-    snapshot_at: (u64, Instant),
-    /// The mark of the last snapshot. There is never another snapshot of the same round: its driver's bytes would be newer than
-    /// what a crash may leave of the journal.
-    pub(super) mark: Option<RecordDraft<'static>>,
+    pub(super) newest: Newest,
     /// How many parcels of the inbox were put in before the node's start, and the time at which the node went down.
     resumed: usize,
     went_down: Time,
@@ -102,8 +97,7 @@ impl Driver {
             was_called: false,
             recorded: Position::default(),
             reactors: Vec::new(),
-            snapshot_at: (written, Instant::now()),
-            mark: None,
+            newest: Newest::none(written),
             resumed: 0,
             went_down: Time::ZERO,
             gathered: Vec::new(),
@@ -160,7 +154,7 @@ impl Driver {
             self.gather(usize::MAX);
             if std::mem::take(&mut self.was_called) {
                 self.let_out_synced();
-                self.snapshot_if_due(true)?;
+                self.snapshot_if_asked()?;
             }
             self.poll_reactors(Some(Duration::ZERO))?;
             if self.shared.phase() == Phase::Stopping {
@@ -303,7 +297,7 @@ impl Driver {
         self.account()?;
         self.shared.give_back(taken_bytes);
         self.shared.work_ends(work);
-        self.snapshot_if_due(false)
+        self.snapshot_if_due()
     }
 
     /// Writes down what has gathered, and feeds it to the worker.
@@ -398,7 +392,7 @@ impl Driver {
         if self.idle.spins(!self.reactors.is_empty()) {
             return Ok(());
         }
-        self.snapshot_if_due(true)?;
+        self.snapshot_by_time()?;
         if !self.outbox.is_waiting() {
             self.mark_digest()?;
         }
@@ -441,7 +435,7 @@ impl Driver {
         if let (Some(journal), false) = (&self.shared.journal, self.digest_marked) {
             let (worker, round) = (self.worker.id(), self.worker.rounds());
             if round > 0 {
-                journal.append(&Record::DigestMark { worker, round, digest: self.digest })?;
+                self.recorded = journal.append(&Record::DigestMark { worker, round, digest: self.digest })?;
             }
             self.digest_marked = true;
         }
@@ -450,82 +444,8 @@ impl Driver {
 
     /// Writes down that the round has ended, before anything of it leaves.
     fn mark_end(&mut self) -> Result<(), NodeError> {
-        if let Some(journal) = &self.shared.journal {
-            let (worker, round, digest) = (self.worker.id(), self.worker.rounds(), self.digest);
-            self.recorded = journal.write(&Record::DigestMark { worker, round, digest })?;
-            self.digest_marked = true;
-        }
-        Ok(())
-    }
-
-    /// How long it is until a snapshot is due by time.
-    fn until_snapshot(&self) -> Option<Duration> {
-        let is_new = self.worker.rounds() == self.mark.and_then(|mark| mark.round()).unwrap_or(0);
-        let every = self.shared.limits.snapshot_every.filter(|_| !is_new && self.shared.journal.is_some())?;
-        Some(every.saturating_sub(self.snapshot_at.1.elapsed()))
-    }
-
-    /// Sees to it that the worker has a snapshot that is new enough, also where it is asked for one, if it may be.
-    fn snapshot_if_due(&mut self, may_be_asked: bool) -> Result<(), NodeError> {
-        let (Some(journal), Some(directory)) = (&self.shared.journal, &self.shared.directory) else { return Ok(()) };
-        let (at, since) = self.snapshot_at;
-        let written = journal.bytes_written();
-        let by_bytes = written - at >= self.shared.limits.snapshot_every_bytes;
-        let by_time = || self.shared.limits.snapshot_every.is_some_and(|every| since.elapsed() >= every);
-        let is_asked_for = by_bytes || (may_be_asked && directory.waits_for(self.worker.id(), journal));
-        if !is_asked_for && !by_time() {
-            return Ok(());
-        }
-        self.snapshot_at = (written, Instant::now());
-        match self.mark {
-            // It is as it was then: a newer mark of that snapshot lets go of what was recorded before.
-            Some(mark) if mark.round() == Some(self.worker.rounds()) => {
-                if directory.is_bounded() && is_asked_for {
-                    self.mark_again(mark)
-                } else {
-                    Ok(())
-                }
-            }
-            _ => self.snapshot(),
-        }
-    }
-
-    /// Writes a snapshot of the worker and what is retained beside it, and marks it in the journal, unless there is one.
-    pub(super) fn snapshot(&mut self) -> Result<(), NodeError> {
-        let Some(directory) = &self.shared.directory else { return Ok(()) };
-        let (worker, round) = (self.worker.id(), self.worker.rounds());
-        let marked = self.mark.and_then(|mark| mark.round());
-        // Round 0 is the worker's start, which the journal has as long as its beginning is kept.
-        if marked == Some(round) || (round == 0 && !directory.is_bounded()) {
-            return Ok(());
-        }
-        let mut image = Vec::new();
-        let encoded = self.worker.snapshot(&mut image);
-        encoded.map_err(|error| inconsistent(&self.worker, &error.to_string()))?;
-        let driver = self.outbox.image(&self.worker).to_bytes();
-        directory.store_snapshot(worker, round, &image, &driver)?;
-        let [image_digest, driver_digest] = [image, driver].map(|bytes| Digest::of(&bytes));
-        self.mark(Record::SnapshotMark { worker, round, digest: self.digest, image_digest, driver_digest })
-    }
-
-    /// Marks a snapshot once more. The worker may have been configured since: that is said again, because its record may be given up.
-    fn mark_again(&mut self, mark: RecordDraft<'static>) -> Result<(), NodeError> {
-        self.mark(mark)?;
-        let Some(journal) = &self.shared.journal else { return Ok(()) };
-        let mut config = Vec::new();
-        Codec::CURRENT.encode(self.worker.config(), &mut config).expect("a configuration is numbers");
-        let (worker, round) = (self.worker.id(), self.worker.rounds());
-        journal.append(&Record::Configured { worker, round, config: &config })?;
-        Ok(())
-    }
-
-    fn mark(&mut self, mark: RecordDraft<'static>) -> Result<(), NodeError> {
-        let (Some(journal), Some(directory)) = (&self.shared.journal, &self.shared.directory) else { return Ok(()) };
-        let end = journal.append(&mark)?;
-        directory.marked(self.worker.id(), self.worker.rounds(), end);
-        self.mark = Some(mark);
-        self.digest_marked = true;
-        Ok(())
+        self.mark_digest()?;
+        Ok(self.shared.journal.as_ref().map_or(Ok(()), |journal| journal.flush())?)
     }
 }
 
@@ -551,6 +471,6 @@ fn admit<'a>(worker: &Worker, gathered: &'a [Arc<Batch>], admitted: &mut Vec<Bat
     Ok(())
 }
 
-fn inconsistent(worker: &Worker, what: &str) -> NodeError {
+pub(super) fn inconsistent(worker: &Worker, what: &str) -> NodeError {
     NodeError::Inconsistent(format!("{} after round {}: {what}", worker.id(), worker.rounds()))
 }

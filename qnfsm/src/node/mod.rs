@@ -5,9 +5,9 @@
 //! ```
 //!
 //! The files: `builder` puts a node together and `start` starts it or brings it back; `recovery` reads what it was,
-//! `poison` sees to the rounds that it ended in;
-//! `driver` is one worker's thread, `inbox` and `idle` its sleep, `ports` what it asks for its FSMs, and `in_loop` a reactor in
-//! its loop; `outbox` lets out what it puts out: `lent` and `retained` are what must not be lost of that, and `withheld` what
+//! `poison` sees to the rounds that it ended in; `directory` is what it keeps there while it runs;
+//! `driver` is one worker's thread, `snapshotting` when it snapshots, `inbox` and `idle` its sleep, `ports` what it asks for its
+//! FSMs, and `in_loop` a reactor in its loop; `outbox` lets out what it puts out: `lent` and `retained` are what must not be lost of that, and `withheld` what
 //! waits for the disk; `inlet` and `edge` are the ways in and out, `edge_thread` an edge with a thread of its own; `host` and
 //! `service` two edges of the library's; `starter` starts workers; `budget` counts bytes; `commits` syncs for who waits, and
 //! `caretaker` for all others, ends waits and watches.
@@ -39,6 +39,7 @@ mod recovery;
 mod retained;
 mod service;
 mod shared;
+mod snapshotting;
 mod start;
 mod starter;
 mod watchdog;
@@ -70,6 +71,7 @@ use crate::{
         shared::{Phase, Shared},
         starter::Starter,
     },
+    worker::Catalogue,
 };
 
 /// Bounds and habits of a node; each has a default.
@@ -140,15 +142,17 @@ impl Limits {
     }
 
     /// A bounded directory needs room for what each segment begins with, so that its segments are not made of that.
-    fn check_room_for(&self, catalogue_bytes: usize) -> Result<(), StartError> {
+    fn check_room_for(&self, catalogue: &Catalogue) -> Result<(), StartError> {
+        let Some(retain_bytes) = self.retain_bytes else { return Ok(()) };
+        let catalogue_bytes = catalogue.table().to_bytes().len();
         let bytes_min = (catalogue_bytes as u64).saturating_mul(RETAINED_CATALOGUES_MIN);
-        match self.retain_bytes {
-            Some(retain_bytes) if retain_bytes < bytes_min => Err(StartError::Misuse(format!(
-                "`retain_bytes` is {retain_bytes}, and each of the journal's files begins with {catalogue_bytes} bytes about the \
-                 program's types; give {bytes_min} at least"
-            ))),
-            _ => Ok(()),
+        if retain_bytes >= bytes_min {
+            return Ok(());
         }
+        Err(StartError::Misuse(format!(
+            "`retain_bytes` is {retain_bytes}, and each of the journal's files begins with {catalogue_bytes} bytes about the \
+             program's types; give {bytes_min} at least"
+        )))
     }
 
     /// The limits with lengths that leave room for retention: it gives up whole segments, behind the last but one snapshot.

@@ -6,9 +6,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, MutexGuard, mpsc},
     thread,
+    time::Duration,
 };
 
 use super::{
@@ -56,8 +56,6 @@ pub(super) struct LastRounds<'a> {
     pub(super) on_poison: OnPoison,
     /// How many messages each FSM was spared.
     pub(super) skips: BTreeMap<RawQueueId, u32>,
-    /// The deliveries that this start has skipped.
-    pub(super) skipped: BTreeSet<(WorkerId, u32)>,
     /// Reads the node back once more, with all that was recorded since.
     pub(super) again: &'a dyn Fn() -> Result<Recovered, StartError>,
 }
@@ -66,7 +64,7 @@ impl LastRounds<'_> {
     /// Finishes the rounds that the journal ends in, before anything new is admitted.
     pub(super) fn finish(mut self, mut playback: Playback, mut kept: Kept) -> Result<(Playback, Kept), StartError> {
         let Some(journal) = &self.shared.journal else { return Ok((playback, kept)) };
-        let mut ran = false;
+        let (mut ran, mut skipped) = (false, BTreeSet::new());
         while let Some(unended) = { playback.unended().next() } {
             ran = true;
             let poisoned = match self.known_poison(&unended) {
@@ -85,6 +83,11 @@ impl LastRounds<'_> {
                     Attempted::Poison(at, _) => at,
                 },
             };
+            if !skipped.insert((unended.worker, poisoned.delivery)) {
+                let (worker, round, delivery) = (unended.worker, unended.round, poisoned.delivery);
+                let text = format!("{worker} round {round}: delivery {delivery} was skipped, and comes again");
+                return Err(NodeError::Inconsistent(text).into());
+            }
             self.skip(journal, &unended, poisoned)?;
             let recovered = (self.again)()?;
             (playback, kept) = (recovered.playback, recovered.kept);
@@ -110,10 +113,6 @@ impl LastRounds<'_> {
     fn skip(&mut self, journal: &Journal, unended: &Unended, at: Reached) -> Result<(), StartError> {
         let Unended { worker, round, .. } = *unended;
         let queue = queue(self.shared, worker, at);
-        if !self.skipped.insert((worker, at.delivery)) {
-            let text = format!("{worker} round {round}: delivery {} was skipped, and comes again", at.delivery);
-            return Err(NodeError::Inconsistent(text).into());
-        }
         let skips = self.skips.entry(queue).or_default();
         let stops = self.on_poison == OnPoison::StopFsm || *skips >= SKIPS_MAX;
         *skips += 1;
@@ -162,7 +161,7 @@ fn attempt(
     let Unended { worker, round, .. } = *unended;
     journal.write(&Record::Attempt { worker, round, at: None, outcome: Outcome::GoesOn })?;
     journal.sync()?;
-    let progress = Arc::new(Mutex::new(None));
+    let progress = Progress::default();
     let mut live = Live { shared: shared.clone(), round, progress: progress.clone(), failed: None };
     let (give, given) = mpsc::channel();
     let run = move || {
@@ -173,34 +172,22 @@ fn attempt(
     let spawned = thread::Builder::new().name(format!("qnfsm-attempt-{worker}")).spawn(run);
     let thread =
         spawned.map_err(|source| StartError::System { what: "a thread for a round that is run again", source })?;
-    let reached = || mem::take(&mut *progress.lock().expect(LOCK_REASON));
     let within = shared.limits.attempt;
-    let delivery = || progress.lock().expect(LOCK_REASON).as_ref().map(|(at, _)| at.delivery);
-    let mut seen = None;
-    let given = loop {
-        // The time is each delivery's own: one may have it once more.
-        match given.recv_timeout(within) {
-            Err(mpsc::RecvTimeoutError::Timeout) if delivery() != seen => seen = delivery(),
-            given => break given,
-        }
-    };
-    let (playback, kept, ended, failed) = match given {
+    let (playback, kept, ended, failed) = match progress.await_end(&given, within) {
         Ok(ended) => ended,
         Err(mpsc::RecvTimeoutError::Timeout) => {
-            let at = reached();
-            let (at, kind) = at.map_or((None, "none".to_owned()), |(at, kind)| (Some(at), kind));
+            let (at, kind) = progress.take().unzip();
             // Only the node that recorded the round says so of no delivery.
             let none = Reached { delivery: 0, seat: (0, 0), values: 0 };
             let noted = Some(at.unwrap_or(none));
             journal.write(&Record::Attempt { worker, round, at: noted, outcome: Outcome::TimedOut })?;
             journal.sync()?;
-            let queue = at.map(|at| queue(shared, worker, at));
             return Err(StartError::Endless {
                 worker,
                 round,
                 delivery: at.map_or(0, |at| at.delivery),
-                queue,
-                kind,
+                queue: at.map(|at| queue(shared, worker, at)),
+                kind: kind.unwrap_or_else(|| "none".to_owned()),
                 within,
             });
         }
@@ -218,7 +205,7 @@ fn attempt(
             journal.write(&Record::DigestMark { worker, round, digest })?;
             Ok(Attempted::Ended(Box::new((playback, kept))))
         }
-        Err(fault) => match (&fault.what, reached()) {
+        Err(fault) => match (&fault.what, progress.take()) {
             (FaultKind::Panic(_) | FaultKind::Misuse(_) | FaultKind::QueueFull, Some((at, _))) => {
                 Ok(Attempted::Poison(at, Box::new(fault)))
             }
@@ -227,11 +214,41 @@ fn attempt(
     }
 }
 
+/// How far a round that is run again has come: the delivery, and the kind of its FSM.
+#[derive(Debug, Clone, Default)]
+struct Progress(Arc<Mutex<Option<(Reached, String)>>>);
+
+impl Progress {
+    fn reached(&self) -> MutexGuard<'_, Option<(Reached, String)>> {
+        self.0.lock().expect(LOCK_REASON)
+    }
+
+    fn take(&self) -> Option<(Reached, String)> {
+        self.reached().take()
+    }
+
+    fn delivery(&self) -> Option<u32> {
+        self.reached().as_ref().map(|(at, _)| at.delivery)
+    }
+
+    /// Waits for the round's end, as long as no delivery takes longer than that: the one that is under way when it is looked may
+    /// have it twice.
+    fn await_end<T>(&self, end: &mpsc::Receiver<T>, within: Duration) -> Result<T, mpsc::RecvTimeoutError> {
+        let mut seen = None;
+        loop {
+            match end.recv_timeout(within) {
+                Err(mpsc::RecvTimeoutError::Timeout) if self.delivery() != seen => seen = self.delivery(),
+                ended => return ended,
+            }
+        }
+    }
+}
+
 /// Sees to one round: external values are asked live, each written down as part of it, and so is how far it comes.
 struct Live {
     shared: Arc<Shared>,
     round: u64,
-    progress: Arc<Mutex<Option<(Reached, String)>>>,
+    progress: Progress,
     /// Why something could not be written down.
     failed: Option<JournalError>,
 }
@@ -247,7 +264,7 @@ impl Externals for Live {
 
 impl LastRound for Live {
     fn comes_to(&mut self, worker: WorkerId, at: Reached, kind: &str) {
-        *self.progress.lock().expect(LOCK_REASON) = Some((at, kind.to_owned()));
+        *self.progress.reached() = Some((at, kind.to_owned()));
         let record = Record::Attempt { worker, round: self.round, at: Some(at), outcome: Outcome::GoesOn };
         if let Some(journal) = &self.shared.journal
             && let Err(error) = journal.write(&record)

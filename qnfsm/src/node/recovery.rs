@@ -24,7 +24,8 @@ use crate::{
     id::{Place, RawQueueId, RequestId, WorkerId},
     journal::{
         Manifest, NodeLock, Outcome, Position, Reached, ReadError, Reader, Record, SegmentHeader, Storage, Tail,
-        Unsupported, holdings::Holdings, segment_path, snapshots::Mark,
+        Unsupported, segment_path,
+        snapshots::{self, Mark},
     },
     playback::{Audience, Playback},
     worker::{Catalogue, Table, Worker, WorkerConfig},
@@ -144,7 +145,7 @@ pub(super) fn recover(
     let mut kept = Kept::default();
     let mut restored = BTreeMap::new();
     let mut from = reader_end(&tail);
-    let Holdings { snapshots, .. } = Holdings::look(&**storage, dir).map_err(ReadError::from)?;
+    let snapshots: BTreeSet<_> = snapshots::list(&**storage, dir).map_err(ReadError::from)?.into_iter().collect();
     for (worker, lasting) in &mut workers {
         let marks = marks.remove(worker).unwrap_or_default();
         let mut refused = Vec::new();
@@ -173,7 +174,7 @@ pub(super) fn recover(
         from = from.min(begins);
         // Older ones are needed if this one is damaged some day.
         let usable = marks.iter().take_while(|(position, _)| *position <= begins);
-        let there = usable.filter(|(_, older)| snapshots.contains_key(&(older.worker, older.round)));
+        let there = usable.filter(|(_, older)| snapshots.contains(&(older.worker, older.round)));
         lasting.marks = there.map(|(position, older)| (*position, older.round)).collect();
     }
     reader.seek(if tail.as_ref().is_none_or(|tail| tail.last.is_none()) { Position::default() } else { from })?;

@@ -1,11 +1,7 @@
 //! Starts a node, or brings it back: takes the directory, reads what it was, begins an epoch there, opens the edges, and
 //! only then lets workers run and edges speak.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{
     Durability, Files, Node, NodeBuilder, OnPoison, RunOn, StartError,
@@ -66,7 +62,7 @@ impl NodeBuilder {
         let catalogue = std::mem::take(&mut self.kinds).seal()?;
         let kind = catalogue.numbers().kind::<F>().ok_or(StartError::UnregisteredRoot(F::NAME))?;
         let root_frame = root_frame(self.node, kind, root)?;
-        self.limits.check_room_for(catalogue.table().to_bytes().len())?;
+        self.limits.check_room_for(&catalogue)?;
         self.limits = self.limits.fitted();
         let Beginning { epoch, files, recovered, journal, config } = self.begin(&catalogue)?;
         let is_durable = journal.is_some() && self.durability == Durability::Durable;
@@ -96,7 +92,7 @@ impl NodeBuilder {
         }
         if let Some(files) = &files {
             let again = || self.read_again(files, &catalogue);
-            let last = LastRounds { shared, on_poison: self.on_poison, skips, skipped: BTreeSet::new(), again: &again };
+            let last = LastRounds { shared, on_poison: self.on_poison, skips, again: &again };
             (playback, kept) = last.finish(playback, kept)?;
         }
         if let (true, Some(journal)) = (is_durable, &shared.journal) {
@@ -114,7 +110,7 @@ impl NodeBuilder {
         let Edges { in_loop, apart } = open_edges(std::mem::take(&mut self.edges), shared)?;
         let mut drivers = bring_back(playback, shared, &starter, in_loop)?;
         for driver in &mut drivers {
-            driver.mark = restored.remove(&driver.worker.id()).map(|mark| mark.record());
+            driver.newest.mark = restored.remove(&driver.worker.id());
             put_in_again(driver, &mut kept, shared, &own, &policies);
         }
         drivers.iter_mut().for_each(|driver| driver.resume(latest));
@@ -217,7 +213,6 @@ impl NodeBuilder {
         tail: Option<&Tail>,
     ) -> Result<Journal, StartError> {
         let (build, build_bytes) = build_identity();
-        let catalogue = catalogue.table().to_bytes();
         let mut configuration = Vec::new();
         Codec::CURRENT.encode(config, &mut configuration).expect("a configuration is numbers");
         let info = SegmentInfo {
@@ -229,7 +224,7 @@ impl NodeBuilder {
             epoch_random: manifest.epoch_random,
             build,
             build_bytes,
-            catalogue,
+            catalogue: catalogue.table().to_bytes(),
             configuration,
             marks_ends: self.on_poison != OnPoison::TryAgain,
         };

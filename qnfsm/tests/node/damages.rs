@@ -6,13 +6,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use qnfsm::journal::{
-    Reader,
-    simulated::{History, Misread, SimulatedDisk},
-};
+use qnfsm::journal::simulated::{History, Misread, SimulatedDisk};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -127,28 +124,27 @@ fn damage(life: &Life, seed: u64) -> (SimulatedDisk, String) {
     (disk, what)
 }
 
-/// Starts a node from a damaged disk: it names a file, or has what it had.
-fn judge(disk: &SimulatedDisk, keeps: Keeps, is_synced: bool) -> &'static str {
-    let said = Reader::open(disk.copy().storage(), Path::new(DIR)).is_ok_and(|mut reader| {
-        while let Ok(Some(_)) = reader.next() {}
-        reader.tail().is_some_and(|tail| tail.lost.is_some())
-    });
+/// Starts a node from a damaged disk: it names a file, or has what it had; or, where not all was known to be on disk, keeps aside what
+/// it takes for lost. Says also whether a read went wrong on the way.
+fn judge(disk: &SimulatedDisk, keeps: Keeps, is_synced: bool) -> (&'static str, bool) {
     let node = match try_start(disk, keeps) {
         Ok(node) => node,
         Err(error) => {
             assert!(error.to_string().contains(DIR), "which file? {error}");
-            return "refused";
+            return ("refused", disk.has_misread());
         }
     };
     let numbers = numbers_held(&node);
+    let came = disk.has_misread();
     node.stop().unwrap();
     let held = numbers.len() as u64;
     assert_eq!(numbers, (1..=held).collect::<Vec<_>>());
     if held == NUMBERS {
-        return "whole";
+        return ("whole", came);
     }
-    assert!(!is_synced && said, "only {held} of {NUMBERS} numbers are there, and nobody says so");
-    "a loss that is said"
+    let is_kept_aside = disk.paths().iter().any(|path| path.starts_with("/ledger/lost"));
+    assert!(!is_synced && is_kept_aside, "only {held} of {NUMBERS} numbers are there, and nobody says so");
+    ("a loss that is said", came)
 }
 
 fn every_damage(keeps: Keeps, is_stopped: bool) {
@@ -162,7 +158,7 @@ fn every_damage(keeps: Keeps, is_stopped: bool) {
     for seed in seeds {
         let (disk, what) = damage(&life, seed);
         let judged = catch_unwind(AssertUnwindSafe(|| judge(&disk, keeps, life.is_synced)));
-        let outcome = judged.unwrap_or_else(|failure| {
+        let (outcome, _) = judged.unwrap_or_else(|failure| {
             eprintln!("{what}; to try it again: QNFSM_DAMAGE={seed} cargo test -p qnfsm --test node damages");
             std::panic::resume_unwind(failure)
         });
@@ -215,8 +211,8 @@ fn every_misread(keeps: Keeps, is_stopped: bool) {
         for nth in 1.. {
             let disk = life.disk.copy();
             disk.misread(nth, way.clone());
-            let judged = catch_unwind(AssertUnwindSafe(|| judge_misread(&disk, keeps, is_stopped)));
-            let (came, outcome) = judged.unwrap_or_else(|failure| {
+            let judged = catch_unwind(AssertUnwindSafe(|| judge(&disk, keeps, is_stopped)));
+            let (outcome, came) = judged.unwrap_or_else(|failure| {
                 eprintln!("read {nth}, way {number}");
                 std::panic::resume_unwind(failure)
             });
@@ -225,30 +221,8 @@ fn every_misread(keeps: Keeps, is_stopped: bool) {
                 break;
             }
             // Nothing is changed by what is refused: asked again, the disk gives the right bytes.
-            assert_eq!(judge(&disk.copy(), keeps, true), "whole", "after read {nth}, way {number}");
+            assert_eq!(judge(&disk.copy(), keeps, true).0, "whole", "after read {nth}, way {number}");
         }
     }
     assert!(refused > 20, "only {refused} were refused");
-}
-
-/// As [`judge`], of a disk one of whose reads goes wrong; says also whether that read came.
-fn judge_misread(disk: &SimulatedDisk, keeps: Keeps, is_synced: bool) -> (bool, &'static str) {
-    match try_start(disk, keeps) {
-        Ok(node) => {
-            let held = numbers_held(&node);
-            let is_whole = held == (1..=NUMBERS).collect::<Vec<_>>();
-            // The only read that may cost something is that of an end that nobody knows to be on disk: it seems to be cut off.
-            assert!(
-                is_whole || (!is_synced && disk.paths().iter().any(|path| path.starts_with("/ledger/lost"))),
-                "{held:?}"
-            );
-            let came = disk.has_misread();
-            node.stop().unwrap();
-            (came, "whole")
-        }
-        Err(error) => {
-            assert!(error.to_string().contains(DIR), "which file? {error}");
-            (true, "refused")
-        }
-    }
 }

@@ -12,7 +12,7 @@ use qnfsm::{
 
 use crate::{
     files::Memory,
-    probe::{self, DIR, PATIENCE, Probe, Tell, log, start, until_logged},
+    probe::{self, DIR, PATIENCE, Tell, log, start, until_logged},
 };
 
 fn at(place: Place) -> QueueId<Tell> {
@@ -174,7 +174,7 @@ fn a_start_that_fails_leaves_no_segment_behind() {
         let fails = |disk: &Memory| {
             let mut builder = builder(disk);
             builder.reactor(qnfsm::RunOn::Thread, Refuses);
-            assert!(matches!(builder.start(&Probe::default()), Err(StartError::Edge { .. })));
+            assert!(matches!(probe::refused(builder), StartError::Edge { .. }));
         };
         let disk = Memory::default();
         start(builder(&disk)).stop().unwrap();
@@ -195,7 +195,7 @@ fn a_start_that_fails_leaves_no_segment_behind() {
 }
 
 /// An edge that can't be opened.
-struct Refuses;
+pub(crate) struct Refuses;
 
 impl qnfsm::Reactor for Refuses {
     fn open(&mut self, _: &qnfsm::EdgeSetup) -> std::io::Result<()> {
@@ -216,7 +216,7 @@ fn a_node_without_room_for_its_first_fsm_does_not_start() {
     let config = qnfsm::WorkerConfig { fsms_max: 0, ..qnfsm::WorkerConfig::default() };
     let builder: NodeBuilder =
         probe::builder(Memory::default().storage()).limits(Limits::default()).worker_config(config);
-    let error = builder.start(&Probe::default()).err().unwrap();
+    let error = probe::refused(builder);
     assert!(matches!(&error, StartError::Misuse(text) if text.contains("fsms_max")), "{error}");
 }
 

@@ -6,7 +6,7 @@ use qnfsm::{Limits, Recording, WorkerConfig, WorkerId, journal::Record};
 
 use crate::{
     files::Memory,
-    probe::{self, PATIENCE, Probe, Tell},
+    probe::{self, PATIENCE, Tell},
     ring::{self, Root},
 };
 
@@ -271,7 +271,7 @@ fn a_stopped_node_holds_nothing() {
 #[test]
 fn limits_that_contradict_one_another_are_refused() {
     let limits = Limits { budget_bytes: 10, hard_limit_bytes: 9, ..Limits::default() };
-    let error = probe::builder(Memory::default().storage()).limits(limits).start(&Probe::default()).unwrap_err();
+    let error = probe::refused(probe::builder(Memory::default().storage()).limits(limits));
     assert!(error.to_string().contains("above the hard limit"), "{error}");
     let limits = Limits { budget_bytes: u64::MAX, hard_limit_bytes: u64::MAX, ..Limits::default() };
     let node = probe::start(probe::builder(Memory::default().storage()).limits(limits));

@@ -15,20 +15,14 @@ use qnfsm::{
 
 use crate::{
     files::Memory,
-    probe::{self, COUNTS, DIR, Dice, Gate, Node, PATIENCE, Probe, Tell, start},
+    gone::Refuses,
+    probe::{self, COUNTS, DIR, Dice, Gate, Node, PATIENCE, Tell, refused, start},
 };
 
 const SHORT: Duration = Duration::from_millis(50);
 
 fn builder(disk: &Memory, on_poison: OnPoison) -> NodeBuilder {
     probe::builder(disk.storage()).on_poison(on_poison)
-}
-
-fn refused(builder: NodeBuilder) -> StartError {
-    match builder.start(&Probe::default()) {
-        Err(error) => error,
-        Ok(_) => panic!("it starts"),
-    }
 }
 
 /// Lets messages enter the root in one round.
@@ -221,7 +215,7 @@ fn a_process_that_ends_twice_over_a_message_skips_it_at_the_third_time_and_not_b
         assert_eq!(skipped(&disk), []);
         let waits = disk.clone();
         let start = thread::spawn(move || {
-            builder(&waits, OnPoison::SkipMessage).start(&Probe::default()).map(drop).map_err(Box::new)
+            builder(&waits, OnPoison::SkipMessage).start(&probe::Probe::default()).map(drop).map_err(Box::new)
         });
         // It has come to the message, which holds it up: there it is killed.
         let begun = Instant::now();
@@ -258,33 +252,12 @@ fn a_start_that_fails_for_another_reason_casts_no_suspicion() {
     for _ in 0..4 {
         // The rounds end, and then an edge can't be opened.
         let mut failing = builder(&disk_killed, OnPoison::SkipMessage);
-        failing.reactor(qnfsm::RunOn::Thread, NoEdge);
+        failing.reactor(qnfsm::RunOn::Thread, Refuses);
         assert!(matches!(refused(failing), StartError::Edge { .. }));
     }
     let node = start(builder(&disk_killed, OnPoison::SkipMessage));
     assert_eq!((probe::total(&node), skipped(&disk_killed)), (5, vec![]));
     node.stop().unwrap();
-}
-
-/// An edge that can't be opened.
-struct NoEdge;
-
-impl qnfsm::Reactor for NoEdge {
-    fn open(&mut self, _: &qnfsm::EdgeSetup) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::AddrInUse.into())
-    }
-
-    fn take(&mut self, _: &qnfsm::frame::Frame<'_>, _: &mut qnfsm::Inputs) {}
-
-    fn poll(&mut self, _: Option<Duration>, _: &mut qnfsm::Inputs) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn waker(&self) -> qnfsm::Wake {
-        std::sync::Arc::new(|| ())
-    }
-
-    fn close(&mut self) {}
 }
 
 /// Notes in the journal that another build has come to a delivery twice, and hasn't ended it in time.
@@ -416,14 +389,15 @@ fn the_time_of_an_attempt_is_each_deliverys_own() {
     let disk = Memory::default();
     let node = start(builder(&disk, OnPoison::SkipMessage));
     let within = Gate::new();
-    let slow = (0..4).map(|bit| Tell::Each(vec![Tell::Sleep(60), Tell::Add(1 << bit, vec![])]));
+    let slow = (0..4).map(|bit| Tell::Each(vec![Tell::Sleep(250), Tell::Add(1 << bit, vec![])]));
     at_once(&node, slow.chain([within.message()]).collect());
     within.until_somebody_waits();
     let killed = disk.crash();
     within.open();
     assert_eq!(probe::total(&node), 15);
     node.stop().unwrap();
-    let node = start(with_attempt(&killed, Durability::Buffered, Duration::from_millis(120)));
+    // Longer than each by itself takes, and shorter than all together.
+    let node = start(with_attempt(&killed, Durability::Buffered, Duration::from_millis(600)));
     assert_eq!((probe::total(&node), skipped(&killed)), (15, vec![]));
     node.stop().unwrap();
 }

@@ -12,7 +12,7 @@ use std::{
 
 use qnfsm::{
     Context, Down, External, Fsm, Kinds, Limits, Next, NodeBuilder, NodeId, NodeRequest, OnPanic, QueueId, RawQueueId,
-    Reply, ReplyTo, WorkerId,
+    Reply, ReplyTo, StartError, WorkerId,
     journal::{Reader, Record, Storage},
 };
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ pub(crate) enum Tell {
     /// Sends itself two of these for each.
     Flood,
     Panic,
-    /// Takes so many milliseconds.
+    /// Its handler takes so many milliseconds, which is what the test is about.
     Sleep(u64),
     StartWorker,
     Started(Reply<WorkerId>),
@@ -269,6 +269,11 @@ pub(crate) fn limits() -> Limits {
 /// Starts a node with a probe as its root.
 pub(crate) fn start(builder: NodeBuilder) -> Node {
     builder.start(&Probe::default()).unwrap()
+}
+
+/// Why a node with a probe as its root does not start.
+pub(crate) fn refused(builder: NodeBuilder) -> StartError {
+    builder.start(&Probe::default()).unwrap_err()
 }
 
 pub(crate) fn total(node: &Node) -> u64 {

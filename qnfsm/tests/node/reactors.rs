@@ -15,7 +15,7 @@ use qnfsm::{
 
 use crate::{
     files::Memory,
-    probe::{self, Ball, PATIENCE, Probe, Tell, start},
+    probe::{self, Ball, PATIENCE, Tell, start},
     ring::{self, Root},
 };
 
@@ -319,7 +319,7 @@ fn a_reactor_that_fails_stops_the_node_and_one_that_can_not_open_keeps_it_from_s
         let mut builder = probe::builder(disk.storage());
         builder.reactor(place, Belfry::new(&other));
         builder.reactor(place, Belfry::new(&bell));
-        let error = builder.start(&Probe::default()).unwrap_err();
+        let error = probe::refused(builder);
         assert!(matches!(error, StartError::Edge { .. }), "{error:?}");
         assert_eq!(Arc::strong_count(&other.0), 1, "{place:?}: a node that did not start holds on to its edges");
         bell.ring(|world| world.fails = false);

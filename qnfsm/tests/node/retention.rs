@@ -13,7 +13,7 @@ use qnfsm::{
 
 use crate::{
     files::Memory,
-    probe::{self, DIR, Node, PATIENCE, Tell, start},
+    probe::{self, DIR, Node, PATIENCE, Tell, refused, start},
 };
 
 const RETAIN_BYTES: u64 = 1 << 20;
@@ -124,12 +124,11 @@ fn an_older_snapshot_serves_where_the_newest_is_damaged_and_without_any_the_node
     node.stop().unwrap();
     let snapshots = PathBuf::from(DIR).join("snapshots");
     assert!(crashed.remove_all(&snapshots) >= 2);
-    match probe::builder(crashed.storage()).limits(limits()).start(&probe::Probe::default()) {
-        Err(StartError::NoSnapshot { worker: WorkerId(0), oldest_segment: oldest, refused }) => {
+    match refused(probe::builder(crashed.storage()).limits(limits())) {
+        StartError::NoSnapshot { worker: WorkerId(0), oldest_segment: oldest, refused } => {
             assert!(oldest == oldest_segment(&crashed) && refused.len() >= 2, "{oldest}: {refused:?}");
         }
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it has nothing to go on from"),
+        other => panic!("{other}"),
     }
 }
 
@@ -253,9 +252,6 @@ fn a_node_that_runs_shortly_again_and_again_stays_within_its_bytes_too() {
 fn a_bound_that_the_journals_own_headers_would_fill_is_refused() {
     let disk = Memory::default();
     let limits = Limits { retain_bytes: Some(40_000), ..probe::limits() };
-    match probe::builder(disk.storage()).limits(limits).start(&probe::Probe::default()) {
-        Err(StartError::Misuse(text)) => assert!(text.contains("`retain_bytes` is 40000"), "{text}"),
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it starts"),
-    }
+    let text = refused(probe::builder(disk.storage()).limits(limits)).to_string();
+    assert!(text.contains("`retain_bytes` is 40000"), "{text}");
 }

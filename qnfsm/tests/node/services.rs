@@ -14,7 +14,7 @@ use qnfsm::{NodeBuilder, NodeError, QueueId, StartError, Unanswered, journal::Re
 
 use crate::{
     files::Memory,
-    probe::{self, Dice, Job, Kind, PATIENCE, Probe, Tell, start, until_logged},
+    probe::{self, Dice, Job, Kind, PATIENCE, Tell, start, until_logged},
 };
 
 fn call(node: &probe::Node, service: QueueId<Job>, value: u64, within: Duration) {
@@ -194,7 +194,7 @@ fn a_panic_with_the_policy_to_stop_the_node_is_told_and_told_again() {
     for text in ["kind probe", "w0/0.1", "state ()", "as it was told to"] {
         assert!(error.to_string().contains(text), "{error}");
     }
-    let again = probe::builder(disk.storage()).start(&Probe::default()).unwrap_err();
+    let again = probe::refused(probe::builder(disk.storage()));
     assert!(matches!(&again, StartError::Fault(_)), "{again:?}");
     assert!(again.to_string().contains("as it was told to"), "{again}");
 }

@@ -1,7 +1,7 @@
 //! R5: effects never fail in the handler's face; what they do, they do in order when it has returned.
 
 use qnfsm::{
-    Codec, Down, DownReason, FaultKind, NoReply, Place, RawQueueId, Reply, Undelivered, WorkerId,
+    Codec, Down, DownReason, FaultKind, NoReply, Place, RawQueueId, Reply, Skip, Undelivered, WorkerId,
     frame::{Class, Header},
 };
 
@@ -488,8 +488,9 @@ fn every_down_is_told_once_whatever_was_watched_how_often() {
     assert_eq!((downs(&stage, 0), downs(&stage, 1)), (1, 1));
 }
 
-/// Asks for a spawn elsewhere, and lets the answer come with that order behind it; gives the queues that were stopped.
-fn stopped_after(which: Which, order: Order) -> Vec<RawQueueId> {
+/// Asks for a spawn elsewhere, and lets the answer come with that order behind it, and perhaps the answer be skipped; gives the
+/// queues that were stopped.
+fn stopped_after(which: Which, order: Order, skip: Option<Skip>) -> Vec<RawQueueId> {
     let mut stage = beside(which);
     let elsewhere = Place::worker(WorkerId(9));
     stage.tell(queue(0, 1), told(0, vec![Op::SpawnOn(WorkerId(9), 1_000_000)]));
@@ -514,6 +515,7 @@ fn stopped_after(which: Which, order: Order) -> Vec<RawQueueId> {
         restored
     };
     stage.bound = 100;
+    stage.worker.take_care(skip.map(|skip| (1, skip)));
     stage.run();
     stage
         .out
@@ -532,9 +534,11 @@ fn stopped_after(which: Which, order: Order) -> Vec<RawQueueId> {
 #[test]
 fn an_fsm_whose_birth_its_spawner_never_hears_of_is_stopped() {
     let child = vec![RawQueueId::new(outside().raw().node(), Place::worker(WorkerId(9)), 4, 2)];
-    assert_eq!(stopped_after(Which::Stopping, note(1)), [], "it hears of it");
-    assert_eq!(stopped_after(Which::Stopping, told(1, vec![Op::CancelRequest])), child);
-    assert_eq!(stopped_after(Which::Stopping, then(1, vec![], Then::Stop)), child);
-    assert_eq!(stopped_after(Which::Stopping, told(1, vec![Op::Panic])), child);
-    assert_eq!(stopped_after(Which::Restarting, told(1, vec![Op::Panic])), [], "its queue stays, and the answer in it");
+    let stopped = |which, order| stopped_after(which, order, None);
+    assert_eq!(stopped(Which::Stopping, note(1)), [], "it hears of it");
+    assert_eq!(stopped(Which::Stopping, told(1, vec![Op::CancelRequest])), child);
+    assert_eq!(stopped(Which::Stopping, then(1, vec![], Then::Stop)), child);
+    assert_eq!(stopped(Which::Stopping, told(1, vec![Op::Panic])), child);
+    assert_eq!(stopped(Which::Restarting, told(1, vec![Op::Panic])), [], "its queue stays, and the answer in it");
+    assert_eq!(stopped_after(Which::Plain, note(1), Some(Skip::Message)), child, "the answer was skipped");
 }
