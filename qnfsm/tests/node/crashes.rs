@@ -119,7 +119,7 @@ impl Fsm for Ledger {
     }
 }
 
-fn kinds() -> Kinds {
+pub(crate) fn kinds() -> Kinds {
     Kinds::new()
         .with::<Desk>()
         .with::<Ledger>()

@@ -6,14 +6,17 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use qnfsm::journal::simulated::{History, Misread, SimulatedDisk};
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::crashes::{DIR, Keeps, NUMBERS, asked_for, bring_back, numbers_held, run, try_start};
+use crate::{
+    crashes::{DIR, Keeps, NUMBERS, asked_for, bring_back, kinds, numbers_held, run, try_start},
+    ring,
+};
 
 /// The length of what a disk writes at once.
 const SECTOR_BYTES: usize = 512;
@@ -206,6 +209,7 @@ fn every_misread(keeps: Keeps, is_stopped: bool) {
         Misread::Shifted(1),
         Misread::OtherFile,
         Misread::Shorter,
+        Misread::Without(1),
     ];
     for (number, way) in ways.into_iter().enumerate() {
         for nth in 1.. {
@@ -216,7 +220,12 @@ fn every_misread(keeps: Keeps, is_stopped: bool) {
                 eprintln!("read {nth}, way {number}");
                 std::panic::resume_unwind(failure)
             });
-            refused += u64::from(outcome == "refused");
+            if outcome == "refused" {
+                refused += 1;
+            } else if came {
+                // What it went on from is what the journal says.
+                ring::replay(&disk.storage(), Path::new(DIR), kinds());
+            }
             if !came {
                 break;
             }

@@ -118,6 +118,8 @@ pub enum Misread {
     Shifted(usize),
     /// The first half, as if the file ended there.
     Shorter,
+    /// All but the last bytes, so many.
+    Without(usize),
     /// Another file of the same directory.
     OtherFile,
 }
@@ -176,6 +178,7 @@ impl State {
             Misread::Older(disk) => disk.bytes(path).unwrap_or(bytes),
             Misread::Shifted(by) => bytes.get(by..).unwrap_or_default().to_vec(),
             Misread::Shorter => bytes[..bytes.len() / 2].to_vec(),
+            Misread::Without(by) => bytes[..bytes.len().saturating_sub(by)].to_vec(),
             Misread::OtherFile => {
                 let mut others =
                     self.content.names.iter().filter(|(name, _)| *name != path && name.parent() == path.parent());
