@@ -189,10 +189,11 @@ def main(node):
         body, _, at = block(data, b"QNFSM\x1asn")
         fields = Taker(body[20:])
         says, of, image, image_sum, driver, driver_sum = [fields.fixed(size) for size in (4, 8, 8, 4, 8, 4)]
+        catalogue = fields.counted()
         parts = data[at : at + image], data[at + image :]
         if (says, of) != (worker, round_) or (crc32(parts[0]), crc32(parts[1]), len(parts[1])) != (image_sum, driver_sum, driver):
             raise Bad(f"snapshot {worker}-{round_}")
-        print(f"snapshot w{worker} {round_} {show(parts[0])} {show(parts[1])}")
+        print(f"snapshot w{worker} {round_} {show(catalogue)} {show(parts[0])} {show(parts[1])}")
 
 
 if __name__ == "__main__":

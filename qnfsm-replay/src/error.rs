@@ -79,6 +79,14 @@ pub enum WrongProgram {
         /// What differs.
         differences: Vec<String>,
     },
+    /// Another version of the program recorded a part, and this one can't go on from there.
+    #[error("{}: {what}; replay it with the build that wrote it", .file.display())]
+    OtherVersion {
+        /// The segment's file that ends that part, or holds what comes next.
+        file: PathBuf,
+        /// Which worker, and why not.
+        what: String,
+    },
 }
 
 /// What is wrong with a journal's bytes.
@@ -160,7 +168,9 @@ impl ReplayError {
                 UnusableDirectory::Denied(_) => ("permission_denied", 14),
             },
             ReplayError::Program(WrongProgram::Another { .. }) => ("another_program", 15),
-            ReplayError::Program(WrongProgram::Changed { .. }) => ("changed_types", 16),
+            ReplayError::Program(WrongProgram::Changed { .. } | WrongProgram::OtherVersion { .. }) => {
+                ("changed_types", 16)
+            }
             ReplayError::Corrupt(_) => ("corrupt", 20),
             ReplayError::Unsupported(_) => ("unsupported", 21),
             ReplayError::Diverged(_) => ("diverged", 30),
@@ -180,6 +190,7 @@ impl ReplayError {
             PlaybackError::Diverged(divergence) => {
                 ReplayError::Diverged(Box::new(Diverged { divergence: *divergence, file, offset, build_differs }))
             }
+            PlaybackError::OtherVersion { .. } => WrongProgram::OtherVersion { file, what: error.to_string() }.into(),
             other => CorruptJournal::Contradiction { file, offset, what: other.to_string() }.into(),
         }
     }

@@ -17,6 +17,7 @@ use qnfsm::{
 /// Plays some of a node's workers back.
 pub(crate) struct Player {
     pub(crate) playback: Playback,
+    own_from: u64,
     /// By worker, where the records of its last two rounds begin: what differs is found with the round after.
     places: BTreeMap<WorkerId, [(u64, Position); 2]>,
 }
@@ -38,10 +39,11 @@ pub(crate) enum Why {
 }
 
 impl Player {
-    /// A player of workers of that node, from the journal's start, or where that was given up, from `beginning`.
-    pub(crate) fn new(catalogue: Arc<Catalogue>, node: NodeId, beginning: Option<Beginning>) -> Player {
+    /// A player of workers of that node, from the journal's start, or where that can't be played back, from `beginning`: it was
+    /// given up, or another version of the program recorded what stands before the segment `own_from`.
+    pub(crate) fn new(catalogue: Arc<Catalogue>, node: NodeId, beginning: Option<Beginning>, own_from: u64) -> Player {
         let playback = Playback::new(catalogue, node).checking_images().beginning(beginning);
-        Player { playback, places: BTreeMap::new() }
+        Player { playback, own_from, places: BTreeMap::new() }
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -55,6 +57,7 @@ impl Player {
             let places = self.places.entry(worker).or_default();
             *places = [places[1], (round, *position)];
         }
+        self.playback.is_of_another_version(position.segment < self.own_from);
         self.playback.apply(record, &mut ()).map_err(|error| self.stopped(error, *position))
     }
 
@@ -86,7 +89,9 @@ impl Player {
     fn stopped(&self, error: PlaybackError, noticed_at: Position) -> Stopped {
         let about = match &error {
             PlaybackError::Diverged(divergence) => Some((divergence.worker, divergence.round)),
-            PlaybackError::Contradiction { worker, round, .. } => Some((*worker, *round)),
+            PlaybackError::Contradiction { worker, round, .. } | PlaybackError::OtherVersion { worker, round, .. } => {
+                Some((*worker, *round))
+            }
             _ => None,
         };
         let place = about.and_then(|(worker, round)| {

@@ -14,7 +14,7 @@ use std::{
 
 use qnfsm::{
     Catalogue, Epoch, FaultKind, Kinds, Table, build_identity,
-    journal::{Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, holdings, segment_path},
+    journal::{self, Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, holdings, segment_path},
     playback::{Beginning, Playback, Progress},
 };
 
@@ -118,10 +118,12 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         return Err(WrongProgram::Another { dir: dir.into(), wrote: manifest.program }.into());
     }
     let files = holdings::segments(&*storage, dir)?.split_off(&manifest.oldest_segment);
+    let own_from = own_from(&*storage, dir, &files, catalogue.table())?;
     let mut run = Run {
         dir,
         catalogue: &catalogue,
         files: &files,
+        own_from,
         options,
         segment: 0,
         builds: Vec::new(),
@@ -130,7 +132,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     };
     let threads = options.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let beginning = Beginning::of(storage.clone(), dir, &manifest);
-    let player = || Player::new(catalogue.clone(), manifest.node, beginning.clone());
+    let player = || Player::new(catalogue.clone(), manifest.node, Some(beginning.clone()), own_from);
     let (played, read) = thread::scope(|scope| {
         let mut players = Players::new(scope, threads, &player);
         let read = run.read(&mut reader, &mut players);
@@ -167,12 +169,31 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     })
 }
 
+/// The segment before which another version of the program recorded what this one goes on from; 0 if there is none, or this program
+/// recorded nothing.
+fn own_from(storage: &dyn Storage, dir: &Path, files: &BTreeMap<u64, u64>, own: &Table) -> Result<u64, ReplayError> {
+    let mut of_another = false;
+    for segment in files.keys() {
+        // What is no header, or none of a table, is an error where it is read.
+        let Some(header) = journal::read_header(storage, dir, *segment)? else { break };
+        let Ok(table) = Table::from_bytes(&header.info.catalogue) else { break };
+        match table.differences(own).is_empty() {
+            true if of_another => return Ok(*segment),
+            true => break,
+            false => of_another = true,
+        }
+    }
+    Ok(0)
+}
+
 /// A replay under way, as whoever reads sees it.
 struct Run<'a> {
     dir: &'a Path,
     catalogue: &'a Catalogue,
     /// By segment, from the oldest that counts on, how long it is.
     files: &'a BTreeMap<u64, u64>,
+    /// The segment before which another version of the program recorded.
+    own_from: u64,
     options: &'a Options<'a>,
     /// The segment that is being read.
     segment: u64,
@@ -245,7 +266,7 @@ impl Run<'_> {
             return Err(WrongProgram::Another { dir: dir.into(), wrote }.into());
         }
         let differences = table.differences(own);
-        if !differences.is_empty() {
+        if !differences.is_empty() && header.segment >= self.own_from {
             return Err(WrongProgram::Changed { dir: dir.into(), differences }.into());
         }
         self.builds.push((first, (info.build, info.build_bytes) != build_identity()));

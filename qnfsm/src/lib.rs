@@ -88,6 +88,7 @@
 //! | [`Fsm`], [`Context`], [`Next`], [`QueuePolicy`], [`OnPanic`] | what you write an FSM against |
 //! | [`QueueId`], [`ReplyTo`], [`Reply`], [`Down`], [`DeadLetter`] | names of queues, requests and answers, news |
 //! | [`Kinds`] | the kinds of a program, checked when they are registered |
+//! | [`OldFsm`], [`OldMessage`], [`UpgradeError`] | what an older version of the program left |
 //! | [`NodeBuilder`], [`Node`], [`Host`], [`Limits`] | a process with workers, edges and a journal |
 //! | [`NodeRequest`] | what an FSM may ask its node |
 //! | [`Replier`], [`Unanswered`], [`External`] | services for blocking and async work; values read from outside |
@@ -139,19 +140,21 @@ mod worker;
 pub use codec::{Codec, DecodeError, EncodeError, Trust};
 pub use digest::Digest;
 pub use fsm::{
-    Context, External, ExternalFault, Externals, Fsm, Handler, Next, OnPanic, Overflow, QueuePolicy, State, TimerId,
+    Context, External, ExternalFault, Externals, Fsm, Handler, Next, OldFsm, OldMessage, OnPanic, Overflow,
+    QueuePolicy, State, TimerId, UpgradeError,
 };
 pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId};
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
 pub use node::{
-    Answer, Durability, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, OnPoison, Replier,
-    RunOn, StartError, Stopped, build_identity,
+    Answer, Durability, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, OnOtherBuild,
+    OnPoison, Replier, RunOn, StartError, Stopped, build_identity,
     edge::{EdgeSetup, Inputs, Outlet, PutError, Reactor, Unanswered, Wake},
 };
 pub use node_request::NodeRequest;
 pub use random::{GENERATOR, Random};
 pub use time::Time;
 pub use worker::{
-    Admission, Catalogue, Counters, Deliveries, Delivery, Fault, FaultKind, ImageError, Kinds, KindsError, Recording,
-    RoundEnd, Skip, SnapshotError, Table, TableKind, TableMessage, TableSchema, Turn, Worker, WorkerConfig,
+    Admission, CarryOverError, Catalogue, Counters, Deliveries, Delivery, Fault, FaultKind, ImageError, Kinds,
+    KindsError, Recording, RoundEnd, Skip, SnapshotError, Table, TableKind, TableMessage, TableSchema, Turn, Worker,
+    WorkerConfig,
 };

@@ -132,7 +132,8 @@ fn by_the_library(dir: &Path) -> String {
     let identity = reader.manifest().identity;
     for (worker, round) in Holdings::look(&RealFiles, dir).unwrap().snapshots.into_keys() {
         let snapshot = snapshots::load(&RealFiles, dir, identity, worker, round).unwrap();
-        writeln!(out, "snapshot w{} {round} {} {}", worker.0, show(snapshot.image()), show(snapshot.driver())).unwrap();
+        let [catalogue, image, driver] = [snapshot.catalogue(), snapshot.image(), snapshot.driver()].map(show);
+        writeln!(out, "snapshot w{} {round} {catalogue} {image} {driver}", worker.0).unwrap();
     }
     out
 }

@@ -265,6 +265,15 @@ impl Codec {
         self.decode_within(Bounds::IMAGE, PhantomData, bytes, Trust::Node)
     }
 
+    /// The value with which bytes of an image begin; they go on behind it.
+    pub(crate) fn decode_front<T: DeserializeOwned>(self, bytes: &mut &[u8]) -> Result<T, DecodeError> {
+        let Codec::Bincode2Standard = self;
+        let mut reader = read::Reader::new(bytes, Trust::Node, Bounds::IMAGE);
+        let value = reader.value(PhantomData).map_err(Refused::into_inner)?;
+        *bytes = &bytes[bytes.len() - reader.left()..];
+        Ok(value)
+    }
+
     #[inline(always)]
     fn decode_within<'b, S: DeserializeSeed<'b>>(
         self,

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    codec::{Codec, Trust},
+    codec::{Codec, EncodeError, Trust},
     digest::Digest,
     fsm::{
         context::TimerId,
@@ -486,12 +486,8 @@ impl Effects {
 
     /// A number for a value, the same for equal values.
     pub(crate) fn digest_of<T: Serialize>(&mut self, value: &T) -> u64 {
-        if size_of::<T>() == 0 {
-            return 1;
-        }
-        self.scratch.clear();
-        match Codec::CURRENT.encode(value, &mut self.scratch) {
-            Ok(()) => Digest::of(&self.scratch),
+        match state_digest(value, &mut self.scratch) {
+            Ok(digest) => digest,
             Err(error) => {
                 self.misuse(|| format!("a state can't pass the codec: {error}"));
                 0
@@ -513,6 +509,17 @@ pub(crate) struct Own {
     pub(crate) message: u32,
     pub(crate) generator: Generator,
     pub(crate) requests: u64,
+}
+
+/// The digest of a state; there is none to tell apart of a type that has no size. `scratch` is room for its bytes.
+#[inline]
+pub(crate) fn state_digest<T: Serialize>(state: &T, scratch: &mut Vec<u8>) -> Result<u64, EncodeError> {
+    if size_of::<T>() == 0 {
+        return Ok(1);
+    }
+    scratch.clear();
+    Codec::CURRENT.encode(state, scratch)?;
+    Ok(Digest::of(scratch))
 }
 
 #[cfg(test)]

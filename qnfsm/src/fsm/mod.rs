@@ -2,6 +2,7 @@
 
 mod context;
 mod effects;
+mod old;
 mod pool;
 
 use std::fmt::Debug;
@@ -9,8 +10,10 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use context::{Context, External, TimerId};
-pub(crate) use effects::{Effect, Effects, Own, Refusal, Sending, TimerName, TypeNumbers, WhichTimer};
+pub(crate) use effects::{Effect, Effects, Own, Refusal, Sending, TimerName, TypeNumbers, WhichTimer, state_digest};
 pub use effects::{ExternalFault, Externals, Handler};
+pub(crate) use old::Reading;
+pub use old::{OldFsm, OldMessage, UpgradeError};
 pub(crate) use pool::{AnyPool, MessageRef, Pool, Pools};
 
 use crate::message::Message;
@@ -79,6 +82,53 @@ pub trait Fsm: Serialize + DeserializeOwned + Send + Sized + 'static {
 
     /// What happens when the handler panics.
     const ON_PANIC: OnPanic = OnPanic::StopNode;
+
+    /// The version of the form that the data and the states have. Raise it when a field or a state changes, and let [`Fsm::upgrade`]
+    /// see to what older versions wrote.
+    const VERSION: u32 = 1;
+
+    /// Makes the FSM and its state of what a program with another [`Fsm::VERSION`] wrote. It runs when a node is brought back by
+    /// a new build, once for each FSM of the kind, and whenever that is done again: so it depends on nothing but what it is given.
+    /// An FSM that hadn't started has no state, and starts when the node runs.
+    ///
+    /// It must see to each version of which a node may have a snapshot still; a node that was stopped cleanly by any build of such a
+    /// version can then be started by this one.
+    ///
+    /// ```
+    /// # use qnfsm::{Context, Fsm, Next, OldFsm, UpgradeError};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Account { cents: i64, limit_cents: i64 }
+    ///
+    /// /// As it was in version 1.
+    /// #[derive(Deserialize)]
+    /// struct AccountV1 { euros: i32 }
+    ///
+    /// impl Fsm for Account {
+    ///     const NAME: &'static str = "account";
+    ///     const VERSION: u32 = 2;
+    ///     fn upgrade(old: OldFsm<'_>) -> Result<(Account, Option<()>), UpgradeError> {
+    ///         match old.version() {
+    ///             1 => {
+    ///                 let (AccountV1 { euros }, state) = old.read()?;
+    ///                 Ok((Account { cents: i64::from(euros) * 100, limit_cents: 0 }, state))
+    ///             }
+    ///             _ => Err(old.unknown()),
+    ///         }
+    ///     }
+    ///     // …
+    /// #     type State = ();
+    /// #     type Message = u8;
+    /// #     fn start(&mut self, _: &mut Context<'_, Self>) {}
+    /// #     fn handle(&mut self, _: (), _: u8, _: &mut Context<'_, Self>) -> Next<Self> { Next::Stay }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When it doesn't know that version, or what it is given is no value of it. The node doesn't start then.
+    fn upgrade(old: OldFsm<'_>) -> Result<(Self, Option<Self::State>), UpgradeError> {
+        Err(old.unknown())
+    }
 
     /// Runs before the first message and says the first state. The FSM has its queue already, and messages may wait.
     fn start(&mut self, cx: &mut Context<'_, Self>) -> Self::State;

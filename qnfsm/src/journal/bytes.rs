@@ -152,6 +152,13 @@ pub(super) fn block(kind: BlockKind, body: &[u8]) -> (Vec<u8>, u32) {
     (out, checksum)
 }
 
+/// How many bytes the block with that prefix says it has, if there are so many in any block.
+pub(super) fn block_bytes(prefix: &[u8]) -> Option<u64> {
+    let mut fields = Taker(prefix.get(8 + 4..)?);
+    let body_bytes = usize::try_from(fields.u32().ok()?).ok().filter(|bytes| *bytes <= BLOCK_BODY_BYTES_MAX)?;
+    Some((BLOCK_PREFIX_BYTES + body_bytes) as u64)
+}
+
 /// Checks the block at the front of `bytes`. Its version is looked at last: only a good header may claim one.
 pub(super) fn take_block(kind: BlockKind, bytes: &[u8]) -> Result<Block<'_>, BlockFault> {
     let common = bytes.len().min(kind.magic.len());

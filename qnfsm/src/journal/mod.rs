@@ -45,7 +45,7 @@ pub use manifest::{Manifest, PROGRAM_NAME_BYTES_MAX};
 pub use prepared::give_back_room;
 pub use reader::{Entry, Reader, read_segment_bytes};
 pub use record::{Batches, Outcome, RECORD_BODY_BYTES_MAX, Reached, Record, RecordDraft};
-pub use segment::{FORMAT_VERSION, Link, SegmentHeader, SegmentInfo, path as segment_path};
+pub use segment::{FORMAT_VERSION, Link, SegmentHeader, SegmentInfo, path as segment_path, read_header};
 pub use storage::{File, Held, RealFiles, Storage};
 pub use tail::{Loss, Tail};
 pub use writer::{Journal, JournalOptions, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX};

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    bytes::{BLOCK_BODY_BYTES_MAX, Block, BlockFault, BlockKind, Taker, block, put_counted, take_block},
+    bytes::{
+        BLOCK_BODY_BYTES_MAX, BLOCK_PREFIX_BYTES, Block, BlockFault, BlockKind, Taker, block, block_bytes, put_counted,
+        take_block,
+    },
     envelope::Position,
-    error::Why,
+    error::{IoError, Why},
+    storage::Storage,
 };
 use crate::{
     codec::Codec,
@@ -172,6 +176,22 @@ impl SegmentHeader {
 /// A segment's file name.
 fn file_name(segment: u64) -> String {
     format!("{segment:08}.qjl")
+}
+
+/// Reads the header of a segment alone; none if it has no sound one of this version.
+///
+/// # Errors
+/// When the system fails.
+pub fn read_header(storage: &dyn Storage, node_dir: &Path, segment: u64) -> Result<Option<SegmentHeader>, IoError> {
+    let path = path(node_dir, segment);
+    let mut bytes = Vec::new();
+    let read = |bytes: &mut Vec<u8>, len| {
+        storage.read(&path, 0, len, bytes).map_err(|error| IoError::new("read", path.clone(), error))
+    };
+    read(&mut bytes, BLOCK_PREFIX_BYTES as u64)?;
+    let Some(len) = block_bytes(&bytes) else { return Ok(None) };
+    read(&mut bytes, len)?;
+    Ok(SegmentHeader::decode(&bytes).ok().map(|(header, ..)| header))
 }
 
 /// Where a segment lies in the node's directory.

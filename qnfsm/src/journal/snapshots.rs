@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Record, RecordDraft, SNAPSHOTS_DIR,
-    bytes::{Block, BlockFault, BlockKind, Taker, block, take_block},
+    bytes::{Block, BlockFault, BlockKind, Taker, block, put_counted, take_block},
     error::{Corruption, IoError, JournalError, ReadError, Unsupported, Why},
     segment::FORMAT_VERSION,
     storage::{Storage, replace},
@@ -30,6 +30,8 @@ pub struct SnapshotParts<'a> {
     pub epoch: Epoch,
     /// The node's identity.
     pub identity: u128,
+    /// The table of kinds and message types by which it is written.
+    pub catalogue: &'a [u8],
     /// Everything that the worker is.
     pub image: &'a [u8],
     /// What its driver keeps beside it: the outputs that aren't acknowledged.
@@ -45,12 +47,19 @@ pub struct Snapshot {
     pub round: u64,
     /// The epoch in which it was taken.
     pub epoch: Epoch,
+    catalogue: Vec<u8>,
     bytes: Vec<u8>,
     image_start: usize,
     image_end: usize,
 }
 
 impl Snapshot {
+    /// The table of kinds and message types by which it is written.
+    #[must_use]
+    pub fn catalogue(&self) -> &[u8] {
+        &self.catalogue
+    }
+
     /// Everything that the worker is.
     #[must_use]
     pub fn image(&self) -> &[u8] {
@@ -142,6 +151,7 @@ pub fn store(storage: &dyn Storage, node_dir: &Path, parts: &SnapshotParts<'_>) 
     body.extend_from_slice(&crc32fast::hash(parts.image).to_le_bytes());
     body.extend_from_slice(&(parts.driver.len() as u64).to_le_bytes());
     body.extend_from_slice(&crc32fast::hash(parts.driver).to_le_bytes());
+    put_counted(&mut body, parts.catalogue);
     let header = block(SNAPSHOT, &body).0;
     Ok(replace(storage, &dir, &file_name(parts.worker, parts.round), &[&header, parts.image, parts.driver])?)
 }
@@ -183,10 +193,12 @@ pub fn load(
         return Err(corrupt(0, Why::Misplaced { says }));
     }
     let [image_start, image_end] = lengths;
-    Ok(Snapshot { worker, round, epoch: header.epoch, bytes, image_start, image_end })
+    let Header { catalogue, epoch, .. } = header;
+    Ok(Snapshot { worker, round, epoch, catalogue, bytes, image_start, image_end })
 }
 
 struct Header {
+    catalogue: Vec<u8>,
     identity: u128,
     epoch: Epoch,
     worker: WorkerId,
@@ -201,8 +213,8 @@ fn check(bytes: &[u8]) -> Result<(Header, [usize; 2]), (usize, BlockFault)> {
     let mut fields = || -> Result<_, Why> {
         let identity = taker.u128()?;
         let (epoch, worker, round) = (Epoch(taker.u32()?), WorkerId(taker.u32()?), taker.u64()?);
-        let header = Header { identity, epoch, worker, round };
         let (image, driver) = ((taker.u64()?, taker.u32()?), (taker.u64()?, taker.u32()?));
+        let header = Header { catalogue: taker.counted()?.to_vec(), identity, epoch, worker, round };
         taker.end()?;
         Ok((header, image, driver))
     };

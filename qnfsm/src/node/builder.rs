@@ -58,6 +58,19 @@ pub(super) enum EdgeSpec {
     Service(Unanswered, OpenService),
 }
 
+/// What a start does about rounds behind the last snapshots that another build of the program recorded, with the same types. After a
+/// clean stop there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnOtherBuild {
+    /// The start fails and names that build: a journal's tail belongs to the build that wrote it.
+    #[default]
+    Refuse,
+    /// They are run by this build, and compared with what was recorded: for a build that is known to handle in the same way what is
+    /// on record, such as one in which an error was mended that comes after it. The start fails at the first round that differs.
+    Run,
+}
+
 impl EdgeSpec {
     pub(super) fn unanswered(&self) -> Unanswered {
         match self {
@@ -80,6 +93,9 @@ pub struct NodeBuilder {
     pub(super) config: WorkerConfig,
     pub(super) durability: Durability,
     pub(super) on_poison: OnPoison,
+    pub(super) on_other_build: OnOtherBuild,
+    /// What this executable is said to be; what it is if nothing is said.
+    pub(super) build: Option<(u64, u64)>,
     pub(super) limits: Limits,
     pub(super) edges: Vec<EdgeSpec>,
     pub(super) ports: BTreeMap<&'static str, Port>,
@@ -104,6 +120,8 @@ impl NodeBuilder {
             config: WorkerConfig::default(),
             durability: Durability::default(),
             on_poison: OnPoison::default(),
+            on_other_build: OnOtherBuild::default(),
+            build: None,
             limits: Limits::default(),
             edges: Vec::new(),
             ports: BTreeMap::new(),
@@ -146,6 +164,13 @@ impl NodeBuilder {
         self
     }
 
+    /// What a start does about rounds that another build of the program recorded, and that have to be run again.
+    #[must_use]
+    pub fn on_other_build(mut self, on_other_build: OnOtherBuild) -> NodeBuilder {
+        self.on_other_build = on_other_build;
+        self
+    }
+
     /// How much is recorded.
     #[must_use]
     pub fn recording(mut self, recording: Recording) -> NodeBuilder {
@@ -171,6 +196,14 @@ impl NodeBuilder {
     #[must_use]
     pub fn storage(mut self, storage: Arc<dyn Storage>) -> NodeBuilder {
         self.storage = storage;
+        self
+    }
+
+    /// Says that another executable runs, with that hash and length. For tests of several builds.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn build(mut self, hash: u64, bytes: u64) -> NodeBuilder {
+        self.build = Some((hash, bytes));
         self
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Directory {
     pub(super) dir: PathBuf,
     identity: u128,
     epoch: Epoch,
+    /// The program's table of kinds, which stands in each snapshot.
+    catalogue: Vec<u8>,
     /// How many bytes are to be kept; all if it doesn't say.
     retain_bytes: Option<u64>,
     state: Mutex<State>,
@@ -99,12 +101,13 @@ impl Directory {
         storage: Arc<dyn Storage>,
         dir: PathBuf,
         manifest: Manifest,
+        catalogue: Vec<u8>,
         retain_bytes: Option<u64>,
         workers: BTreeMap<WorkerId, Lasting>,
     ) -> Directory {
         let (identity, epoch) = (manifest.identity, manifest.epoch);
         let state = Mutex::new(State { manifest, workers, said: false, waits_for: Vec::new() });
-        Directory { storage, dir, identity, epoch, retain_bytes, state, is_ours: Mutex::new(true) }
+        Directory { storage, dir, identity, epoch, catalogue, retain_bytes, state, is_ours: Mutex::new(true) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -130,8 +133,8 @@ impl Directory {
         image: &[u8],
         driver: &[u8],
     ) -> Result<(), NodeError> {
-        let Directory { identity, epoch, .. } = *self;
-        let parts = SnapshotParts { worker, round, epoch, identity, image, driver };
+        let Directory { identity, epoch, ref catalogue, .. } = *self;
+        let parts = SnapshotParts { worker, round, epoch, identity, catalogue, image, driver };
         Ok(snapshots::store(&*self.storage, &self.dir, &parts)?)
     }
 
@@ -348,7 +351,7 @@ mod tests {
         // All are marked where nothing can be given up.
         let marks = [10, 20, 30].map(|round| (Position { segment: 1, offset: 50 }, round)).into_iter().collect();
         let workers = [(WORKER, Lasting { marks, ..Lasting::default() })].into_iter().collect();
-        let directory = Directory::new(disk.storage(), dir.clone(), manifest.clone(), Some(1), workers);
+        let directory = Directory::new(disk.storage(), dir.clone(), manifest.clone(), Vec::new(), Some(1), workers);
         let info = SegmentInfo {
             codec: 1,
             generator: 1,

@@ -6,7 +6,7 @@ use crate::{
     id::{EdgeId, Place, RawQueueId, WorkerId},
     journal::{JournalError, OpenError, Position, ReadError},
     playback::PlaybackError,
-    worker::{Fault, KindsError},
+    worker::{CarryOverError, Fault, KindsError},
 };
 
 /// Why a node doesn't start. Nothing of what its journal holds is changed. Nothing has left the node, unless it was a
@@ -42,17 +42,52 @@ pub enum StartError {
         /// The program that wrote it.
         wrote: String,
     },
-    /// The program's types are other ones than those of the program that wrote the journal.
+    /// Rounds have to be run again that a program with other types recorded.
     #[error(
-        "{} was written by another build of the program, and a journal's tail belongs to the build that wrote it: {}; \
-         start that build, or give another directory",
+        "{} was written by another version of the program, which wasn't stopped cleanly: {worker} has to be played back from round \
+         {round} on, and only the build that recorded it can do that. What differs: {}. Start that build and stop it, then this one; \
+         or give another directory",
         .dir.display(), .differences.join("; ")
     )]
     Changed {
         /// The directory.
         dir: PathBuf,
+        /// The worker.
+        worker: WorkerId,
+        /// Its first round that no snapshot covers.
+        round: u64,
         /// What differs.
         differences: Vec<String>,
+    },
+    /// Something that another version of the program left can't be carried over to this one.
+    #[error("{} was written by another version of the program, and of {worker} this can't be carried over: {source}", .dir.display())]
+    Left {
+        /// The directory.
+        dir: PathBuf,
+        /// The worker.
+        worker: WorkerId,
+        /// What can't be, and why.
+        source: Box<CarryOverError>,
+    },
+    /// Rounds have to be run again that another build recorded.
+    #[error(
+        "{} was written by another build of the program (an executable of {build_bytes} bytes with hash {build:016x}), which wasn't \
+         stopped cleanly: {worker} has to be played back from round {round} on, and a journal's tail belongs to the build that \
+         recorded it. Start that build and stop it, then this one; or, if this one handles what was recorded in the same way, allow it \
+         with `on_other_build(OnOtherBuild::Run)`, which compares every round and stops at the first that differs",
+        .dir.display()
+    )]
+    OtherBuild {
+        /// The directory.
+        dir: PathBuf,
+        /// The worker.
+        worker: WorkerId,
+        /// Its first round that no snapshot covers.
+        round: u64,
+        /// The hash of the executable that recorded it.
+        build: u64,
+        /// That executable's length in bytes.
+        build_bytes: u64,
     },
     /// A segment's table of kinds can't be read.
     #[error(
@@ -95,19 +130,19 @@ pub enum StartError {
     },
     /// The last recorded round ends in a fault, as it did when it was recorded.
     #[error(
-        "the round that ended the node's last run ends it again: {0}; mend that and start the new build, with the same types: it runs the round anew; or let that message go with `NodeBuilder::on_poison`"
+        "the round that ended the node's last run ends it again: {0}; mend that and start the new build with `on_other_build(OnOtherBuild::Run)`: it runs the round anew; or let that message go with `NodeBuilder::on_poison`"
     )]
     Fault(Box<Fault>),
     /// The last recorded round ends in a fault, and isn't skipped: it may have ended well when it was recorded.
     #[error(
         "the round that the journal ends in ends in a fault: {0}. It isn't skipped, because it may have ended when it was recorded, and \
-         what it put out have left the node; start the build that wrote it, or a mended one with the same types"
+         what it put out have left the node; start the build that wrote it, or a mended one with `on_other_build(OnOtherBuild::Run)`"
     )]
     NotSkipped(Box<Fault>),
     /// The last recorded round takes too long.
     #[error(
         "round {round} of {worker} was run again and didn't end within {within:?}: delivery {delivery} of it, to kind {kind}{}, doesn't \
-         return; mend that and start the new build, with the same types: it runs the round anew; or give it longer with \
+         return; mend that and start the new build with `on_other_build(OnOtherBuild::Run)`: it runs the round anew; or give it longer with \
          `Limits::attempt`; or let that message go with `NodeBuilder::on_poison`, which the next start does if nothing of its round can have left",
         .queue.map(|queue| format!(" ({queue})")).unwrap_or_default()
     )]
@@ -151,7 +186,7 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum NodeError {
     /// An FSM brought its worker to a stop.
-    #[error("{0}. The node has stopped; mend the FSM, and start it again")]
+    #[error("{0}. The node has stopped; mend the FSM, and start it again, with `on_other_build(OnOtherBuild::Run)`")]
     Fault(Box<Fault>),
     /// The journal can't be written.
     #[error("{0}")]
@@ -193,7 +228,7 @@ pub enum NodeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{playback::Divergence, worker::FaultKind};
+    use crate::{fsm::UpgradeError, playback::Divergence, worker::FaultKind};
 
     fn fault() -> Box<Fault> {
         Box::new(Fault { worker: WorkerId(1), round: 2, fsm: None, what: FaultKind::QueueFull })
@@ -206,11 +241,20 @@ mod tests {
         let text = || "it is so".to_owned();
         let refused = || io::Error::from(io::ErrorKind::OutOfMemory);
         let playback = |source| StartError::Playback { position: Position::default(), source };
+        let left = CarryOverError { of: text(), why: UpgradeError::UnknownVersion { version: 1 } };
         let divergence = Divergence { worker, round, delivery: None, expected: text(), found: text() };
         let texts = [
             (StartError::UnregisteredRoot("lobby"), "add it with `Kinds::with`"),
             (StartError::ForeignProgram { dir: dir(), wrote: text() }, "or give this one another directory"),
-            (StartError::Changed { dir: dir(), differences: vec![text()] }, "start that build"),
+            (
+                StartError::Changed { dir: dir(), worker, round, differences: vec![text()] },
+                "Start that build and stop it",
+            ),
+            (
+                StartError::OtherBuild { dir: dir(), worker, round, build: 1, build_bytes: 2 },
+                "Start that build and stop it",
+            ),
+            (StartError::Left { dir: dir(), worker, source: Box::new(left) }, "see to it in `upgrade`"),
             (StartError::NoSnapshot { worker, oldest_segment: 3, refused: vec![text()] }, "from a copy"),
             (StartError::Unstable { dir: dir(), what: text() }, "read it on another machine"),
             (StartError::Catalogue(text()), "start the build that wrote it"),
@@ -220,7 +264,7 @@ mod tests {
                 "put the journal back from a copy",
             ),
             (StartError::NotSkipped(fault()), "start the build that wrote it"),
-            (StartError::Fault(fault()), "mend that and start the new build"),
+            (StartError::Fault(fault()), "mend that and start the new build with"),
             (StartError::Edge { edge: EdgeId(9), source: refused() }, "give it what it needs"),
             (StartError::System { what: "a thread for an edge", source: refused() }, "raise its limits"),
         ];

@@ -52,7 +52,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use builder::{Durability, NodeBuilder, RunOn, build_identity};
+pub use builder::{Durability, NodeBuilder, OnOtherBuild, RunOn, build_identity};
 pub use error::{NodeError, StartError};
 pub use host::{Answer, Host, HostError};
 pub use idle::IdleStrategy;

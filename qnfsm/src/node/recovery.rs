@@ -14,7 +14,6 @@ use std::{
 
 use super::{
     StartError,
-    builder::build_identity,
     directory::Lasting,
     retained::{DriverImage, Held},
 };
@@ -27,9 +26,18 @@ use crate::{
         Unsupported, segment_path,
         snapshots::{self, Mark},
     },
-    playback::{Audience, Playback},
-    worker::{Catalogue, Table, Worker, WorkerConfig},
+    playback::{self, Audience, Playback, Restored, Unusable},
+    worker::{CarryOver, Catalogue, Table, Worker, WorkerConfig},
 };
+
+/// The executable that brings a node back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnBuild {
+    /// Its hash and its length in bytes.
+    pub(super) identity: (u64, u64),
+    /// It may run what another one recorded.
+    pub(super) runs_others: bool,
+}
 
 /// What was read of a node's directory, before its workers go on.
 pub(super) struct Recovered {
@@ -57,14 +65,16 @@ struct Plan {
     marks: BTreeMap<WorkerId, Vec<(Position, Mark)>>,
     seed: Option<u64>,
     skips: BTreeMap<RawQueueId, u32>,
-    /// Segments that another build wrote.
-    foreign: BTreeSet<u64>,
+    /// Segments that another build wrote, and which.
+    foreign: BTreeMap<u64, (u64, u64)>,
+    /// Segments of a program with another table, and what differs.
+    changed: BTreeMap<u64, Vec<String>>,
     /// Segments whose node marked the end of each round before it let out anything of it.
     marked: BTreeSet<u64>,
 }
 
 /// Reads the journal once through: checks every record, and finds the snapshots that count.
-fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, StartError> {
+fn plan(reader: &mut Reader, catalogue: &Catalogue, own: OwnBuild, dir: &Path) -> Result<Plan, StartError> {
     let (node, mut plan) = (reader.manifest().node, Plan::default());
     let mut checked = None;
     while let Some(entry) = reader.next()? {
@@ -87,12 +97,16 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, 
         let segment = entry.position.segment;
         if checked != Some(segment) {
             checked = Some(segment);
-            check_program(reader, catalogue, dir)?;
+            let differences = check_program(reader, catalogue, dir)?;
+            if !differences.is_empty() {
+                plan.changed.insert(segment, differences);
+            }
             let Some(SegmentHeader { info, .. }) = reader.header() else { continue };
             let config: Result<WorkerConfig, _> = Codec::CURRENT.decode(&info.configuration, Trust::Node);
             plan.seed = config.ok().map(|config| config.seed);
-            if (info.build, info.build_bytes) != build_identity() {
-                plan.foreign.insert(segment);
+            let build = (info.build, info.build_bytes);
+            if build != own.identity {
+                plan.foreign.insert(segment, build);
             }
             if info.marks_ends {
                 plan.marked.insert(segment);
@@ -102,9 +116,9 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, dir: &Path) -> Result<Plan, 
     Ok(plan)
 }
 
-/// A journal belongs to the program that wrote it: the segment's kinds and message types must be this program's.
-fn check_program(reader: &Reader, catalogue: &Catalogue, dir: &Path) -> Result<(), StartError> {
-    let Some(header) = reader.header() else { return Ok(()) };
+/// A journal belongs to the program that wrote it: it has a kind at least in common with this one. Says what else differs.
+fn check_program(reader: &Reader, catalogue: &Catalogue, dir: &Path) -> Result<Vec<String>, StartError> {
+    let Some(header) = reader.header() else { return Ok(Vec::new()) };
     if let Some(what) = header.info.unsupported() {
         let file = segment_path(dir, header.segment);
         return Err(ReadError::from(Unsupported { file, offset: 0, what }).into());
@@ -114,11 +128,7 @@ fn check_program(reader: &Reader, catalogue: &Catalogue, dir: &Path) -> Result<(
     if table.is_foreign_to(catalogue.table()) {
         return Err(StartError::ForeignProgram { dir: dir.into(), wrote: reader.manifest().program.clone() });
     }
-    let differences = table.differences(catalogue.table());
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(StartError::Changed { dir: dir.into(), differences })
+    Ok(table.differences(catalogue.table()))
 }
 
 /// Plays a node's journal back up to its end, without finishing its last rounds.
@@ -128,6 +138,7 @@ pub(super) fn recover(
     lock: &NodeLock,
     manifest: &Manifest,
     catalogue: &Arc<Catalogue>,
+    own: OwnBuild,
 ) -> Result<Recovered, StartError> {
     let mut reader = Reader::open_locked(storage.clone(), dir, lock)?;
     if reader.manifest() != manifest {
@@ -136,7 +147,8 @@ pub(super) fn recover(
             what: "the manifest was another one each time".to_owned(),
         });
     }
-    let Plan { mut workers, mut marks, seed, skips, foreign, marked } = plan(&mut reader, catalogue, dir)?;
+    let Plan { mut workers, mut marks, seed, skips, foreign, changed, marked } =
+        plan(&mut reader, catalogue, own, dir)?;
     let tail = reader.tail().cloned();
     if let Some(lost) = tail.as_ref().and_then(|tail| tail.lost.as_ref()) {
         tracing::warn!(dir = %dir.display(), %lost, "the journal's tail was lost in the crash");
@@ -151,7 +163,7 @@ pub(super) fn recover(
         let mut refused = Vec::new();
         let mut begins = lasting.started;
         for (position, mark) in marks.iter().rev() {
-            match restore(&**storage, dir, manifest, catalogue, mark, &mut kept) {
+            match restore(&**storage, dir, manifest, catalogue, mark, &mut kept)? {
                 Ok(found) => {
                     playback.resume(found, mark.digest);
                     restored.insert(*worker, *mark);
@@ -181,8 +193,21 @@ pub(super) fn recover(
     while let Some(entry) = reader.next()? {
         let position = entry.position;
         // What another build could not end, this one may. But what the node said of the round itself holds.
+        if let Record::Round { worker, round, .. } = entry.record
+            && restored.get(&worker).is_none_or(|mark: &Mark| mark.round < round)
+        {
+            // A journal's tail belongs to the build that wrote it.
+            if let Some(differences) = changed.get(&position.segment) {
+                let (dir, differences) = (dir.into(), differences.clone());
+                return Err(StartError::Changed { dir, worker, round, differences });
+            }
+            if let (false, Some((build, build_bytes))) = (own.runs_others, foreign.get(&position.segment)) {
+                let (dir, build, build_bytes) = (dir.into(), *build, *build_bytes);
+                return Err(StartError::OtherBuild { dir, worker, round, build, build_bytes });
+            }
+        }
         let is_of_another = |at: Option<Reached>, outcome| {
-            foreign.contains(&position.segment) && (at.is_some() || outcome == Outcome::GoesOn)
+            foreign.contains_key(&position.segment) && (at.is_some() || outcome == Outcome::GoesOn)
         };
         if matches!(entry.record, Record::Attempt { at, outcome, .. } if is_of_another(at, outcome)) {
             continue;
@@ -209,7 +234,8 @@ fn reader_end(tail: &Option<Tail>) -> Position {
     tail.as_ref().and_then(|tail| tail.last.as_ref()).map_or_else(Position::default, |last| last.position())
 }
 
-/// Restores a worker from a snapshot, or says why not.
+/// Restores a worker from a snapshot, or says what is wrong with that. What can't be carried over to this version of the program is
+/// in no other snapshot either.
 fn restore(
     storage: &dyn Storage,
     dir: &Path,
@@ -217,12 +243,29 @@ fn restore(
     catalogue: &Arc<Catalogue>,
     mark: &Mark,
     kept: &mut Kept,
-) -> Result<Worker, String> {
-    let snapshot = mark.load(storage, dir, manifest.identity).map_err(|error| error.to_string())?;
-    let driver = DriverImage::from_bytes(snapshot.driver()).map_err(|error| error.to_string())?;
-    let worker = Worker::restore(catalogue.clone(), snapshot.image()).map_err(|error| error.to_string())?;
-    kept.resume(mark.worker, driver);
-    Ok(worker)
+) -> Result<Result<Worker, String>, StartError> {
+    let left = |source| StartError::Left { dir: dir.into(), worker: mark.worker, source: Box::new(source) };
+    let read = || {
+        let snapshot = mark.load(storage, dir, manifest.identity).map_err(|error| error.to_string())?;
+        let driver = DriverImage::from_bytes(snapshot.driver()).map_err(|error| error.to_string())?;
+        Ok((snapshot, driver))
+    };
+    let (snapshot, mut driver) = match read() {
+        Ok(read) => read,
+        Err(why) => return Ok(Err(why)),
+    };
+    match playback::restore(catalogue, &snapshot) {
+        Ok(Restored { worker, written_by }) => {
+            if let Some(table) = written_by {
+                tracing::info!(worker = %mark.worker, round = mark.round, "carried over from another version of the program");
+                driver.carry_over(&CarryOver::new(&table, catalogue)).map_err(left)?;
+            }
+            kept.resume(mark.worker, driver);
+            Ok(Ok(worker))
+        }
+        Err(Unusable::Damaged(why)) => Ok(Err(why)),
+        Err(Unusable::Left(source)) => Err(left(source)),
+    }
 }
 
 /// What workers put out while they are played back, as far as it is still needed.

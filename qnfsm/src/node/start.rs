@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{
-    Durability, Files, Node, NodeBuilder, OnPoison, RunOn, StartError,
+    Durability, Files, Node, NodeBuilder, OnOtherBuild, OnPoison, RunOn, StartError,
     builder::{EdgeSpec, build_identity},
     clock::Clock,
     commits::Commits,
@@ -16,7 +16,7 @@ use super::{
     in_loop::InLoop,
     inlet::{Inlet, Numbers},
     poison::LastRounds,
-    recovery::{self, Recovered},
+    recovery::{self, OwnBuild, Recovered},
     shared::{Shared, Way},
     starter::Starter,
 };
@@ -170,7 +170,8 @@ impl NodeBuilder {
         let epoch = manifest.epoch;
         let workers = recovered.as_mut().map(|recovered| std::mem::take(&mut recovered.workers)).unwrap_or_default();
         let retain_bytes = self.limits.retain_bytes;
-        let directory = Directory::new(self.storage.clone(), dir.clone(), manifest, retain_bytes, workers);
+        let table = catalogue.table().to_bytes();
+        let directory = Directory::new(self.storage.clone(), dir.clone(), manifest, table, retain_bytes, workers);
         let files = Files { directory: Arc::new(directory), journal: journal.clone(), lock };
         Ok(Beginning { epoch, files: Some(files), recovered, journal: Some(journal), config })
     }
@@ -193,7 +194,7 @@ impl NodeBuilder {
             );
             return Err(StartError::Misuse(text));
         }
-        let recovered = recovery::recover(&self.storage, dir, lock, &manifest, catalogue)?;
+        let recovered = recovery::recover(&self.storage, dir, lock, &manifest, catalogue, self.own_build())?;
         Ok((manifest, recovered))
     }
 
@@ -201,7 +202,13 @@ impl NodeBuilder {
     fn read_again(&self, files: &Files, catalogue: &Arc<Catalogue>) -> Result<Recovered, StartError> {
         let dir = &files.directory.dir;
         let manifest = Manifest::load(&*self.storage, dir)?;
-        recovery::recover(&self.storage, dir, &files.lock, &manifest, catalogue)
+        recovery::recover(&self.storage, dir, &files.lock, &manifest, catalogue, self.own_build())
+    }
+
+    /// Which executable this is, and what it may run.
+    fn own_build(&self) -> OwnBuild {
+        let identity = self.build.unwrap_or_else(build_identity);
+        OwnBuild { identity, runs_others: self.on_other_build == OnOtherBuild::Run }
     }
 
     fn begin_journal(
@@ -212,7 +219,7 @@ impl NodeBuilder {
         config: &WorkerConfig,
         tail: Option<&Tail>,
     ) -> Result<Journal, StartError> {
-        let (build, build_bytes) = build_identity();
+        let (build, build_bytes) = self.own_build().identity;
         let mut configuration = Vec::new();
         Codec::CURRENT.encode(config, &mut configuration).expect("a configuration is numbers");
         let info = SegmentInfo {

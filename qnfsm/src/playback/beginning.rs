@@ -1,32 +1,40 @@
-//! Where the playback of a worker begins whose start was given up to keep a journal within its bounds: at the first snapshot that
-//! is left of it.
+//! Where the playback of a worker begins of whose records only the later ones can be played back: at a snapshot. Its start was given
+//! up to keep the journal within its bounds, or another version of the program recorded what comes before.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use super::restored::{Restored, Unusable, restore};
 use crate::{
     id::WorkerId,
     journal::{Manifest, Record, Storage, snapshots::Mark},
     worker::{Catalogue, Worker},
 };
 
-/// The snapshots of a node whose journal has lost its beginning.
+/// The snapshots of a node, for playbacks that can't begin with its workers' starts.
 #[derive(Debug, Clone)]
 pub struct Beginning {
     storage: Arc<dyn Storage>,
     dir: PathBuf,
     identity: u128,
+    /// The journal has lost its beginning.
+    is_cut: bool,
 }
 
 impl Beginning {
-    /// What is needed beside the journal of the node with that manifest and directory; nothing if the journal is whole.
+    /// What is needed beside the journal of the node with that manifest and directory.
     #[must_use]
-    pub fn of(storage: Arc<dyn Storage>, dir: impl Into<PathBuf>, manifest: &Manifest) -> Option<Beginning> {
-        (manifest.oldest_segment > 1).then(|| Beginning { storage, dir: dir.into(), identity: manifest.identity })
+    pub fn of(storage: Arc<dyn Storage>, dir: impl Into<PathBuf>, manifest: &Manifest) -> Beginning {
+        let (identity, is_cut) = (manifest.identity, manifest.oldest_segment > 1);
+        Beginning { storage, dir: dir.into(), identity, is_cut }
     }
 
     fn restore(&self, mark: &Mark, catalogue: &Arc<Catalogue>) -> Result<Worker, String> {
         let snapshot = mark.load(&*self.storage, &self.dir, self.identity).map_err(|error| error.to_string())?;
-        Worker::restore(catalogue.clone(), snapshot.image()).map_err(|error| error.to_string())
+        match restore(catalogue, &snapshot) {
+            Ok(Restored { worker, .. }) => Ok(worker),
+            Err(Unusable::Damaged(why)) => Err(why),
+            Err(Unusable::Left(why)) => Err(why.to_string()),
+        }
     }
 }
 
@@ -34,15 +42,20 @@ impl Beginning {
 #[derive(Debug, Default)]
 pub(super) struct Unbegun {
     pub(super) beginning: Option<Beginning>,
-    workers: BTreeMap<WorkerId, Refused>,
-    /// Rounds that stand before the first snapshot of their worker.
+    workers: BTreeMap<WorkerId, PassedOver>,
+    /// Rounds that stand before the snapshots with which workers began.
     pub(super) passed_over: u64,
 }
 
-/// What was wrong with the snapshots of a worker that were marked, and the rounds before.
+/// What was passed over of a worker.
 #[derive(Debug, Default)]
-struct Refused {
+struct PassedOver {
     rounds: u64,
+    /// The last of them.
+    reached: u64,
+    /// Another version recorded them; the last snapshot of it that was marked.
+    by_another: Option<Option<Mark>>,
+    /// What was wrong with the snapshots that were marked.
     why: Vec<String>,
 }
 
@@ -50,39 +63,93 @@ struct Refused {
 pub(super) enum Begins {
     /// It is passed over.
     NotYet,
-    /// The worker begins here, with the snapshot of that mark.
+    /// The worker begins with the snapshot of that mark, before the record.
     Here(Box<Worker>, Mark),
+    /// There is nothing to begin from but its start.
+    Never,
 }
 
 impl Unbegun {
-    /// What a record means of a worker that has not begun; `None` if there is nothing to begin from but its start.
-    pub(super) fn take(&mut self, record: &Record<'_>, catalogue: &Arc<Catalogue>) -> Option<Begins> {
-        let (beginning, worker) = (self.beginning.as_ref()?, record.worker()?);
+    /// Passes over a record that another version of the program wrote.
+    pub(super) fn note(&mut self, worker: WorkerId, record: &Record<'_>) {
+        let passed = self.workers.entry(worker).or_default();
+        let last = passed.by_another.get_or_insert_default();
+        if let Some(mark) = Mark::of(record) {
+            *last = Some(mark);
+        }
+        if let Record::Round { round, .. } = record {
+            passed.rounds += 1;
+            passed.reached = *round;
+        }
+    }
+
+    /// What a record means of a worker that has not begun.
+    pub(super) fn take(&mut self, worker: WorkerId, record: &Record<'_>, catalogue: &Arc<Catalogue>) -> Begins {
+        if self.workers.get(&worker).is_some_and(|passed| passed.by_another.is_some()) {
+            return self.behind_another(worker, catalogue);
+        }
+        let Some(beginning) = self.beginning.as_ref().filter(|beginning| beginning.is_cut) else {
+            return Begins::Never;
+        };
+        let passed = self.workers.entry(worker).or_default();
         let Some(mark) = Mark::of(record) else {
-            let rounds = u64::from(matches!(record, Record::Round { .. }));
-            self.workers.entry(worker).or_default().rounds += rounds;
-            return Some(Begins::NotYet);
+            passed.rounds += u64::from(matches!(record, Record::Round { .. }));
+            return Begins::NotYet;
         };
         match beginning.restore(&mark, catalogue) {
-            Ok(restored) => {
-                self.passed_over += self.workers.remove(&worker).map_or(0, |refused| refused.rounds);
-                Some(Begins::Here(Box::new(restored), mark))
-            }
+            Ok(restored) => self.begin(worker, restored, mark),
             Err(why) => {
-                self.workers.entry(worker).or_default().why.push(why);
-                Some(Begins::NotYet)
+                passed.why.push(why);
+                Begins::NotYet
             }
         }
     }
 
+    /// Lets a worker begin with the snapshot at which another version of the program left it.
+    pub(super) fn behind_another(&mut self, worker: WorkerId, catalogue: &Arc<Catalogue>) -> Begins {
+        let Some(passed) = self.workers.get_mut(&worker) else { return Begins::Never };
+        let Some(Some(mark)) = passed.by_another.filter(|mark| mark.is_some_and(|mark| mark.round >= passed.reached))
+        else {
+            return Begins::NotYet;
+        };
+        match self.beginning.as_ref().map(|beginning| beginning.restore(&mark, catalogue)) {
+            Some(Ok(restored)) => self.begin(worker, restored, mark),
+            Some(Err(why)) => {
+                if passed.why.last() != Some(&why) {
+                    passed.why.push(why);
+                }
+                Begins::NotYet
+            }
+            None => Begins::Never,
+        }
+    }
+
+    fn begin(&mut self, worker: WorkerId, restored: Worker, mark: Mark) -> Begins {
+        self.passed_over += self.workers.remove(&worker).map_or(0, |passed| passed.rounds);
+        Begins::Here(Box::new(restored), mark)
+    }
+
+    /// The workers that another version recorded, and that haven't begun.
+    pub(super) fn of_another(&self) -> Vec<WorkerId> {
+        let of_another = self.workers.iter().filter(|(_, passed)| passed.by_another.is_some());
+        of_another.map(|(worker, _)| *worker).collect()
+    }
+
     /// A worker that hasn't begun though there are records of it, and why not.
-    pub(super) fn first(&self) -> Option<(WorkerId, String)> {
-        let (worker, refused) = self.workers.first_key_value()?;
-        let why: String = refused.why.iter().map(|why| format!("\n  {why}")).collect();
-        Some((
-            *worker,
-            format!("its start was given up to keep the journal short, and no snapshot of it can be used{why}"),
-        ))
+    pub(super) fn first(&self) -> Option<(WorkerId, u64, String)> {
+        let (worker, passed) = self.workers.first_key_value()?;
+        let why: String = passed.why.iter().map(|why| format!("\n  {why}")).collect();
+        let text = match passed.by_another {
+            None => format!("its start was given up to keep the journal short, and no snapshot of it can be used{why}"),
+            Some(_) if passed.why.is_empty() => {
+                format!(
+                    "it was recorded up to round {} by another version of the program, which wasn't stopped cleanly",
+                    passed.reached
+                )
+            }
+            Some(_) => format!("it was recorded by another version of the program, and can't be carried over{why}"),
+        };
+        Some((*worker, passed.reached, text))
     }
 
     pub(super) fn absorb(&mut self, other: Unbegun) {

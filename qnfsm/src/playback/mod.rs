@@ -8,6 +8,7 @@
 mod beginning;
 mod divergence;
 mod replica;
+mod restored;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,6 +16,7 @@ pub use beginning::Beginning;
 use beginning::{Begins, Unbegun};
 pub use divergence::Divergence;
 use replica::Replica;
+pub(crate) use restored::{Restored, Unusable, restore};
 
 use crate::{
     codec::{Codec, Trust},
@@ -22,7 +24,7 @@ use crate::{
     frame::BatchRef,
     fsm::Externals,
     id::{Epoch, NodeId, Place, RawQueueId, RequestId, WorkerId},
-    journal::{Outcome, Reached, Record},
+    journal::{Outcome, Reached, Record, snapshots::Mark},
     time::Time,
     worker::{Catalogue, Fault, Worker, WorkerConfig},
 };
@@ -44,6 +46,16 @@ pub enum PlaybackError {
         /// What doesn't fit.
         what: String,
     },
+    /// Another version of the program recorded a worker, and this one can't go on from there.
+    #[error("{worker} can't be played back: {what}")]
+    OtherVersion {
+        /// The worker.
+        worker: WorkerId,
+        /// The last round that the other version recorded.
+        round: u64,
+        /// Why not.
+        what: String,
+    },
 }
 
 impl PlaybackError {
@@ -55,6 +67,7 @@ impl PlaybackError {
                  the directory to find the FSM that depends on something outside its data"
             }
             PlaybackError::Contradiction { .. } => "Nothing was skipped or changed; put the journal back from a copy",
+            PlaybackError::OtherVersion { .. } => "Use the build that wrote it",
         }
     }
 }
@@ -128,6 +141,7 @@ pub struct Playback {
     rounds: u64,
     unbegun: Unbegun,
     ends_are_marked: bool,
+    is_of_another_version: bool,
     check_images: bool,
     traced: bool,
 }
@@ -144,6 +158,7 @@ impl Playback {
             rounds: 0,
             unbegun: Unbegun::default(),
             ends_are_marked: false,
+            is_of_another_version: false,
             check_images: false,
             traced: false,
         }
@@ -157,7 +172,7 @@ impl Playback {
         self
     }
 
-    /// Begins with snapshots where workers' starts are gone.
+    /// Begins with snapshots where workers' starts are gone, or another version of the program recorded what comes before.
     #[must_use]
     pub fn beginning(mut self, beginning: Option<Beginning>) -> Playback {
         self.unbegun.beginning = beginning;
@@ -192,6 +207,11 @@ impl Playback {
     /// Whether the rounds that follow were recorded by a node that marks their end before it lets out anything of them.
     pub fn ends_are_marked(&mut self, are_marked: bool) {
         self.ends_are_marked = are_marked;
+    }
+
+    /// Whether another version of the program wrote the records that follow: workers go on from the snapshots with which it ended.
+    pub fn is_of_another_version(&mut self, is: bool) {
+        self.is_of_another_version = is;
     }
 
     /// The workers, in the order of their numbers, that haven't stopped for good.
@@ -254,17 +274,23 @@ impl Playback {
         }
         let (Some(id), Some(round)) = (record.worker(), record.round()) else { return Ok(()) };
         let contradiction = |what: String| PlaybackError::Contradiction { worker: id, round, what };
-        let Some(replica) = self.replicas.get_mut(&id) else {
-            return match self.unbegun.take(record, &self.catalogue) {
-                Some(Begins::NotYet) => Ok(()),
-                Some(Begins::Here(worker, mark)) => {
-                    self.resume(*worker, mark.digest);
-                    self.replicas.get_mut(&id).expect("it was just put there").begins_with(&mark);
-                    Ok(())
-                }
-                None => Err(contradiction("the worker was never started".to_owned())),
-            };
-        };
+        if self.is_of_another_version {
+            if matches!(record, Record::Round { .. }) {
+                self.replicas.remove(&id);
+            }
+            if !self.replicas.contains_key(&id) {
+                self.unbegun.note(id, record);
+            }
+            return Ok(());
+        }
+        if !self.replicas.contains_key(&id) {
+            match self.unbegun.take(id, record, &self.catalogue) {
+                Begins::Here(worker, mark) => self.begin(*worker, &mark),
+                Begins::NotYet => return Ok(()),
+                Begins::Never => return Err(contradiction("the worker was never started".to_owned())),
+            }
+        }
+        let replica = self.replicas.get_mut(&id).expect("it has begun");
         let reached = replica.worker.rounds() + u64::from(replica.pending.waits);
         match *record {
             Record::Round { .. } if round <= replica.worker.rounds() => {}
@@ -314,6 +340,12 @@ impl Playback {
         Ok(())
     }
 
+    fn begin(&mut self, worker: Worker, mark: &Mark) {
+        let id = worker.id();
+        self.resume(worker, mark.digest);
+        self.replicas.get_mut(&id).expect("it was just put there").begins_with(mark);
+    }
+
     fn start(
         &mut self,
         worker: WorkerId,
@@ -339,8 +371,17 @@ impl Playback {
     /// When the program doesn't do what was recorded.
     pub fn finish(&mut self, audience: &mut dyn Audience) -> Result<(), PlaybackError> {
         let _tracing = self.tracing();
-        if let Some((worker, what)) = self.unbegun.first() {
-            return Err(PlaybackError::Contradiction { worker, round: 0, what });
+        for worker in self.unbegun.of_another() {
+            if let Begins::Here(worker, mark) = self.unbegun.behind_another(worker, &self.catalogue) {
+                self.begin(*worker, &mark);
+            }
+        }
+        if let Some((worker, round, what)) = self.unbegun.first() {
+            let is_of_another = self.unbegun.of_another().contains(&worker);
+            return Err(match is_of_another {
+                true => PlaybackError::OtherVersion { worker, round, what },
+                false => PlaybackError::Contradiction { worker, round, what },
+            });
         }
         for replica in self.replicas.values_mut() {
             self.rounds += replica.run_last(None, audience)?;

@@ -7,8 +7,8 @@ use crate::{
     message::{NoReply, Undelivered},
     worker::{
         FaultKind, Worker,
+        catalogue::Convert,
         envelope::{Claim, Dropped, Envelope, Sent},
-        kinds::Convert,
         notice::Notice,
         seats::occupied,
         timers::{Due, TimerKey},

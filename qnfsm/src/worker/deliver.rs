@@ -8,8 +8,8 @@ use crate::{
     message::{DownReason, NoReply, Undelivered},
     worker::{
         Worker,
+        catalogue::Convert,
         envelope::{Claim, Dropped, Envelope, Sent},
-        kinds::Convert,
         notice::Notice,
         seats::{Seat, occupied},
         timers::{Due, TimerKey},
@@ -302,9 +302,9 @@ impl Worker {
         let own_type = seat.intake.message;
         let kind = catalogue.kind(seat.kind).expect("FSMs are of kinds of the catalogue");
         let key = |message| (kind.coalesce_key)(pools, own_type, message);
-        let fatal = kind.overflow == crate::Overflow::StopNode;
+        let fatal = kind.queue.overflow == crate::Overflow::StopNode;
         let why = Undelivered::Full;
-        let (lost, dropped) = match seat.waiting.overflow(envelope, kind.overflow, key, envelopes) {
+        let (lost, dropped) = match seat.waiting.overflow(envelope, kind.queue.overflow, key, envelopes) {
             Overflowed::Newest => (envelope.message, Dropped { sent: envelope.sent(), type_number, why, fatal }),
             Overflowed::Older(older) => {
                 (older.message, Dropped { sent: older.sent(), type_number: own_type, why, fatal: false })

@@ -67,16 +67,16 @@ pub(super) const COUNT_MAX: u64 = 1 << 62;
 
 /// The image. What is written has its FSMs as [`CellsOf`] a worker, what is read as a list; their bytes are the same.
 #[derive(Serialize, Deserialize)]
-struct Image<Cells = Vec<CellImage>> {
-    node: NodeId,
-    worker: WorkerId,
+pub(super) struct Image<Cells = Vec<CellImage>> {
+    pub(super) node: NodeId,
+    pub(super) worker: WorkerId,
     epoch: Epoch,
-    config: WorkerConfig,
+    pub(super) config: WorkerConfig,
     round: u64,
     now: Time,
     next_timer: u64,
     slots: Slots,
-    cells: Cells,
+    pub(super) cells: Cells,
     ready: Vec<u32>,
     timers: Timers,
     streams: Vec<StreamImage>,
@@ -87,12 +87,12 @@ struct Image<Cells = Vec<CellImage>> {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct CellImage {
-    slot: u32,
-    generation: u32,
-    kind: u32,
-    bytes: ImageBytes,
-    waiting: WaitingImage,
+pub(super) struct CellImage {
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+    pub(super) kind: u32,
+    pub(super) bytes: ImageBytes,
+    pub(super) waiting: WaitingImage,
 }
 
 /// All FSMs of a worker as a list of [`CellImage`]. They are written one after another, so that beside the image no more than
@@ -168,7 +168,10 @@ impl Worker {
     /// # Errors
     /// When the bytes are no image, or one of other kinds than the catalogue's.
     pub fn restore(catalogue: Arc<Catalogue>, bytes: &[u8]) -> Result<Worker, ImageError> {
-        let image: Image = Codec::CURRENT.decode(bytes, Trust::Node).map_err(ImageError::Malformed)?;
+        Worker::of_image(catalogue, Codec::CURRENT.decode(bytes, Trust::Node).map_err(ImageError::Malformed)?)
+    }
+
+    pub(super) fn of_image(catalogue: Arc<Catalogue>, image: Image) -> Result<Worker, ImageError> {
         if image.worker.0 >= 1 << 31 {
             return Err(ImageError::Inconsistent("no worker has that number"));
         }

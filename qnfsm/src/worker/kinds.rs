@@ -1,7 +1,4 @@
-//! The kinds that a program has: what it registers ([`Kinds`]) and the checked, numbered table of it ([`Catalogue`]).
-//!
-//! Everything that depends on a user's type is reached from here through functions that were made when the type was
-//! registered; the rest of the worker knows numbers only.
+//! The kinds that a program has: what it registers, and the checks of that.
 
 use std::{
     any::{Any, TypeId, type_name},
@@ -10,14 +7,14 @@ use std::{
 };
 
 use crate::{
-    codec::{Codec, DecodeError, EncodeError, Trust},
-    fsm::{AnyPool, Fsm, MessageRef, OnPanic, Overflow, Pool, Pools, TypeNumbers},
-    id::{RawQueueId, RequestId, WorkerId},
-    message::{DeadLetter, Down, Message, NoReply, Reply},
+    codec::{Codec, Trust},
+    fsm::{AnyPool, Fsm, OldMessage, Pool, TypeNumbers, UpgradeError},
+    id::WorkerId,
+    message::{DeadLetter, Down, Message, Reply},
     name,
     schema::{Schema, SchemaError},
     worker::{
-        cell::AnyCell,
+        catalogue::{Accept, Answer, Catalogue, Intake, Kind, MessageType},
         queue::ENVELOPE_BYTES,
         table::{Table, TableKind, TableMessage, TableSchema},
         typed_cell::Cell,
@@ -57,7 +54,7 @@ pub struct Kinds {
 }
 
 /// Values that the user gave for types that can't be traced, by type; each is a `Vec` of them.
-type Samples = BTreeMap<TypeId, Box<dyn Any + Send + Sync>>;
+pub(super) type Samples = BTreeMap<TypeId, Box<dyn Any + Send + Sync>>;
 
 /// What is wrong with the kinds of a program.
 #[derive(Debug, thiserror::Error)]
@@ -103,99 +100,7 @@ pub enum KindsError {
     },
 }
 
-/// Makes a cell of a start value in the nursery of its kind, which has that number.
-type Hatch = fn(&mut Pools, u32, MessageRef, CellSetup) -> Result<Box<dyn AnyCell>, EncodeError>;
-/// Makes a cell of bytes.
-type Revive = fn(&[u8], CellSetup) -> Result<Box<dyn AnyCell>, DecodeError>;
-
-/// What is known of one kind.
-pub(super) struct Kind {
-    pub(super) name: &'static str,
-    type_id: TypeId,
-    rust_name: &'static str,
-    message_type: TypeId,
-    /// How its queues take messages.
-    pub(super) intake: Intake,
-    pub(super) overflow: Overflow,
-    pub(super) on_panic: OnPanic,
-    message_bytes: usize,
-    new_nursery: fn() -> Box<dyn AnyPool>,
-    value_schema: SchemaOf,
-    state_schema: SchemaOf,
-    /// Makes the cell of a start value in the kind's nursery.
-    pub(super) hatch: Hatch,
-    /// Makes the cell of an encoded start value.
-    pub(super) decode: Revive,
-    /// Makes the cell that a snapshot holds.
-    pub(super) restore: Revive,
-    /// Which messages stand for one another where its queue coalesces.
-    pub(super) coalesce_key: fn(&Pools, u32, MessageRef) -> Option<u64>,
-}
-
-/// How the queues of a kind take messages.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Intake {
-    /// The number of its message type.
-    pub(super) message: u32,
-    /// That number, if no message of the type holds more than its own size. Otherwise messages are measured.
-    pub(super) plain: u32,
-    /// How many messages may wait.
-    pub(super) capacity: u32,
-    /// What each weighs at least: its room in a pool and in a queue.
-    pub(super) bytes: u32,
-}
-
-/// The number of no message type.
-const NO_TYPE: u32 = u32::MAX;
-
-impl Intake {
-    /// Of no queue.
-    pub(super) const NONE: Intake = Intake { message: NO_TYPE, plain: NO_TYPE, capacity: 0, bytes: 0 };
-
-    fn measures(&self) -> bool {
-        self.plain == NO_TYPE
-    }
-
-    /// What a message that came from the FSMs here weighs.
-    #[inline]
-    pub(super) fn weigh(&self, pools: &Pools, message: MessageRef) -> u32 {
-        if self.measures() { self.with(pools.see(self.message).encoded_bytes(message)) } else { self.bytes }
-    }
-
-    /// What a message of the own type that came in a frame weighs.
-    #[inline]
-    pub(super) fn weigh_frame(&self, payload_len: usize) -> u32 {
-        if self.measures() { self.with(payload_len as u64) } else { self.bytes }
-    }
-
-    fn with(&self, beyond: u64) -> u32 {
-        self.bytes.saturating_add(u32::try_from(beyond).unwrap_or(u32::MAX))
-    }
-}
-
-/// What a new cell needs beside its FSM.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CellSetup {
-    pub(super) queue: RawQueueId,
-    pub(super) message: u32,
-    pub(super) seed: u64,
-}
-
-impl Kind {
-    /// What a cell of this kind is set up with.
-    pub(super) fn setup(&self, queue: RawQueueId, seed: u64) -> CellSetup {
-        CellSetup { queue, message: self.intake.message, seed }
-    }
-}
-
-struct MessageType {
-    type_id: TypeId,
-    rust_name: &'static str,
-    new_pool: fn() -> Box<dyn AnyPool>,
-    schema: SchemaOf,
-}
-
-type SchemaOf = fn(&Samples) -> Result<Schema, SchemaError>;
+pub(super) type SchemaOf = fn(&Samples) -> Result<Schema, SchemaError>;
 
 fn schema_of<T: Message>(samples: &Samples) -> Result<Schema, SchemaError> {
     let samples = samples.get(&TypeId::of::<T>()).and_then(|of| of.downcast_ref::<Vec<T>>());
@@ -204,27 +109,6 @@ fn schema_of<T: Message>(samples: &Samples) -> Result<Schema, SchemaError> {
 
 fn new_pool<M: Message>() -> Box<dyn AnyPool> {
     Box::new(Pool::<M>::new())
-}
-
-/// How a queue of one message type takes a message of another: from the one's pool into the other's, or from bytes into
-/// the other's.
-pub(super) struct Accept {
-    pub(super) take: fn(&mut Pools, Convert, MessageRef) -> MessageRef,
-    pub(super) decode: fn(&mut Pools, Convert, &[u8], Trust) -> Result<MessageRef, DecodeError>,
-}
-
-/// How a queue takes an answer, or that there is none.
-pub(super) struct Answer {
-    pub(super) take: fn(&mut Pools, Convert, MessageRef, RequestId) -> MessageRef,
-    pub(super) decode: fn(&mut Pools, Convert, &[u8], RequestId) -> Result<MessageRef, DecodeError>,
-    pub(super) fail: fn(&mut Pools, Convert, RequestId, NoReply) -> MessageRef,
-}
-
-/// The numbers of the type that comes and of the queue's.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Convert {
-    pub(super) from: u32,
-    pub(super) to: u32,
 }
 
 impl Default for Kinds {
@@ -273,7 +157,7 @@ impl Kinds {
             rust_name: type_name::<F>(),
             message_type: TypeId::of::<F::Message>(),
             intake: Intake { capacity: F::QUEUE.capacity, ..Intake::NONE },
-            overflow: F::QUEUE.overflow,
+            queue: F::QUEUE,
             on_panic: F::ON_PANIC,
             message_bytes: size_of::<F::Message>(),
             new_nursery: new_pool::<F>,
@@ -282,6 +166,9 @@ impl Kinds {
             hatch: |nurseries, kind, value, setup| Cell::<F>::boxed(nurseries.of(kind).take(value), setup),
             decode: |bytes, setup| Cell::<F>::decode_start(bytes, setup),
             restore: |bytes, setup| Cell::<F>::restore(bytes, setup),
+            version: F::VERSION,
+            carry_over: |bytes, from, setup| Cell::<F>::carry_over(bytes, from, setup),
+            upgrade_start: |bytes, from| Cell::<F>::upgrade_start(bytes, from),
             coalesce_key: |pools, of, message| F::coalesce_key(pools.message(of, message)),
         });
         self
@@ -349,6 +236,49 @@ impl Kinds {
         self
     }
 
+    /// Says which version of a message type this program has, and how to make a message of one that an older version wrote: into
+    /// the queues of a node that was stopped cleanly by a build of before, for instance. Without this a type has version 1, and
+    /// a message whose fields changed since keeps the node from starting.
+    ///
+    /// ```
+    /// use qnfsm::{Kinds, OldMessage, UpgradeError};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Order { cents: u64, currency: String }
+    ///
+    /// /// As it was in version 1.
+    /// #[derive(Deserialize)]
+    /// struct OrderV1 { cents: u64 }
+    ///
+    /// fn upgrade(old: OldMessage<'_>) -> Result<Order, UpgradeError> {
+    ///     match old.version() {
+    ///         1 => old.read().map(|OrderV1 { cents }| Order { cents, currency: "EUR".to_owned() }),
+    ///         _ => Err(old.unknown()),
+    ///     }
+    /// }
+    ///
+    /// let kinds = Kinds::new().message_version::<Order>(2, upgrade);
+    /// # kinds.seal().unwrap();
+    /// ```
+    #[must_use]
+    pub fn message_version<M: Message>(
+        mut self,
+        version: u32,
+        upgrade: fn(OldMessage<'_>) -> Result<M, UpgradeError>,
+    ) -> Kinds {
+        self.add_message::<M>();
+        let of = self.messages.iter_mut().find(|message| message.type_id == TypeId::of::<M>());
+        let of = of.expect("it was just added");
+        of.version = version;
+        of.upgrade = Some(Box::new(move |old| {
+            let mut bytes = Vec::new();
+            Codec::CURRENT.encode(&upgrade(old)?, &mut bytes)?;
+            Ok(bytes)
+        }));
+        self
+    }
+
     /// Gives an example of a type that can't be traced from its derives alone (`NonZeroU32`, types that check their
     /// values), so that the journal can name its fields.
     #[must_use]
@@ -365,6 +295,8 @@ impl Kinds {
                 rust_name: type_name::<M>(),
                 new_pool: new_pool::<M>,
                 schema: schema_of::<M>,
+                version: 1,
+                upgrade: None,
             });
         }
     }
@@ -389,7 +321,7 @@ impl Kinds {
             let schema = (message.schema)(&self.samples)
                 .map_err(|source| KindsError::Schema { place: format!("message type {name}"), source })?;
             bytes_max.push(schema.encoded_bytes_max());
-            table.messages.push(TableMessage { name, schema: TableSchema::new(&schema) });
+            table.messages.push(TableMessage { name, version: message.version, schema: TableSchema::new(&schema) });
         }
         let messages = &self.messages;
         let number_of = |type_id| {
@@ -410,7 +342,10 @@ impl Kinds {
             };
             table.kinds.push(TableKind {
                 name: kind.name.to_owned(),
+                version: kind.version,
                 message: kind.intake.message,
+                queue: kind.queue,
+                on_panic: kind.on_panic,
                 value: TableSchema::new(&schema(kind.value_schema, "data")?),
                 state: TableSchema::new(&schema(kind.state_schema, "state")?),
             });
@@ -427,87 +362,5 @@ impl Kinds {
             tracing::warn!(%of, %why, "a type is opaque: its values are shown in hex, and not every change of it is seen");
         }
         Ok(Arc::new(catalogue))
-    }
-}
-
-/// The checked table of a program's kinds and message types, each with its number.
-pub struct Catalogue {
-    kinds: Vec<Kind>,
-    messages: Vec<MessageType>,
-    /// By the numbers of the queue's message type and the type taken.
-    accepts: BTreeMap<(u32, u32), Accept>,
-    answers: BTreeMap<(u32, u32), Answer>,
-    numbers: Arc<TypeNumbers>,
-    table: Table,
-}
-
-impl std::fmt::Debug for Catalogue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.kinds.iter().map(|kind| kind.name)).finish()
-    }
-}
-
-impl Catalogue {
-    pub(crate) fn numbers(&self) -> &Arc<TypeNumbers> {
-        &self.numbers
-    }
-
-    /// The number of a message type.
-    #[must_use]
-    pub fn type_number<M: Message>(&self) -> Option<u32> {
-        self.numbers.message::<M>()
-    }
-
-    /// Names and schemas, as the journal's header carries them.
-    #[must_use]
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    /// Types that could not be traced: what they are, such as `message type bank::Order`, and why and what to do about
-    /// it. They work; but their values are shown in hex, and a change of one is seen only where values of it could be
-    /// made.
-    pub fn opaque(&self) -> impl Iterator<Item = (String, &str)> {
-        let messages = self.table.messages.iter().map(|it| (&it.schema, "message type", &it.name));
-        let kinds = self.table.kinds.iter();
-        let kinds =
-            kinds.flat_map(|it| [(&it.value, "data of kind", &it.name), (&it.state, "state of kind", &it.name)]);
-        messages
-            .chain(kinds)
-            .filter_map(|(schema, what, name)| Some((format!("{what} {name}"), schema.opaque.as_deref()?)))
-    }
-
-    /// The name of a message type.
-    #[must_use]
-    pub fn message_name(&self, type_number: u32) -> &str {
-        self.table.messages.get(type_number as usize).map_or("unknown message type", |message| &message.name)
-    }
-
-    /// The name of a kind.
-    #[must_use]
-    pub fn kind_name(&self, kind: u32) -> &str {
-        self.table.kinds.get(kind as usize).map_or("unknown kind", |kind| &kind.name)
-    }
-
-    pub(super) fn kind(&self, kind: u32) -> Option<&Kind> {
-        self.kinds.get(kind as usize)
-    }
-
-    pub(super) fn new_pools(&self) -> Pools {
-        Pools::new(self.messages.iter().map(|message| (message.new_pool)()).collect())
-    }
-
-    pub(super) fn new_nurseries(&self) -> Pools {
-        Pools::new(self.kinds.iter().map(|kind| (kind.new_nursery)()).collect())
-    }
-
-    /// How queues of one message type take another.
-    pub(super) fn accept(&self, of: Convert) -> Option<&Accept> {
-        self.accepts.get(&(of.to, of.from))
-    }
-
-    /// How queues of one message type take answers of another.
-    pub(super) fn answer(&self, of: Convert) -> Option<&Answer> {
-        self.answers.get(&(of.to, of.from))
     }
 }

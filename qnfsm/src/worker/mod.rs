@@ -11,12 +11,14 @@
 //! The files: `turn` runs handlers, `care` those of rounds that did not end before, `apply` does what they asked for, `deliver` is the way of a message, `notice` that
 //! of news and dead letters, `seats` where FSMs come in and go. `cell` is one FSM and `typed_cell` the same with its
 //! type, `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `ready` is the order of
-//! turns, `timers` that of timers, `outputs` the frames that leave. `kinds` is what a program registers, `table` what a
-//! journal says of it; `image` is the snapshot, `waiting_image` what waits in it, and `image_bytes` how values lie in
-//! it.
+//! turns, `timers` that of timers, `outputs` the frames that leave. `kinds` is what a program registers, `catalogue` the numbered
+//! form of it and `table` what a journal says of it; `image` is the snapshot, `waiting_image` what waits in it, and `image_bytes` how values lie in
+//! it; `carry_over` brings it from one version of a program to another.
 
 mod apply;
 mod care;
+mod carry_over;
+mod catalogue;
 mod cell;
 mod config;
 mod deliver;
@@ -47,11 +49,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use care::Skip;
+pub(crate) use carry_over::CarryOver;
+pub use carry_over::CarryOverError;
+pub use catalogue::Catalogue;
 pub use config::{Recording, WorkerConfig};
 pub use delivery::{Deliveries, Delivery};
 pub use fault::{Fault, FaultKind};
 pub use image::{ImageError, SnapshotError};
-pub use kinds::{Catalogue, Kinds, KindsError};
+pub use kinds::{Kinds, KindsError};
 pub use table::{Table, TableKind, TableMessage, TableSchema};
 pub use turn::Turn;
 

@@ -7,9 +7,9 @@ use crate::{
     message::{DownReason, NoReply, Undelivered},
     worker::{
         Worker,
+        catalogue::Intake,
         cell::AnyCell,
         envelope::{Dropped, Sent},
-        kinds::Intake,
         notice::Notice,
         ready::Behind,
         waiting::{Remains, Waiting},

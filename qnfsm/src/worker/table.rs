@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Codec, DecodeError, Trust},
+    fsm::{OnPanic, QueuePolicy},
     schema::{Printer, Schema},
 };
 
@@ -22,6 +23,8 @@ pub struct Table {
 pub struct TableMessage {
     /// Its name.
     pub name: String,
+    /// The version of its form, from [`Kinds::message_version`](crate::Kinds::message_version).
+    pub version: u32,
     /// Its fields.
     pub schema: TableSchema,
 }
@@ -31,8 +34,14 @@ pub struct TableMessage {
 pub struct TableKind {
     /// Its [`Fsm::NAME`](crate::Fsm::NAME).
     pub name: String,
+    /// Its [`Fsm::VERSION`](crate::Fsm::VERSION).
+    pub version: u32,
     /// The number of its message type.
     pub message: u32,
+    /// How many messages may wait, and what happens to one too many.
+    pub queue: QueuePolicy,
+    /// What happens when its handler panics.
+    pub on_panic: OnPanic,
     /// The fields of its data.
     pub value: TableSchema,
     /// Its states.
@@ -62,6 +71,39 @@ impl TableSchema {
     }
 }
 
+impl TableKind {
+    fn differences(&self, own: &TableKind) -> Vec<String> {
+        let name = &self.name;
+        let mut found = Vec::new();
+        if own.version != self.version {
+            found.push(format!("kind {name} has version {} and had {}", own.version, self.version));
+        }
+        if own.value.hash != self.value.hash {
+            found.push(format!("the data of kind {name} has other fields"));
+        }
+        if own.state.hash != self.state.hash {
+            found.push(format!("kind {name} has other states"));
+        }
+        if own.queue != self.queue {
+            found.push(format!("the queues of kind {name} have another policy"));
+        }
+        if own.on_panic != self.on_panic {
+            found.push(format!("kind {name} has another policy for panics"));
+        }
+        found
+    }
+}
+
+impl TableMessage {
+    fn difference(&self, own: &TableMessage) -> Option<String> {
+        let name = &self.name;
+        if own.version != self.version {
+            return Some(format!("message type {name} has version {} and had {}", own.version, self.version));
+        }
+        (own.schema.hash != self.schema.hash).then(|| format!("message type {name} has other fields"))
+    }
+}
+
 impl Table {
     /// The table in the codec's bytes, for a segment's header.
     ///
@@ -82,31 +124,20 @@ impl Table {
         Codec::CURRENT.decode(bytes, Trust::Node)
     }
 
-    /// What keeps `program` from reading what the program of this table wrote: kinds and message types that it lacks,
-    /// that have other numbers or other fields. Empty if nothing does.
+    /// What keeps `program` from running on what the program of this table recorded: kinds and message types that it lacks, that
+    /// have other numbers, other fields or other policies. Empty if nothing does.
     #[must_use]
     pub fn differences(&self, program: &Table) -> Vec<String> {
         let mut found = Vec::new();
         for (number, kind) in self.kinds.iter().enumerate() {
             match program.kinds.get(number) {
-                Some(own) if own.name == kind.name => {
-                    if own.value.hash != kind.value.hash {
-                        found.push(format!("the data of kind {} has other fields", kind.name));
-                    }
-                    if own.state.hash != kind.state.hash {
-                        found.push(format!("kind {} has other states", kind.name));
-                    }
-                }
+                Some(own) if own.name == kind.name => found.extend(kind.differences(own)),
                 _ => found.push(format!("kind {} was number {number} and isn't", kind.name)),
             }
         }
         for (number, message) in self.messages.iter().enumerate() {
             match program.messages.get(number) {
-                Some(own) if own.name == message.name => {
-                    if own.schema.hash != message.schema.hash {
-                        found.push(format!("message type {} has other fields", message.name));
-                    }
-                }
+                Some(own) if own.name == message.name => found.extend(message.difference(own)),
                 _ => found.push(format!("message type {} was number {number} and isn't", message.name)),
             }
         }

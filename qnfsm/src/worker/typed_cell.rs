@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
-    fsm::{Context, Effects, Externals, Fsm, Next, OnPanic, Own, Pools},
+    fsm::{Context, Effects, Externals, Fsm, Next, OldFsm, OnPanic, Own, Pools, Reading, UpgradeError, state_digest},
     random::Generator,
     worker::{
+        catalogue::CellSetup,
         cell::{AnyCell, Outcome, Several},
         envelope::Envelope,
         image::COUNT_MAX,
-        kinds::CellSetup,
     },
 };
 
@@ -60,6 +60,60 @@ impl<F: Fsm> Cell<F> {
         Ok(Box::new(cell))
     }
 
+    /// The bytes of a cell that a program with another table wrote; `from` is the version of its FSM, if that has another form.
+    pub(super) fn carry_over(bytes: &[u8], from: Option<u32>, setup: CellSetup) -> Result<Vec<u8>, UpgradeError> {
+        let mut cell = match from {
+            None => Codec::CURRENT.decode_image(bytes)?,
+            Some(version) => Cell::<F>::upgraded(bytes, version)?,
+        };
+        cell.own.message = setup.message;
+        match F::ON_PANIC {
+            OnPanic::Restart { .. } if cell.start_value.is_none() => {
+                cell.start_value = Some(encoded(&cell.fsm)?.into())
+            }
+            OnPanic::Restart { .. } => {}
+            _ => cell.start_value = None,
+        }
+        let mut bytes = Vec::new();
+        Codec::CURRENT.encode_image(&cell, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn upgraded(bytes: &[u8], version: u32) -> Result<Cell<F>, UpgradeError> {
+        #[derive(Deserialize)]
+        struct Rest {
+            _state_digest: u64,
+            own: Own,
+            start_value: Option<Box<[u8]>>,
+            restarts: u32,
+        }
+        let reading = Reading::default();
+        let (fsm, state) = F::upgrade(OldFsm::new(version, bytes, true, &reading))?;
+        let Some(left) = reading.left.get() else {
+            return Err(UpgradeError::Refused("`upgrade` returned without reading what it was given".to_owned()));
+        };
+        if state.is_some() != reading.has_started.get() {
+            let text = "`upgrade` must give a state to an FSM that had one, and none to one that hadn't started";
+            return Err(UpgradeError::Refused(text.to_owned()));
+        }
+        let Rest { own, start_value, restarts, .. } = Codec::CURRENT.decode_image(&bytes[bytes.len() - left..])?;
+        let state_digest = state.map_or(Ok(0), |state| state_digest(&state, &mut Vec::new()))?;
+        let start_value = start_value.map(|bytes| Cell::<F>::upgrade_start(&bytes, version)).transpose()?;
+        let start_value = start_value.map(Vec::into_boxed_slice);
+        Ok(Cell { fsm, state, left: None, state_digest, own, start_value, restarts })
+    }
+
+    /// The bytes of a start value of which a program of that version wrote these.
+    pub(super) fn upgrade_start(bytes: &[u8], version: u32) -> Result<Vec<u8>, UpgradeError> {
+        let reading = Reading::default();
+        let (fsm, _) = F::upgrade(OldFsm::new(version, bytes, false, &reading))?;
+        match reading.left.get() {
+            Some(0) => encoded(&fsm),
+            Some(left) => Err(DecodeError::Trailing { left }.into()),
+            None => Err(UpgradeError::Refused("`upgrade` returned without reading what it was given".to_owned())),
+        }
+    }
+
     /// The FSM and its state, for tests.
     pub(super) fn inside(&self) -> (&F, Option<F::State>) {
         (&self.fsm, self.state)
@@ -69,6 +123,12 @@ impl<F: Fsm> Cell<F> {
         self.state = Some(state);
         self.state_digest = effects.digest_of(&state);
     }
+}
+
+fn encoded<T: Serialize>(value: &T) -> Result<Vec<u8>, UpgradeError> {
+    let mut bytes = Vec::new();
+    Codec::CURRENT.encode(value, &mut bytes)?;
+    Ok(bytes)
 }
 
 impl<F: Fsm> AnyCell for Cell<F> {

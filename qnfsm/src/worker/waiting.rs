@@ -15,8 +15,8 @@ use crate::{
     time::Time,
     worker::{
         Catalogue,
+        catalogue::Convert,
         envelope::{Claim, Dropped, Envelope, Load},
-        kinds::Convert,
         queue::{Envelopes, Queue},
         timers::{Due, TimerKey},
     },

@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    catalogue::Intake,
     envelope::{Claim, Envelope},
     image_bytes::ImageBytes,
-    kinds::Intake,
     queue::{Envelopes, Queue},
     waiting::{Beat, Extras, Fired, Pending, SetTimer, Waiting},
 };
@@ -63,6 +63,32 @@ struct FiredImage {
     name: TimerName,
     beats: u64,
     message: ImageBytes,
+}
+
+impl WaitingImage {
+    /// Carries it over to another version of the program: each message's bytes, and the number of each answer's type that is
+    /// awaited.
+    pub(super) fn carry_over<E>(
+        &mut self,
+        message: &mut impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+        answer: &impl Fn(u32) -> Result<u32, E>,
+    ) -> Result<(), E> {
+        self.queue.iter_mut().try_for_each(|envelope| message(&mut envelope.message.0))?;
+        let Some(extras) = &mut self.extras else { return Ok(()) };
+        let ExtrasImage { ahead, postponed, timers, fired, postponed_fired, pending, born: _, watched: _ } =
+            &mut **extras;
+        ahead.iter_mut().chain(postponed).try_for_each(|envelope| message(&mut envelope.message.0))?;
+        for timer in timers {
+            match &mut timer.what {
+                BeatImage::Once(beat) | BeatImage::Every { message: beat, .. } => message(&mut beat.0)?,
+            }
+        }
+        fired.iter_mut().chain(postponed_fired).try_for_each(|fired| message(&mut fired.message.0))?;
+        for pending in pending {
+            pending.answer = answer(pending.answer)?;
+        }
+        Ok(())
+    }
 }
 
 impl Waiting {

@@ -95,8 +95,8 @@ fn a_snapshot_that_is_not_the_one_of_its_mark_is_passed_over() {
         // As a later snapshot of the same round would be, when all that the driver kept is acknowledged.
         for (worker, round) in (0..3).flat_map(|worker| (1..100).map(move |round| (WorkerId(worker), round))) {
             let Ok(snapshot) = snapshots::load(&*storage, Path::new(DIR), identity, worker, round) else { continue };
-            let (epoch, image) = (snapshot.epoch, snapshot.image());
-            let parts = SnapshotParts { worker, round, epoch, identity, image, driver: &[0, 0] };
+            let (epoch, catalogue, image) = (snapshot.epoch, snapshot.catalogue(), snapshot.image());
+            let parts = SnapshotParts { worker, round, epoch, identity, catalogue, image, driver: &[0, 0] };
             snapshots::store(&*storage, Path::new(DIR), &parts).unwrap();
         }
         bring_back(&disk, at, &root, 1);

@@ -57,7 +57,7 @@ impl Drop for SyncsHeld<'_> {
     }
 }
 
-fn until(what: &str, reached: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, reached: impl Fn() -> bool) {
     let begun = Instant::now();
     while !reached() {
         assert!(begun.elapsed() < PATIENCE, "{what}");

@@ -26,3 +26,4 @@ mod ring;
 mod services;
 #[cfg(target_os = "linux")]
 mod threads;
+mod upgrade;

@@ -232,7 +232,7 @@ pub(crate) fn tallies(node: &Node) -> Vec<Counter> {
 pub(crate) fn replay(storage: &Arc<dyn Storage>, dir: &Path, kinds: Kinds) -> Playback {
     let mut reader = Reader::open(storage.clone(), dir).unwrap();
     let beginning = Beginning::of(storage.clone(), dir, reader.manifest());
-    let mut playback = Playback::new(kinds.seal().unwrap(), NodeId(0)).checking_images().beginning(beginning);
+    let mut playback = Playback::new(kinds.seal().unwrap(), NodeId(0)).checking_images().beginning(Some(beginning));
     while let Some(entry) = reader.next().unwrap() {
         let position = entry.position;
         playback.apply(&entry.record, &mut ()).unwrap_or_else(|error| panic!("at {position}: {error}"));

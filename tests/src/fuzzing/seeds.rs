@@ -381,8 +381,15 @@ impl Recorded {
         }
         for (at, (image, driver)) in self.images.iter().enumerate() {
             let round = at as u64 + 1;
-            let parts =
-                snapshots::SnapshotParts { worker: WORKER, round, epoch: Epoch::FIRST, identity: 1, image, driver };
+            let parts = snapshots::SnapshotParts {
+                worker: WORKER,
+                round,
+                epoch: Epoch::FIRST,
+                identity: 1,
+                catalogue: b"kinds",
+                image,
+                driver,
+            };
             snapshots::store(&*self.files, dir, &parts).expect("memory has room");
             let file = self.files.bytes(&snapshots::path(dir, WORKER, round)).expect("it was stored");
             let mut named = String::new();

@@ -3,7 +3,8 @@
 use super::{snapshots::SnapshotParts, *};
 
 fn parts(round: u64) -> SnapshotParts<'static> {
-    SnapshotParts { worker: WORKER, round, epoch: Epoch(2), identity: IDENTITY, image: b"image", driver: b"outputs" }
+    let (catalogue, image, driver) = (b"kinds", b"image", b"outputs");
+    SnapshotParts { worker: WORKER, round, epoch: Epoch(2), identity: IDENTITY, catalogue, image, driver }
 }
 
 #[test]
@@ -16,6 +17,7 @@ fn a_snapshot_comes_back_and_is_listed() {
     fs::write(node.dir.join("snapshots").join("9-09.qsn"), "").unwrap();
     assert_eq!(snapshots::list(&RealFiles, &node.dir).unwrap(), [(WORKER, 7), (WORKER, 120)]);
     let snapshot = snapshots::load(&RealFiles, &node.dir, IDENTITY, WORKER, 120).unwrap();
+    assert_eq!(snapshot.catalogue(), b"kinds");
     assert_eq!((snapshot.image(), snapshot.driver(), snapshot.epoch), (&b"image"[..], &b"outputs"[..], Epoch(2)));
 }
 

@@ -1,0 +1,37 @@
+//! Workers brought back from snapshots' files, by this version of the program or by another that wrote them.
+
+use std::sync::Arc;
+
+use crate::{
+    journal::snapshots::Snapshot,
+    worker::{CarryOver, CarryOverError, Catalogue, Table, Worker},
+};
+
+/// A worker that was brought back.
+pub(crate) struct Restored {
+    pub(crate) worker: Worker,
+    /// The table by which the snapshot was written, if this program has another.
+    pub(crate) written_by: Option<Table>,
+}
+
+/// Why a snapshot can't be used.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// It is damaged. Another one may do.
+    Damaged(String),
+    /// What it holds can't be carried over to this version of the program.
+    Left(CarryOverError),
+}
+
+/// Brings back the worker of a snapshot.
+pub(crate) fn restore(catalogue: &Arc<Catalogue>, snapshot: &Snapshot) -> Result<Restored, Unusable> {
+    let table = Table::from_bytes(snapshot.catalogue());
+    let table = table.map_err(|error| Unusable::Damaged(format!("its table of kinds: {error}")))?;
+    if table == *catalogue.table() {
+        let worker = Worker::restore(catalogue.clone(), snapshot.image());
+        let worker = worker.map_err(|error| Unusable::Damaged(error.to_string()))?;
+        return Ok(Restored { worker, written_by: None });
+    }
+    let worker = CarryOver::new(&table, catalogue).worker(snapshot.image()).map_err(Unusable::Left)?;
+    Ok(Restored { worker, written_by: Some(table) })
+}

@@ -1,0 +1,188 @@
+//! Brings what a worker was from one version of a program to another: its image and the frames that were under way, with the
+//! numbers and forms of one table, to those of this program's kinds and message types.
+//!
+//! Only what stands there has to be carried over: a kind that is gone is no hindrance as long as there is no FSM of it.
+
+use std::{borrow::Cow, sync::Arc};
+
+use crate::{
+    codec::{Codec, Trust},
+    frame::{Batch, BatchRef, Class, Frame, Header, put_varint, take_varint},
+    fsm::{OldMessage, UpgradeError},
+    id::{Place, RawQueueId},
+    worker::{
+        Catalogue, Table, TableMessage, Worker,
+        image::{CellImage, Image},
+    },
+};
+
+/// What of a worker can't be carried over, and why not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{of}: {why}")]
+pub struct CarryOverError {
+    /// Which FSM, message or part.
+    pub of: String,
+    /// Why not.
+    pub why: UpgradeError,
+}
+
+/// How bytes of an old number are written today: under which number, and of which version they are if their form is another.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    number: u32,
+    from: Option<u32>,
+}
+
+/// From a table to this program's kinds and message types.
+pub(crate) struct CarryOver<'a> {
+    from: &'a Table,
+    to: &'a Arc<Catalogue>,
+}
+
+impl<'a> CarryOver<'a> {
+    pub(crate) fn new(from: &'a Table, to: &'a Arc<Catalogue>) -> CarryOver<'a> {
+        CarryOver { from, to }
+    }
+
+    /// The worker whose image that was.
+    ///
+    /// # Errors
+    /// When something of it can't be carried over, or the bytes are no image.
+    pub(crate) fn worker(&self, image: &[u8]) -> Result<Worker, CarryOverError> {
+        let in_image = |error| CarryOverError { of: "the worker's image".to_owned(), why: UpgradeError::Read(error) };
+        let mut image: Image = Codec::CURRENT.decode(image, Trust::Node).map_err(in_image)?;
+        let (node, place, seed) = (image.node, Place::worker(image.worker), image.config.seed);
+        for cell in &mut image.cells {
+            let queue = RawQueueId::new(node, place, cell.slot, cell.generation);
+            self.cell(queue, seed, cell)?;
+        }
+        Worker::of_image(self.to.clone(), image).map_err(|error| CarryOverError {
+            of: "the worker's image".to_owned(),
+            why: UpgradeError::Refused(error.to_string()),
+        })
+    }
+
+    fn cell(&self, queue: RawQueueId, seed: u64, cell: &mut CellImage) -> Result<(), CarryOverError> {
+        let name = || self.from.kinds.get(cell.kind as usize).map_or("an unknown kind", |kind| &kind.name);
+        let of = format!("{queue} of kind {}", name());
+        let failed = |why| CarryOverError { of: of.clone(), why };
+        let Way { number, from } = self.kind(cell.kind).map_err(failed)?;
+        let known = self.to.kind(number).expect("ways lead to kinds of the catalogue");
+        cell.bytes.0 = (known.carry_over)(&cell.bytes.0, from, known.setup(queue, seed)).map_err(failed)?;
+        let theirs = self.from.kinds[cell.kind as usize].message;
+        cell.kind = number;
+        let waits = |why| CarryOverError { of: format!("a message that waits for {of}"), why };
+        // The queue's own type, whatever it is called now.
+        let own = known.intake.message;
+        let mut message = |bytes: &mut Vec<u8>| {
+            let theirs = self.from.messages.get(theirs as usize).ok_or_else(|| no_type(theirs))?;
+            if let Cow::Owned(upgraded) = self.upgraded(self.form(theirs, own)?, bytes)? {
+                *bytes = upgraded;
+            }
+            Ok(())
+        };
+        let answer = |theirs| self.message(theirs).map(|way| way.number);
+        cell.waiting.carry_over(&mut message, &answer).map_err(waits)
+    }
+
+    /// Frames that were put out and not taken, with the same source, epoch and numbers.
+    ///
+    /// # Errors
+    /// When a frame can't be carried over, or the bytes are no frames.
+    pub(crate) fn batch(&self, batch: &BatchRef<'_>) -> Result<Batch, CarryOverError> {
+        let mut over = Batch::new(batch.source, batch.epoch, batch.first);
+        for frame in batch.frames() {
+            let frame = frame.map_err(|error| CarryOverError {
+                of: format!("what {} had put out", batch.source),
+                why: UpgradeError::Refused(error.to_string()),
+            })?;
+            let (type_number, payload) = self
+                .frame(&frame)
+                .map_err(|why| CarryOverError { of: format!("a frame under way from {}", frame.header.sender), why })?;
+            over.push(&Header { type_number, ..frame.header }, &payload);
+        }
+        Ok(over)
+    }
+
+    fn frame<'b>(&self, frame: &Frame<'b>) -> Result<(u32, Cow<'b, [u8]>), UpgradeError> {
+        let Frame { header, payload } = *frame;
+        match header.class {
+            Class::Message | Class::Reply | Class::Spawned => {
+                let way = self.message(header.type_number)?;
+                Ok((way.number, self.upgraded(way, payload)?))
+            }
+            Class::Spawn => {
+                let way = self.kind(header.type_number)?;
+                let mut value = payload;
+                let cut = |_| UpgradeError::Refused("a spawn's frame is cut short".to_owned());
+                let answer = u32::try_from(take_varint(&mut value).map_err(cut)?).unwrap_or(u32::MAX);
+                // Without a request nobody is answered.
+                let answer = if header.request.is_some() { self.message(answer)?.number } else { answer };
+                let mut over = Vec::new();
+                put_varint(&mut over, u64::from(answer));
+                match way.from {
+                    None => over.extend_from_slice(value),
+                    Some(version) => {
+                        let known = self.to.kind(way.number).expect("ways lead to kinds of the catalogue");
+                        over.extend((known.upgrade_start)(value, version)?);
+                    }
+                }
+                Ok((way.number, over.into()))
+            }
+            // The library's own, and what has no type.
+            _ => Ok((header.type_number, payload.into())),
+        }
+    }
+
+    fn kind(&self, theirs: u32) -> Result<Way, UpgradeError> {
+        let kind = self.from.kinds.get(theirs as usize);
+        let kind = kind.ok_or_else(|| UpgradeError::Refused(format!("no kind had the number {theirs}")))?;
+        let kinds = &self.to.table().kinds;
+        let at = kinds.iter().position(|own| own.name == kind.name);
+        let at = at.ok_or_else(|| UpgradeError::Gone { what: format!("kind ({})", kind.name) })?;
+        let own = &kinds[at];
+        let is_same = (kind.value.hash, kind.state.hash) == (own.value.hash, own.state.hash);
+        Ok(Way { number: number(at), from: upgrades(kind.version, own.version, is_same)? })
+    }
+
+    fn message(&self, theirs: u32) -> Result<Way, UpgradeError> {
+        let message = self.from.messages.get(theirs as usize).ok_or_else(|| no_type(theirs))?;
+        let at = self.to.table().messages.iter().position(|own| own.name == message.name);
+        let at = at.ok_or_else(|| UpgradeError::Gone { what: format!("message type ({})", message.name) })?;
+        self.form(message, number(at))
+    }
+
+    /// How messages of one of their types become those of one of this program's.
+    fn form(&self, theirs: &TableMessage, own_number: u32) -> Result<Way, UpgradeError> {
+        let own = &self.to.table().messages[own_number as usize];
+        let is_same = theirs.schema.hash == own.schema.hash;
+        Ok(Way { number: own_number, from: upgrades(theirs.version, own.version, is_same)? })
+    }
+
+    fn upgraded<'b>(&self, way: Way, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, UpgradeError> {
+        let Some(version) = way.from else { return Ok(bytes.into()) };
+        let known = self.to.message_type(way.number).expect("ways lead to types of the catalogue");
+        match &known.upgrade {
+            Some(upgrade) => upgrade(OldMessage::new(version, bytes)).map(Cow::Owned),
+            None => Err(UpgradeError::UnknownVersion { version }),
+        }
+    }
+}
+
+fn no_type(number: u32) -> UpgradeError {
+    UpgradeError::Refused(format!("no message type had the number {number}"))
+}
+
+fn number(at: usize) -> u32 {
+    u32::try_from(at).expect("a program has few kinds and message types")
+}
+
+/// The version that has to be upgraded from; none if the form is as it was.
+fn upgrades(wrote: u32, own: u32, is_same_form: bool) -> Result<Option<u32>, UpgradeError> {
+    match wrote.cmp(&own) {
+        std::cmp::Ordering::Less => Ok(Some(wrote)),
+        std::cmp::Ordering::Equal if is_same_form => Ok(None),
+        std::cmp::Ordering::Equal => Err(UpgradeError::SameVersion { version: own }),
+        std::cmp::Ordering::Greater => Err(UpgradeError::Newer { wrote, own }),
+    }
+}

@@ -1,0 +1,379 @@
+//! A program whose types have changed starts where one of before was stopped: FSMs, their states, what waits for them and requests
+//! that are under way come through the user's upgrade functions, and what can't come is named.
+
+use std::{path::Path, sync::mpsc, time::Duration};
+
+use qnfsm::{
+    Kinds, Node, NodeBuilder, OldFsm, OldMessage, OnOtherBuild, QueueId, Reply, ReplyTo, StartError, Unanswered,
+    UpgradeError,
+    journal::Reader,
+    playback::{Beginning, Playback},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    durable::until,
+    files::Memory,
+    probe::{DIR, PATIENCE},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Both versions' answer to what an account holds.
+type Cents = i64;
+
+/// The program as it was.
+mod before {
+    use qnfsm::{Context, Fsm, Next};
+
+    use super::*;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    pub(super) enum Hours {
+        Closed,
+        Open,
+    }
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub(super) struct Account {
+        pub(super) euros: i32,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) enum Order {
+        Open,
+        Pay { euros: i32 },
+        Lend { service: QueueId<Loan> },
+        Lent(Reply<i32>),
+        Ask(ReplyTo<Cents>),
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) struct Loan {
+        pub(super) euros: i32,
+        pub(super) reply: ReplyTo<i32>,
+    }
+
+    impl From<Reply<i32>> for Order {
+        fn from(reply: Reply<i32>) -> Order {
+            Order::Lent(reply)
+        }
+    }
+
+    impl Fsm for Account {
+        const NAME: &'static str = "account";
+        type State = Hours;
+        type Message = Order;
+
+        fn start(&mut self, cx: &mut Context<'_, Account>) -> Hours {
+            cx.every("interest", HOUR, Order::Pay { euros: 2 });
+            Hours::Closed
+        }
+
+        fn handle(&mut self, hours: Hours, order: Order, cx: &mut Context<'_, Account>) -> Next<Account> {
+            match order {
+                Order::Open => return Next::Goto(Hours::Open),
+                pay @ Order::Pay { .. } if hours == Hours::Closed => return Next::Postpone(pay),
+                Order::Pay { euros } => self.euros += euros,
+                Order::Lend { service } => {
+                    cx.request(service, HOUR, |reply| Loan { euros: 50, reply });
+                }
+                Order::Lent(reply) => self.euros += reply.outcome.unwrap(),
+                Order::Ask(reply) => cx.reply(reply, i64::from(self.euros) * 100),
+            }
+            Next::Stay
+        }
+    }
+
+    pub(super) fn kinds() -> Kinds {
+        Kinds::new()
+            .message_named::<Order>("order")
+            .message_named::<Loan>("loan")
+            .with::<Account>()
+            .replies::<Order, i32>()
+            .message::<Cents>()
+    }
+}
+
+/// The program as it is: amounts in cents, an account that can be frozen, other numbers of types.
+mod now {
+    use qnfsm::{Context, Fsm, Next};
+
+    use super::*;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    pub(super) enum Hours {
+        Frozen,
+        Closed,
+        Open,
+    }
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub(super) struct Account {
+        pub(super) cents: i64,
+        pub(super) note: String,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) enum Order {
+        Freeze,
+        Open,
+        Pay { cents: i64 },
+        Lend { service: QueueId<Loan> },
+        Lent(Reply<i32>),
+        Ask(ReplyTo<Cents>),
+        Note(ReplyTo<String>),
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) struct Loan {
+        pub(super) cents: i64,
+        pub(super) reply: ReplyTo<i32>,
+    }
+
+    impl From<Reply<i32>> for Order {
+        fn from(reply: Reply<i32>) -> Order {
+            Order::Lent(reply)
+        }
+    }
+
+    impl Fsm for Account {
+        const NAME: &'static str = "account";
+        const VERSION: u32 = 2;
+        type State = Hours;
+        type Message = Order;
+
+        fn upgrade(old: OldFsm<'_>) -> Result<(Account, Option<Hours>), UpgradeError> {
+            match old.version() {
+                1 => {
+                    let (before::Account { euros }, hours) = old.read()?;
+                    let hours = hours.map(|hours| match hours {
+                        before::Hours::Closed => Hours::Closed,
+                        before::Hours::Open => Hours::Open,
+                    });
+                    Ok((Account { cents: i64::from(euros) * 100, note: "from version 1".to_owned() }, hours))
+                }
+                _ => Err(old.unknown()),
+            }
+        }
+
+        fn start(&mut self, _: &mut Context<'_, Account>) -> Hours {
+            Hours::Closed
+        }
+
+        fn handle(&mut self, hours: Hours, order: Order, cx: &mut Context<'_, Account>) -> Next<Account> {
+            match order {
+                Order::Freeze => return Next::Goto(Hours::Frozen),
+                Order::Open => return Next::Goto(Hours::Open),
+                pay @ Order::Pay { .. } if hours != Hours::Open => return Next::Postpone(pay),
+                Order::Pay { cents } => self.cents += cents,
+                Order::Lend { service } => {
+                    cx.request(service, HOUR, |reply| Loan { cents: 5000, reply });
+                }
+                Order::Lent(reply) => self.cents += i64::from(reply.outcome.unwrap()) * 100,
+                Order::Ask(reply) => cx.reply(reply, self.cents),
+                Order::Note(reply) => cx.reply(reply, self.note.clone()),
+            }
+            Next::Stay
+        }
+    }
+
+    pub(super) fn order(old: OldMessage<'_>) -> Result<Order, UpgradeError> {
+        Ok(match old.read()? {
+            before::Order::Open => Order::Open,
+            before::Order::Pay { euros } => Order::Pay { cents: i64::from(euros) * 100 },
+            before::Order::Lend { service } => Order::Lend { service: QueueId::from_raw(service.raw()) },
+            before::Order::Lent(reply) => Order::Lent(reply),
+            before::Order::Ask(reply) => Order::Ask(reply),
+        })
+    }
+
+    pub(super) fn loan(old: OldMessage<'_>) -> Result<Loan, UpgradeError> {
+        let before::Loan { euros, reply } = old.read()?;
+        Ok(Loan { cents: i64::from(euros) * 100, reply })
+    }
+
+    pub(super) fn without_messages() -> Kinds {
+        Kinds::new()
+            .message::<Cents>()
+            .message::<String>()
+            .message_named::<Loan>("loan")
+            .message_named::<Order>("order")
+            .with::<Account>()
+            .replies::<Order, i32>()
+    }
+
+    pub(super) fn kinds() -> Kinds {
+        without_messages().message_version::<Order>(2, order).message_version::<Loan>(2, loan)
+    }
+}
+
+fn builder(disk: &Memory, kinds: Kinds) -> NodeBuilder {
+    NodeBuilder::new("bank", kinds).dir(DIR).storage(disk.storage()).seed(1)
+}
+
+fn start_before(disk: &Memory) -> Node<before::Order> {
+    // The service never answers, so its request stays under way.
+    let mut builder = builder(disk, before::kinds());
+    let service = builder.service::<before::Loan>(1, Unanswered::SentAgain, |_, _| {});
+    let node = builder.start(&before::Account::default()).unwrap();
+    node.host().send(node.root(), &before::Order::Pay { euros: 3 }).unwrap();
+    node.host().send(node.root(), &before::Order::Lend { service }).unwrap();
+    assert_eq!(node.host().request(node.root(), PATIENCE, before::Order::Ask).unwrap(), 0);
+    node
+}
+
+/// Starts the program as it is, whose service answers with 7 euros, and says what it was asked.
+fn start_now(disk: &Memory) -> (Node<now::Order>, mpsc::Receiver<i64>) {
+    let (asked, asks) = mpsc::channel();
+    let mut builder = builder(disk, now::kinds());
+    builder.service::<now::Loan>(1, Unanswered::SentAgain, move |loan, replier| {
+        // Not every test looks at it.
+        let _ = asked.send(loan.cents);
+        replier.reply(&loan.reply, &7);
+    });
+    (builder.start(&now::Account::default()).unwrap(), asks)
+}
+
+fn cents(node: &Node<now::Order>) -> i64 {
+    node.host().request(node.root(), PATIENCE, now::Order::Ask).unwrap()
+}
+
+/// Plays back what this version recorded; gives how many rounds were passed over.
+fn replay(disk: &Memory, own_from: u64) -> u64 {
+    let (storage, dir) = (disk.storage(), Path::new(DIR));
+    let mut reader = Reader::open(storage.clone(), dir).unwrap();
+    let (manifest, catalogue) = (reader.manifest().clone(), now::kinds().seal().unwrap());
+    let beginning = Beginning::of(storage, dir, &manifest);
+    let mut playback = Playback::new(catalogue, manifest.node).checking_images().beginning(Some(beginning));
+    while let Some(entry) = reader.next().unwrap() {
+        playback.is_of_another_version(entry.position.segment < own_from);
+        playback.apply(&entry.record, &mut ()).unwrap();
+    }
+    playback.finish(&mut ()).unwrap();
+    assert_eq!(playback.workers().count(), 1);
+    playback.progress().rounds_passed_over
+}
+
+#[test]
+fn a_new_version_goes_on_with_all_that_an_old_one_left() {
+    let disk = Memory::default();
+    start_before(&disk).stop().unwrap();
+    let (node, asks) = start_now(&disk);
+    assert_eq!(asks.recv_timeout(PATIENCE), Ok(5000), "the request under way, in the new form");
+    node.host().send(node.root(), &now::Order::Open).unwrap();
+    let note = node.host().request(node.root(), PATIENCE, now::Order::Note).unwrap();
+    assert_eq!(note, "from version 1");
+    until("the loan doesn't come", || cents(&node) == 1000);
+    let killed = disk.crash();
+    node.stop().unwrap();
+    // It comes back as what it is now: from the snapshot that the old version made, after a kill, and from its own.
+    for disk in [killed, disk] {
+        let (node, _) = start_now(&disk);
+        assert_eq!(cents(&node), 1000);
+        node.stop().unwrap();
+        assert!(replay(&disk, 2) > 0, "rounds of the old version are passed over");
+    }
+}
+
+#[test]
+fn a_resting_worker_is_carried_over_at_each_start_until_it_has_a_snapshot_of_its_own() {
+    let disk = Memory::default();
+    start_before(&disk).stop().unwrap();
+    for _ in 0..3 {
+        let mut builder = builder(&disk, now::kinds());
+        builder.service::<now::Loan>(1, Unanswered::SentAgain, |_, _| {});
+        builder.start(&now::Account::default()).unwrap().stop().unwrap();
+    }
+    let (node, _) = start_now(&disk);
+    node.host().send(node.root(), &now::Order::Open).unwrap();
+    until("the loan doesn't come", || cents(&node) == 1000);
+    node.stop().unwrap();
+}
+
+#[test]
+fn rounds_that_an_old_version_recorded_are_not_run_by_a_new_one() {
+    let disk = Memory::default();
+    let node = start_before(&disk);
+    let killed = disk.crash();
+    node.stop().unwrap();
+    match builder(&killed, now::kinds()).start(&now::Account::default()).unwrap_err() {
+        StartError::Changed { worker, round, differences, .. } => {
+            assert_eq!((worker.0, round), (0, 1));
+            assert!(differences.iter().any(|what| what == "kind account has version 2 and had 1"), "{differences:?}");
+        }
+        other => panic!("{other}"),
+    }
+    // Nothing has changed by that.
+    let node = {
+        let mut builder = builder(&killed, before::kinds());
+        builder.service::<before::Loan>(1, Unanswered::SentAgain, |_, _| {});
+        builder.start(&before::Account::default()).unwrap()
+    };
+    node.host().send(node.root(), &before::Order::Open).unwrap();
+    assert_eq!(node.host().request(node.root(), PATIENCE, before::Order::Ask).unwrap(), 300);
+    node.stop().unwrap();
+}
+
+#[test]
+fn what_nobody_can_carry_over_keeps_the_node_from_starting_and_is_named() {
+    let disk = Memory::default();
+    start_before(&disk).stop().unwrap();
+    let why = |kinds| {
+        let error = builder(&disk.crash(), kinds).start(&now::Account::default()).unwrap_err();
+        assert!(matches!(error, StartError::Left { .. }), "{error}");
+        error.to_string()
+    };
+    // The message types have other fields, and nobody says how to read the old ones.
+    let text = why(now::without_messages());
+    assert!(
+        text.contains(
+            "a message that waits for w0/0.1 of kind account: its fields changed, and its version is 1 still"
+        ),
+        "{text}"
+    );
+    let text = why(now::without_messages().message_version::<now::Order>(2, now::order));
+    assert!(text.contains("a frame under way from w0/0.1: its fields changed"), "{text}");
+    let refuses =
+        |old: OldMessage<'_>| Err::<now::Loan, _>(UpgradeError::Refused(format!("loans of version {}", old.version())));
+    let text = why(now::without_messages().message_version::<now::Order>(2, now::order).message_version(3, refuses));
+    assert!(text.contains("a frame under way from w0/0.1: loans of version 1"), "{text}");
+    // And an older version doesn't read what a newer one left.
+    let (node, _) = start_now(&disk);
+    node.stop().unwrap();
+    let error = builder(&disk, before::kinds()).start(&before::Account::default()).unwrap_err().to_string();
+    assert!(error.contains("of kind account: version 2 wrote it, and this program has version 1"), "{error}");
+}
+
+#[test]
+fn rounds_of_another_build_are_run_only_when_that_is_allowed() {
+    let disk = Memory::default();
+    let start = |disk: &Memory, build, on_other_build| {
+        let mut builder = builder(disk, before::kinds()).build(build, 100).on_other_build(on_other_build);
+        builder.service::<before::Loan>(1, Unanswered::SentAgain, |_, _| {});
+        builder.start(&before::Account::default())
+    };
+    let node = start(&disk, 1, OnOtherBuild::Refuse).unwrap();
+    node.host().send(node.root(), &before::Order::Open).unwrap();
+    node.host().send(node.root(), &before::Order::Pay { euros: 3 }).unwrap();
+    let euros =
+        |node: &Node<before::Order>| node.host().request(node.root(), PATIENCE, before::Order::Ask).unwrap() / 100;
+    assert_eq!(euros(&node), 3);
+    let killed = disk.crash();
+    node.stop().unwrap();
+    match start(&killed, 2, OnOtherBuild::Refuse).unwrap_err() {
+        StartError::OtherBuild { worker, round, build, build_bytes, .. } => {
+            assert_eq!((worker.0, round, build, build_bytes), (0, 1, 1, 100));
+        }
+        other => panic!("{other}"),
+    }
+    let node = start(&killed, 2, OnOtherBuild::Run).unwrap();
+    assert_eq!(euros(&node), 3);
+    node.stop().unwrap();
+    // Behind a clean stop there is nothing of another build to be run.
+    for disk in [disk, killed] {
+        let node = start(&disk, 3, OnOtherBuild::Refuse).unwrap();
+        assert_eq!(euros(&node), 3);
+        node.stop().unwrap();
+    }
+}
