@@ -91,6 +91,7 @@
 //! | [`OldFsm`], [`OldMessage`], [`UpgradeError`] | what an older version of the program left |
 //! | [`NodeBuilder`], [`Node`], [`Host`], [`Limits`] | a process with workers, edges and a journal |
 //! | [`NodeRequest`] | what an FSM may ask its node |
+//! | [`Secret`] | a value that is recorded and never shown |
 //! | [`Replier`], [`Unanswered`], [`External`] | services for blocking and async work; values read from outside |
 //! | [`Reactor`], [`Outlet`], [`Inputs`] | what a network edge is written against |
 //! | [`testing`] | one FSM in virtual time |
@@ -132,6 +133,7 @@ mod node_request;
 pub mod playback;
 mod random;
 pub mod schema;
+mod secret;
 mod slots;
 pub mod testing;
 mod time;
@@ -152,9 +154,10 @@ pub use node::{
 };
 pub use node_request::NodeRequest;
 pub use random::{GENERATOR, Random};
+pub use secret::Secret;
 pub use time::Time;
 pub use worker::{
-    Admission, CarryOverError, Catalogue, Counters, Deliveries, Delivery, Fault, FaultKind, ImageError, Kinds,
-    KindsError, Recording, RoundEnd, Skip, SnapshotError, Table, TableKind, TableMessage, TableSchema, Turn, Worker,
-    WorkerConfig,
+    Admission, CarryOverError, Catalogue, CellView, Counters, Deliveries, Delivery, Fault, FaultKind, FsmView,
+    ImageError, ImageView, Kinds, KindsError, Recording, RequestView, RoundEnd, Skip, SnapshotError, Table, TableKind,
+    TableMessage, TableSchema, TimerLabel, TimerView, Turn, WaitingView, Waits, Worker, WorkerConfig,
 };

@@ -9,7 +9,21 @@ use std::{
 /// The storeys of `qnfsm/src`, from the ground up. A module may import modules of its own storey or of those below it;
 /// within a storey the imports make no circle.
 const STOREYS: [&[&str]; 6] = [
-    &["codec", "digest", "frame", "fsm", "id", "message", "name", "node_request", "random", "schema", "slots", "time"],
+    &[
+        "codec",
+        "digest",
+        "frame",
+        "fsm",
+        "id",
+        "message",
+        "name",
+        "node_request",
+        "random",
+        "schema",
+        "secret",
+        "slots",
+        "time",
+    ],
     &["worker"],
     &["journal"],
     &["playback"],

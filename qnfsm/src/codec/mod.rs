@@ -250,28 +250,23 @@ impl Codec {
         self.decode_within(Bounds::VALUE, PhantomData, bytes, trust)
     }
 
-    /// As [`decode`](Codec::decode), for who knows a type by its schema alone: what `seed` makes of all the bytes.
-    pub(crate) fn decode_seed<'b, S: DeserializeSeed<'b>>(
+    /// The value that `bytes` begin with, and how many bytes are left behind it; for who knows a type by its schema alone. It may
+    /// be one that lies in an image.
+    pub(crate) fn decode_front<'b, S: DeserializeSeed<'b>>(
         self,
         seed: S,
         bytes: &'b [u8],
-    ) -> Result<S::Value, DecodeError> {
-        self.decode_within(Bounds::VALUE, seed, bytes, Trust::Node)
+    ) -> Result<(S::Value, usize), DecodeError> {
+        let Codec::Bincode2Standard = self;
+        let mut reader = read::Reader::new(bytes, Trust::Node, Bounds::IMAGE);
+        let value = reader.value(seed).map_err(Refused::into_inner)?;
+        Ok((value, reader.left()))
     }
 
     /// What [`encode_image`](Codec::encode_image) wrote.
     #[inline]
     pub(crate) fn decode_image<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
         self.decode_within(Bounds::IMAGE, PhantomData, bytes, Trust::Node)
-    }
-
-    /// The value with which bytes of an image begin; they go on behind it.
-    pub(crate) fn decode_front<T: DeserializeOwned>(self, bytes: &mut &[u8]) -> Result<T, DecodeError> {
-        let Codec::Bincode2Standard = self;
-        let mut reader = read::Reader::new(bytes, Trust::Node, Bounds::IMAGE);
-        let value = reader.value(PhantomData).map_err(Refused::into_inner)?;
-        *bytes = &bytes[bytes.len() - reader.left()..];
-        Ok(value)
     }
 
     #[inline(always)]

@@ -127,6 +127,17 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
+impl<'a> Frame<'a> {
+    /// What a frame of [`Class::Spawn`] carries: the number of the answer's message type and the start value's bytes. Nothing if it
+    /// is of another class, or begins with no such number.
+    #[must_use]
+    pub fn spawned(&self) -> Option<(u32, &'a [u8])> {
+        let mut start_value = self.payload;
+        let answer = take_varint(&mut start_value).ok().filter(|_| self.header.class == Class::Spawn)?;
+        Some((u32::try_from(answer).ok()?, start_value))
+    }
+}
+
 /// Why bytes are not a frame, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("frame at byte {offset} of the batch: {reason}")]

@@ -1,7 +1,7 @@
 //! What an older version of a program wrote, for the functions that make today's values of it: [`Fsm::upgrade`](super::Fsm::upgrade)
 //! and [`Kinds::message_version`](crate::Kinds::message_version).
 
-use std::cell::Cell;
+use std::{cell::Cell, marker::PhantomData};
 
 use serde::de::DeserializeOwned;
 
@@ -83,10 +83,13 @@ impl<'a> OldFsm<'a> {
     /// # Errors
     /// When the bytes are no values of these types.
     pub fn read<D: DeserializeOwned, S: DeserializeOwned>(self) -> Result<(D, Option<S>), UpgradeError> {
-        let mut bytes = self.bytes;
-        let data = Codec::CURRENT.decode_front(&mut bytes)?;
-        let state: Option<S> = if self.has_state { Codec::CURRENT.decode_front(&mut bytes)? } else { None };
-        self.reading.left.set(Some(bytes.len()));
+        let (data, mut left) = Codec::CURRENT.decode_front(PhantomData, self.bytes)?;
+        let mut state: Option<S> = None;
+        if self.has_state {
+            let behind = &self.bytes[self.bytes.len() - left..];
+            (state, left) = Codec::CURRENT.decode_front(PhantomData, behind)?;
+        }
+        self.reading.left.set(Some(left));
         self.reading.has_started.set(state.is_some());
         Ok((data, state))
     }

@@ -73,12 +73,8 @@ pub(super) fn describe(
                 "the random numbers that it drew or the timers that it set"
             };
             let (expected_values, found_values) = (values(worker, expected), values(worker, found));
-            let message = values_side_by_side(
-                (&expected_values.message, &expected.payload),
-                (&found_values.message, &found.payload),
-            );
-            let state =
-                values_side_by_side((&expected_values.state, &expected.state), (&found_values.state, &found.state));
+            let message = values_side_by_side(&expected_values.message, &found_values.message);
+            let state = values_side_by_side(&expected_values.state, &found_values.state);
             let text = |delivery: &Delivery, message: &str, state: &str| {
                 let Delivery { data_digest, effects_digest, .. } = delivery;
                 format!(
@@ -98,51 +94,71 @@ const SHOWN_BEFORE: usize = 100;
 /// How many bytes are shown where only the bytes tell two values apart.
 const PARTED_BYTES_MAX: usize = 16;
 
-/// What a delivery took and left, by the names of fields.
-struct Values {
-    message: String,
-    state: String,
+/// A value by the names of its fields, and its bytes.
+struct Shown<'d> {
+    text: String,
+    bytes: &'d [u8],
+    /// Of a value that holds a secret no bytes may be shown.
+    holds_secret: bool,
 }
 
-fn values(worker: &Worker, delivery: &Delivery) -> Values {
+impl<'d> Shown<'d> {
+    fn new(schema: Option<&TableSchema>, bytes: &'d [u8]) -> Shown<'d> {
+        let Some(schema) = schema else { return Shown::words("of no known type", bytes) };
+        let printer = schema.printer();
+        Shown { text: printer.text(bytes, LOOKED_AT_MAX), bytes, holds_secret: printer.holds_secret() }
+    }
+
+    fn words(text: &str, bytes: &'d [u8]) -> Shown<'d> {
+        Shown { text: text.to_owned(), bytes, holds_secret: false }
+    }
+}
+
+/// What a delivery took and left.
+struct Values<'d> {
+    message: Shown<'d>,
+    state: Shown<'d>,
+}
+
+fn values<'d>(worker: &Worker, delivery: &'d Delivery) -> Values<'d> {
     let table = worker.catalogue().table();
-    let shown = |schema: Option<&TableSchema>, bytes: &[u8]| {
-        schema.map_or_else(|| "of no known type".to_owned(), |schema| schema.printer().text(bytes, LOOKED_AT_MAX))
-    };
     let message = match delivery.handler {
-        Handler::Start | Handler::Enter => "none".to_owned(),
+        Handler::Start | Handler::Enter => Shown::words("none", &delivery.payload),
         Handler::Handle => {
-            shown(table.messages.get(delivery.type_number as usize).map(|of| &of.schema), &delivery.payload)
+            let schema = table.messages.get(delivery.type_number as usize).map(|of| &of.schema);
+            Shown::new(schema, &delivery.payload)
         }
     };
     // An FSM that stopped has none; nor is there anything to show of the only one that a kind has.
     let state = match &delivery.state[..] {
-        [] => "none".to_owned(),
-        state => shown(table.kinds.get(delivery.kind as usize).map(|of| &of.state), state),
+        [] => Shown::words("none", &[]),
+        state => Shown::new(table.kinds.get(delivery.kind as usize).map(|of| &of.state), state),
     };
     Values { message, state }
 }
 
 /// Two values for a person to compare, each as a text and in bytes. Where the texts end before the values part, which
-/// they do if the values are long or of an opaque type, it is told where the bytes part.
-fn values_side_by_side((one, one_bytes): (&str, &[u8]), (other, other_bytes): (&str, &[u8])) -> (String, String) {
-    let (shown_one, shown_other) = side_by_side(one, other);
-    if one != other || one_bytes == other_bytes {
+/// they do if the values are long, of an opaque type or differ in a secret, it is told where the bytes part.
+fn values_side_by_side(one: &Shown<'_>, other: &Shown<'_>) -> (String, String) {
+    let (shown_one, shown_other) = side_by_side(&one.text, &other.text);
+    if one.text != other.text || one.bytes == other.bytes {
         return (shown_one, shown_other);
     }
-    let at = one_bytes.iter().zip(other_bytes).take_while(|(one, other)| one == other).count();
-    let chars = one.chars().count();
-    let from_there = |bytes: &[u8]| {
-        let rest = &bytes[at..];
+    let at = one.bytes.iter().zip(other.bytes).take_while(|(one, other)| one == other).count();
+    let chars = one.text.chars().count();
+    let from_there = |value: &Shown<'_>| {
+        let rest = &value.bytes[at..];
         let hex: String = rest.iter().take(PARTED_BYTES_MAX).map(|byte| format!("{byte:02x}")).collect();
         match rest {
+            _ if value.holds_secret => format!("differs from byte {at} on, in a secret maybe, so not shown"),
             [] => format!("ends after byte {at}"),
             [_, ..] => format!("goes on from byte {at} with {hex}"),
         }
     };
-    let text =
-        |shown: String, bytes: &[u8]| format!("{shown} (equal in the first {chars} characters, {})", from_there(bytes));
-    (text(shown_one, one_bytes), text(shown_other, other_bytes))
+    let text = |shown: String, value: &Shown<'_>| {
+        format!("{shown} (equal in the first {chars} characters, {})", from_there(value))
+    };
+    (text(shown_one, one), text(shown_other, other))
 }
 
 /// Two texts for a person to compare: of long ones the parts where they begin to differ.
@@ -176,21 +192,34 @@ mod tests {
         assert!(one.chars().count() <= SHOWN_MAX + 2);
     }
 
+    fn pair(one: (&str, &[u8]), other: (&str, &[u8])) -> (String, String) {
+        values_side_by_side(&Shown::words(one.0, one.1), &Shown::words(other.0, other.1))
+    }
+
     #[test]
     fn values_that_part_after_what_is_looked_at_are_not_shown_as_equal() {
         let text = "x".repeat(5000);
-        let (one, other) = values_side_by_side((&text, &[7, 7, 1, 255]), (&text, &[7, 7, 2]));
+        let (one, other) = pair((&text, &[7, 7, 1, 255]), (&text, &[7, 7, 2]));
         assert!(one.ends_with("x (equal in the first 5000 characters, goes on from byte 2 with 01ff)"), "{one}");
         assert!(other.ends_with("x (equal in the first 5000 characters, goes on from byte 2 with 02)"), "{other}");
-        let (one, other) = values_side_by_side(("a", &[7; 100]), ("a", &[7; 50]));
+        let (one, other) = pair(("a", &[7; 100]), ("a", &[7; 50]));
         assert_eq!(one, format!("a (equal in the first 1 characters, goes on from byte 50 with {})", "07".repeat(16)));
         assert_eq!(other, "a (equal in the first 1 characters, ends after byte 50)");
     }
 
     #[test]
+    fn of_values_that_part_in_a_secret_no_byte_is_shown() {
+        let secret = |bytes| Shown { holds_secret: true, ..Shown::words("Secret(…)", bytes) };
+        let (one, other) = values_side_by_side(&secret(&[7, 0xab, 0xcd]), &secret(&[7, 0xef]));
+        let says =
+            "Secret(…) (equal in the first 9 characters, differs from byte 1 on, in a secret maybe, so not shown)";
+        assert_eq!((one.as_str(), other.as_str()), (says, says));
+    }
+
+    #[test]
     fn values_that_are_told_apart_by_their_texts_or_not_at_all_have_no_bytes_beside_them() {
-        let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
-        assert_eq!(values_side_by_side(("a", &[1]), ("b", &[2])), pair("a", "b"));
-        assert_eq!(values_side_by_side(("a", &[1]), ("a", &[1])), pair("a", "a"));
+        let texts = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        assert_eq!(pair(("a", &[1]), ("b", &[2])), texts("a", "b"));
+        assert_eq!(pair(("a", &[1]), ("a", &[1])), texts("a", "a"));
     }
 }

@@ -20,7 +20,7 @@ use super::{
     error::Misfit,
     search::{Asked, Fault, Halt, Impossible, Inject, Mode, Search},
 };
-use crate::codec::NESTING_MAX;
+use crate::{codec::NESTING_MAX, secret::SECRET_SERDE_NAME};
 
 /// How many passes a type may need; more variants than that are not explored.
 const PASSES_MAX: usize = 10_000;
@@ -197,6 +197,7 @@ impl<'de> Deserializer<'de> for Explorer<'_, 'de> {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Halt> {
+        self.search.asked.secret |= name == SECRET_SERDE_NAME;
         if let Some(sample) = self.search.sample(name, Inject::Newtypes) {
             return from_sample(reader(sample).deserialize_newtype_struct(name, visitor));
         }

@@ -66,14 +66,15 @@ fn interned(name: String) -> &'static str {
 }
 
 /// The arguments of the generic type `name` that `of` is, also behind references and types of one argument, such as
-/// `Box`, that serialize as what they hold. `None` if it is no generic type of that name.
+/// `Box`, that serialize as what they hold. `None` if it is no generic type of that name. A name of serde's may have a path.
 fn arguments_of<'t>(mut of: &'t str, name: &str) -> Option<&'t str> {
+    let name = name.rsplit("::").next();
     loop {
         while let Some(behind) = of.strip_prefix('&').or_else(|| of.strip_prefix("mut ")) {
             of = behind;
         }
         let (base, arguments) = split_arguments(of)?;
-        if base.rsplit("::").next() == Some(name) {
+        if base.rsplit("::").next() == name {
             return Some(arguments);
         }
         of = only_type(arguments)?;
@@ -344,6 +345,7 @@ mod tests {
         assert_eq!(arguments_of("a::Cow<'_, Reply<(u8, [C; 3])>>", "Reply"), Some("(u8, [C; 3])"));
         assert_eq!(arguments_of("a::Box<Reply<fn(u8) -> Vec<u8>>>", "Reply"), Some("fn(u8) -> Vec<u8>"));
         assert_eq!(arguments_of("<a::B<u8> as c::D>::e::Reply<u8>", "Reply"), Some("u8"));
+        assert_eq!(arguments_of("a::b::Reply<u8>", "a::Reply"), Some("u8"));
     }
 
     #[test]

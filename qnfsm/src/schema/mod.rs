@@ -12,6 +12,7 @@ mod explore;
 mod generics;
 #[cfg(test)]
 mod generics_tests;
+mod json;
 mod outline;
 mod print;
 #[cfg(test)]
@@ -19,6 +20,8 @@ mod print_tests;
 mod search;
 #[cfg(test)]
 mod tests;
+mod text;
+mod walk;
 
 use std::{
     any::{Any, type_name},
@@ -32,6 +35,7 @@ use serde_reflection::{ContainerFormat, Format, FormatHolder, Registry, Samples,
 use crate::{
     Digest,
     codec::{Codec, EncodeError, Trust},
+    secret::SECRET_SERDE_NAME,
 };
 pub use error::{Misfit, SchemaError};
 use explore::explore;
@@ -124,9 +128,10 @@ impl Schema {
 
     fn opaque_with(name: &str, reason: String, outline: Outline, asked: &Asked) -> Schema {
         let seen = format!("{:016x}", outline.digest(asked));
-        let variants = outline.variants;
-        let json = serde_json::to_string(&Opaque { opaque: name, variants: &variants, seen })
+        let holds = (asked.secret || outline.secret).then_some(SECRET_SERDE_NAME);
+        let json = serde_json::to_string(&Opaque { opaque: name, variants: &outline.variants, seen, holds })
             .expect("texts under names that are texts can be written down");
+        let variants = outline.variants;
         let hash = Digest::of(json.as_bytes());
         Schema { name: name.to_string(), json, hash, variants, opaque: Some(reason), encoded_bytes_max: None }
     }
@@ -139,6 +144,9 @@ struct Opaque<'s> {
     variants: &'s [String],
     /// The digest of its outline.
     seen: String,
+    /// The name of secrets, if one was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<&'static str>,
 }
 
 /// What the exploration of a type has seen so far.
@@ -344,8 +352,9 @@ fn blame<T: Serialize>(value: &T, asked: &Asked) -> Option<SchemaError> {
     None
 }
 
-/// A type's name as Rust shows it, without the modules.
-fn short_name(full: &str) -> String {
+/// A type's name as Rust shows it, without the modules: `Reply<u64>` of `qnfsm::message::Reply<u64>`.
+#[must_use]
+pub fn short_name(full: &str) -> String {
     let mut short = String::new();
     let mut word = 0;
     for letter in full.chars() {

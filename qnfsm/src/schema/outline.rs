@@ -14,13 +14,15 @@ use serde::{
 };
 
 use super::search::Asked;
-use crate::Digest;
+use crate::{Digest, secret::SECRET_SERDE_NAME};
 
 /// The outline of a type.
 #[derive(Debug, Default)]
 pub(super) struct Outline {
     /// The names of the root enum's variants by their numbers.
     pub(super) variants: Vec<String>,
+    /// There is a secret in it.
+    pub(super) secret: bool,
     shapes: BTreeSet<String>,
 }
 
@@ -30,6 +32,8 @@ impl Outline {
         let mut outline = Outline::default();
         for value in values {
             let Ok(Shape { text, variant }) = value.serialize(Draw) else { continue };
+            // A shape quotes names, and of a value it shows nothing.
+            outline.secret |= text.contains(SECRET_SERDE_NAME);
             outline.shapes.insert(text);
             let Some((number, name)) = variant else { continue };
             let Ok(number) = usize::try_from(number) else { continue };

@@ -43,11 +43,13 @@ pub(super) struct Impossible {
     pub(super) misfit: Misfit,
 }
 
-/// The fields and variants that types asked for, by the type's serde name.
+/// The fields and variants that types asked for, by the type's serde name, and whether one was a secret.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     pub(super) fields: BTreeMap<&'static str, &'static [&'static str]>,
     pub(super) variants: BTreeMap<&'static str, &'static [&'static str]>,
+    /// One of them was a secret.
+    pub(super) secret: bool,
 }
 
 /// The end of a pass, with the text that serde or the type gave.

@@ -1,7 +1,7 @@
 //! Does what a handler asked for, in the order in which it asked, when it has returned.
 
 use crate::{
-    frame::{Class, Header, put_varint},
+    frame::{Class, Frame, Header, put_varint},
     fsm::{Effect, Effects, MessageRef, Sending, TimerName, WhichTimer},
     id::{Place, RawQueueId, RequestId, WorkerId},
     message::{NoReply, Undelivered},
@@ -280,7 +280,7 @@ impl Worker {
             self.notices.push_back(Notice::Failed { to: me, from: to, request, why });
         } else if is_here {
             // The same way as from elsewhere: the FSM is created as if the frame had just come in.
-            self.take_spawn(&header, &payload);
+            self.take_spawn(&Frame { header, payload: &payload });
         }
     }
 }

@@ -6,13 +6,12 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    codec::{Codec, Trust},
-    frame::{Batch, BatchRef, Class, Frame, Header, put_varint, take_varint},
+    frame::{Batch, BatchRef, Class, Frame, Header, put_varint},
     fsm::{OldMessage, UpgradeError},
     id::{Place, RawQueueId},
     worker::{
         Catalogue, Table, TableMessage, Worker,
-        image::{CellImage, Image},
+        image::{CellImage, Image, ImageError},
     },
 };
 
@@ -49,17 +48,17 @@ impl<'a> CarryOver<'a> {
     /// # Errors
     /// When something of it can't be carried over, or the bytes are no image.
     pub(crate) fn worker(&self, image: &[u8]) -> Result<Worker, CarryOverError> {
-        let in_image = |error| CarryOverError { of: "the worker's image".to_owned(), why: UpgradeError::Read(error) };
-        let mut image: Image = Codec::CURRENT.decode(image, Trust::Node).map_err(in_image)?;
+        let in_image = |error: ImageError| CarryOverError {
+            of: "what it left".to_owned(),
+            why: UpgradeError::Refused(error.to_string()),
+        };
+        let mut image = Image::read(image).map_err(in_image)?;
         let (node, place, seed) = (image.node, Place::worker(image.worker), image.config.seed);
         for cell in &mut image.cells {
             let queue = RawQueueId::new(node, place, cell.slot, cell.generation);
             self.cell(queue, seed, cell)?;
         }
-        Worker::of_image(self.to.clone(), image).map_err(|error| CarryOverError {
-            of: "the worker's image".to_owned(),
-            why: UpgradeError::Refused(error.to_string()),
-        })
+        Worker::of_image(self.to.clone(), image).map_err(in_image)
     }
 
     fn cell(&self, queue: RawQueueId, seed: u64, cell: &mut CellImage) -> Result<(), CarryOverError> {
@@ -113,9 +112,8 @@ impl<'a> CarryOver<'a> {
             }
             Class::Spawn => {
                 let way = self.kind(header.type_number)?;
-                let mut value = payload;
-                let cut = |_| UpgradeError::Refused("a spawn's frame is cut short".to_owned());
-                let answer = u32::try_from(take_varint(&mut value).map_err(cut)?).unwrap_or(u32::MAX);
+                let cut = || UpgradeError::Refused("a spawn's frame is cut short".to_owned());
+                let (answer, value) = frame.spawned().ok_or_else(cut)?;
                 // Without a request nobody is answered.
                 let answer = if header.request.is_some() { self.message(answer)?.number } else { answer };
                 let mut over = Vec::new();

@@ -178,13 +178,7 @@ impl Catalogue {
     /// it. They work; but their values are shown in hex, and a change of one is seen only where values of it could be
     /// made.
     pub fn opaque(&self) -> impl Iterator<Item = (String, &str)> {
-        let messages = self.table.messages.iter().map(|it| (&it.schema, "message type", &it.name));
-        let kinds = self.table.kinds.iter();
-        let kinds =
-            kinds.flat_map(|it| [(&it.value, "data of kind", &it.name), (&it.state, "state of kind", &it.name)]);
-        messages
-            .chain(kinds)
-            .filter_map(|(schema, what, name)| Some((format!("{what} {name}"), schema.opaque.as_deref()?)))
+        self.table.opaque()
     }
 
     /// The name of a message type.

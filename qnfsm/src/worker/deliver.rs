@@ -66,7 +66,7 @@ impl Worker {
                     self.notices.push_back(Notice::Failed { to, from: sender, request, why });
                 }
             }
-            Class::Spawn => self.take_spawn(header, payload),
+            Class::Spawn => self.take_spawn(frame),
             Class::Stop => self.remove(to, DownReason::Stopped),
             Class::Watch => self.watch(sender, to),
             Class::Unwatch => self.unwatch(sender, to),

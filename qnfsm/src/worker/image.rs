@@ -70,20 +70,20 @@ pub(super) const COUNT_MAX: u64 = 1 << 62;
 pub(super) struct Image<Cells = Vec<CellImage>> {
     pub(super) node: NodeId,
     pub(super) worker: WorkerId,
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     pub(super) config: WorkerConfig,
-    round: u64,
-    now: Time,
-    next_timer: u64,
-    slots: Slots,
+    pub(super) round: u64,
+    pub(super) now: Time,
+    pub(super) next_timer: u64,
+    pub(super) slots: Slots,
     pub(super) cells: Cells,
-    ready: Vec<u32>,
-    timers: Timers,
-    streams: Vec<StreamImage>,
-    taken: BTreeMap<Place, (Epoch, u64)>,
-    watches: BTreeMap<RawQueueId, Vec<RawQueueId>>,
-    mourners: Vec<RawQueueId>,
-    counters: Counters,
+    pub(super) ready: Vec<u32>,
+    pub(super) timers: Timers,
+    pub(super) streams: Vec<StreamImage>,
+    pub(super) taken: BTreeMap<Place, (Epoch, u64)>,
+    pub(super) watches: BTreeMap<RawQueueId, Vec<RawQueueId>>,
+    pub(super) mourners: Vec<RawQueueId>,
+    pub(super) counters: Counters,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -93,6 +93,17 @@ pub(super) struct CellImage {
     pub(super) kind: u32,
     pub(super) bytes: ImageBytes,
     pub(super) waiting: WaitingImage,
+}
+
+impl Image {
+    /// Reads what [`Worker::snapshot`] wrote. Whether it holds together is not looked at.
+    pub(super) fn read(bytes: &[u8]) -> Result<Image, ImageError> {
+        let image: Image = Codec::CURRENT.decode(bytes, Trust::Node).map_err(ImageError::Malformed)?;
+        if image.worker.0 >= 1 << 31 {
+            return Err(ImageError::Inconsistent("no worker has that number"));
+        }
+        Ok(image)
+    }
 }
 
 /// All FSMs of a worker as a list of [`CellImage`]. They are written one after another, so that beside the image no more than
@@ -168,13 +179,12 @@ impl Worker {
     /// # Errors
     /// When the bytes are no image, or one of other kinds than the catalogue's.
     pub fn restore(catalogue: Arc<Catalogue>, bytes: &[u8]) -> Result<Worker, ImageError> {
-        Worker::of_image(catalogue, Codec::CURRENT.decode(bytes, Trust::Node).map_err(ImageError::Malformed)?)
+        Worker::of_image(catalogue, Image::read(bytes)?)
     }
 
+    /// # Errors
+    /// When its parts contradict one another, or it is of other kinds than the catalogue's.
     pub(super) fn of_image(catalogue: Arc<Catalogue>, image: Image) -> Result<Worker, ImageError> {
-        if image.worker.0 >= 1 << 31 {
-            return Err(ImageError::Inconsistent("no worker has that number"));
-        }
         let counters = &image.counters;
         let counts = [image.round, image.next_timer, counters.handled, counters.panics];
         if counts.iter().chain(counters.dead_letters.values()).any(|count| *count > COUNT_MAX) {

@@ -12,8 +12,9 @@
 //! of news and dead letters, `seats` where FSMs come in and go. `cell` is one FSM and `typed_cell` the same with its
 //! type, `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `ready` is the order of
 //! turns, `timers` that of timers, `outputs` the frames that leave. `kinds` is what a program registers, `catalogue` the numbered
-//! form of it and `table` what a journal says of it; `image` is the snapshot, `waiting_image` what waits in it, and `image_bytes` how values lie in
-//! it; `carry_over` brings it from one version of a program to another.
+//! form of it and `table` what a journal says of it; `image` is the snapshot, `waiting_image` what waits in it, `image_bytes` how
+//! values lie in it, and `image_view` the same for who doesn't have the kinds; `carry_over` brings it from one version of a program
+//! to another.
 
 mod apply;
 mod care;
@@ -27,6 +28,7 @@ mod envelope;
 mod fault;
 mod image;
 mod image_bytes;
+mod image_view;
 mod kinds;
 mod notice;
 mod outputs;
@@ -56,9 +58,11 @@ pub use config::{Recording, WorkerConfig};
 pub use delivery::{Deliveries, Delivery};
 pub use fault::{Fault, FaultKind};
 pub use image::{ImageError, SnapshotError};
+pub use image_view::{FsmView, ImageView, RequestView, TimerLabel, TimerView, WaitingView, Waits};
 pub use kinds::{Kinds, KindsError};
 pub use table::{Table, TableKind, TableMessage, TableSchema};
 pub use turn::Turn;
+pub use typed_cell::CellView;
 
 use crate::{
     digest::Digest,

@@ -2,7 +2,7 @@
 
 use crate::{
     codec::Codec,
-    frame::{Class, Header, take_varint},
+    frame::{Class, Frame, Header},
     id::{Place, RawQueueId},
     message::{DownReason, NoReply, Undelivered},
     worker::{
@@ -75,23 +75,21 @@ impl Worker {
         }
     }
 
-    /// Creates the FSM that a frame asks for and answers with its queue. The payload is the number of the answer's type
-    /// and the start value.
-    pub(super) fn take_spawn(&mut self, header: &Header, payload: &[u8]) {
-        let Header { type_number: kind, sender, request, .. } = *header;
-        let mut start_value = payload;
-        let answer = take_varint(&mut start_value).ok().and_then(|answer| u32::try_from(answer).ok());
+    /// Creates the FSM that a frame asks for and answers with its queue.
+    pub(super) fn take_spawn(&mut self, frame: &Frame<'_>) {
+        let Header { type_number: kind, sender, request, .. } = frame.header;
         if !self.has_room() {
             let nowhere = RawQueueId::new(self.effects.node, self.here(), 0, 0);
             return self.too_many_fsms(nowhere, kind, Sent { sender, request });
         }
         let (slot, generation) = self.effects.slots.allot();
         let queue = RawQueueId::new(self.effects.node, self.here(), slot, generation);
-        let cell = self
-            .catalogue
-            .kind(kind)
-            .and_then(|known| (known.decode)(start_value, known.setup(queue, self.config.seed)).ok());
-        let (Some(cell), Some(answer)) = (cell, answer) else {
+        let made = frame.spawned().and_then(|(answer, start_value)| {
+            let known = self.catalogue.kind(kind)?;
+            let cell = (known.decode)(start_value, known.setup(queue, self.config.seed)).ok()?;
+            Some((cell, answer))
+        });
+        let Some((cell, answer)) = made else {
             self.effects.slots.take_back(slot);
             if let Some(request) = request {
                 let why = NoReply::NotUnderstood;

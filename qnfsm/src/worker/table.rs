@@ -124,6 +124,17 @@ impl Table {
         Codec::CURRENT.decode(bytes, Trust::Node)
     }
 
+    /// Types that could not be traced: what they are, such as `message type bank::Order`, and why and what to do about it.
+    pub fn opaque(&self) -> impl Iterator<Item = (String, &str)> {
+        let messages = self.messages.iter().map(|it| (&it.schema, "message type", &it.name));
+        let kinds = self.kinds.iter();
+        let kinds =
+            kinds.flat_map(|it| [(&it.value, "data of kind", &it.name), (&it.state, "state of kind", &it.name)]);
+        messages
+            .chain(kinds)
+            .filter_map(|(schema, what, name)| Some((format!("{what} {name}"), schema.opaque.as_deref()?)))
+    }
+
     /// What keeps `program` from running on what the program of this table recorded: kinds and message types that it lacks, that
     /// have other numbers, other fields or other policies. Empty if nothing does.
     #[must_use]

@@ -1,4 +1,4 @@
-//! A cell with the type of its FSM: the only place that knows it.
+//! A cell with the type of its FSM: the only place that knows it, and how its bytes lie.
 
 use std::hint::black_box;
 
@@ -8,6 +8,7 @@ use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
     fsm::{Context, Effects, Externals, Fsm, Next, OldFsm, OnPanic, Own, Pools, Reading, UpgradeError, state_digest},
     random::Generator,
+    schema::Printer,
     worker::{
         catalogue::CellSetup,
         cell::{AnyCell, Outcome, Several},
@@ -31,6 +32,49 @@ pub(super) struct Cell<F: Fsm> {
     /// For kinds that are restarted after a panic.
     start_value: Option<Box<[u8]>>,
     restarts: u32,
+}
+
+/// What stands behind data and state in the bytes of a [`Cell`]: the rest of its fields, in their order.
+#[derive(Deserialize)]
+struct Rest {
+    #[expect(dead_code, reason = "who reads this steps over it, or makes it anew")]
+    state_digest: u64,
+    own: Own,
+    start_value: Option<Box<[u8]>>,
+    restarts: u32,
+}
+
+/// A cell's parts for who knows the FSM's type by its schema alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellView<'a> {
+    /// The FSM's data.
+    pub data: &'a [u8],
+    /// Its state; none before its start handler has run.
+    pub state: Option<&'a [u8]>,
+    /// How many requests it has made.
+    pub requests: u64,
+    /// The data that it was spawned with, of kinds that are restarted after a panic.
+    pub start_value: Option<Box<[u8]>>,
+    /// How often it was restarted.
+    pub restarts: u32,
+}
+
+impl<'a> CellView<'a> {
+    /// Takes the bytes of a cell apart, of which the printers know data and state.
+    pub(super) fn read(bytes: &'a [u8], data: &Printer, state: &Printer) -> Result<CellView<'a>, DecodeError> {
+        let (data, rest) = bytes.split_at(data.front(bytes)?);
+        let (state, rest) = match rest.split_first() {
+            Some((0, rest)) => (None, rest),
+            Some((1, rest)) => {
+                let (state, rest) = rest.split_at(state.front(rest)?);
+                (Some(state), rest)
+            }
+            Some(_) => return Err(DecodeError::Malformed("an option begins with 0 or 1".to_owned())),
+            None => return Err(DecodeError::CutShort),
+        };
+        let Rest { own, start_value, restarts, .. } = Codec::CURRENT.decode_image(rest)?;
+        Ok(CellView { data, state, requests: own.requests, start_value, restarts })
+    }
 }
 
 impl<F: Fsm> Cell<F> {
@@ -80,13 +124,6 @@ impl<F: Fsm> Cell<F> {
     }
 
     fn upgraded(bytes: &[u8], version: u32) -> Result<Cell<F>, UpgradeError> {
-        #[derive(Deserialize)]
-        struct Rest {
-            _state_digest: u64,
-            own: Own,
-            start_value: Option<Box<[u8]>>,
-            restarts: u32,
-        }
         let reading = Reading::default();
         let (fsm, state) = F::upgrade(OldFsm::new(version, bytes, true, &reading))?;
         let Some(left) = reading.left.get() else {

@@ -19,50 +19,50 @@ use crate::{
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct WaitingImage {
-    queue: Vec<EnvelopeImage>,
-    timers_next: bool,
-    extras: Option<Box<ExtrasImage>>,
+    pub(super) queue: Vec<EnvelopeImage>,
+    pub(super) timers_next: bool,
+    pub(super) extras: Option<Box<ExtrasImage>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct ExtrasImage {
-    ahead: Vec<EnvelopeImage>,
-    postponed: Vec<EnvelopeImage>,
-    timers: Vec<TimerImage>,
-    fired: Vec<FiredImage>,
-    postponed_fired: Vec<FiredImage>,
-    pending: Vec<Pending>,
-    born: Vec<(RequestId, RawQueueId)>,
-    watched: Vec<RawQueueId>,
+pub(super) struct ExtrasImage {
+    pub(super) ahead: Vec<EnvelopeImage>,
+    pub(super) postponed: Vec<EnvelopeImage>,
+    pub(super) timers: Vec<TimerImage>,
+    pub(super) fired: Vec<FiredImage>,
+    pub(super) postponed_fired: Vec<FiredImage>,
+    pub(super) pending: Vec<Pending>,
+    pub(super) born: Vec<(RequestId, RawQueueId)>,
+    pub(super) watched: Vec<RawQueueId>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct EnvelopeImage {
-    sender: RawQueueId,
-    claim: Claim,
-    message: ImageBytes,
+pub(super) struct EnvelopeImage {
+    pub(super) sender: RawQueueId,
+    pub(super) claim: Claim,
+    pub(super) message: ImageBytes,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct TimerImage {
-    timer: TimerId,
-    name: TimerName,
-    deadline: Time,
-    what: BeatImage,
+pub(super) struct TimerImage {
+    pub(super) timer: TimerId,
+    pub(super) name: TimerName,
+    pub(super) deadline: Time,
+    pub(super) what: BeatImage,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-enum BeatImage {
+pub(super) enum BeatImage {
     Once(ImageBytes),
     Every { period_ns: u64, message: ImageBytes },
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct FiredImage {
-    timer: TimerId,
-    name: TimerName,
-    beats: u64,
-    message: ImageBytes,
+pub(super) struct FiredImage {
+    pub(super) timer: TimerId,
+    pub(super) name: TimerName,
+    pub(super) beats: u64,
+    pub(super) message: ImageBytes,
 }
 
 impl WaitingImage {
