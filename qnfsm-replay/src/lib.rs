@@ -17,6 +17,9 @@
 //! A program gets the subcommand `replay <dir>` with one line, [`cli::main`]; one that has subcommands of its own takes
 //! [`cli::ReplayArgs`] among its own arguments, or hands them on to [`cli::run`].
 //!
+//! The program `qnfsm` needs no kinds: `qnfsm dump <dir>` shows a journal by what it says of its own types. The same as a library
+//! is [`dump::dump`].
+//!
 //! # Exit statuses
 //!
 //! Each class of [`ReplayError`] has its own, by who must act:
@@ -35,12 +38,13 @@
 //! | 20 | the journal is damaged | the operator: a copy |
 //! | 21 | written by a newer version of the library | the developer: that version |
 //! | 30 | diverged: the program does not do what was recorded | the developer: the FSM that is named |
-//! | 40 | the operating system failed to give the bytes | the operator: the disk |
+//! | 40 | the operating system failed to give the bytes, or to take what is printed | the operator: the disk |
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a replay stands outside the perimeter: it tells how long it took")]
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod dump;
 mod error;
 mod player;
 mod players;

@@ -251,14 +251,7 @@ impl Run<'_> {
         let (info, dir) = (&header.info, self.dir);
         self.segment = header.segment;
         self.epochs.insert(info.epoch);
-        let file = segment_path(dir, header.segment);
-        if let Some(what) = info.unsupported() {
-            return Err(Unsupported { file, offset: 0, what }.into());
-        }
-        let table = Table::from_bytes(&info.catalogue).map_err(|error| {
-            let what = format!("the table of kinds in its header: {error}");
-            CorruptJournal::Contradiction { file, offset: 0, what }
-        })?;
+        let table = table_of(header, dir)?;
         let own = self.catalogue.table();
         if table.is_foreign_to(own) {
             let kinds: Vec<_> = table.kinds.iter().map(|kind| kind.name.as_str()).collect();
@@ -277,10 +270,27 @@ impl Run<'_> {
         Seen {
             rounds: progress.rounds,
             messages: progress.messages,
-            bytes: self.files.range(..at.segment).map(|(_, bytes)| bytes).sum::<u64>() + at.offset,
+            bytes: journal_bytes_before(self.files, at),
             bytes_total: self.files.values().sum(),
         }
     }
+}
+
+/// How much of a journal with those segments stands before that place.
+pub(crate) fn journal_bytes_before(files: &BTreeMap<u64, u64>, at: Position) -> u64 {
+    files.range(..at.segment).map(|(_, bytes)| bytes).sum::<u64>() + at.offset
+}
+
+/// The kinds and message types of the program that wrote a segment, which this library can read.
+pub(crate) fn table_of(header: &SegmentHeader, dir: &Path) -> Result<Table, ReplayError> {
+    let file = segment_path(dir, header.segment);
+    if let Some(what) = header.info.unsupported() {
+        return Err(Unsupported { file, offset: 0, what }.into());
+    }
+    Table::from_bytes(&header.info.catalogue).map_err(|error| {
+        let what = format!("the table of kinds in its header: {error}");
+        CorruptJournal::Contradiction { file, offset: 0, what }.into()
+    })
 }
 
 /// The rounds that the journal ends in and that have no end themselves.

@@ -1,4 +1,5 @@
-//! The ready-made subcommand: `my-service replay <dir> [--json] [--quiet]`.
+//! The ready-made subcommand: `my-service replay <dir> [--json] [--quiet]`; and the program `qnfsm`, whose `main` is
+//! [`tool_main`].
 //!
 //! A program that has no other subcommand ends its `main` with [`main`]:
 //!
@@ -45,6 +46,7 @@
 //! The exit statuses stand in the [crate's documentation](crate). The report goes to standard output, the live line and
 //! errors to standard error; with `--json` the last line of standard output is one object, whatever happened.
 
+mod dump;
 mod show;
 
 use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
@@ -55,7 +57,8 @@ use clap::{
 };
 use qnfsm::Kinds;
 
-use crate::{Options, replay};
+use crate::{Options, Seen, replay};
+pub use dump::DumpArgs;
 use show::{LiveLine, show, show_failure};
 
 /// The arguments of `replay`.
@@ -76,8 +79,11 @@ impl ReplayArgs {
     /// node was built with.
     #[must_use]
     pub fn execute(&self, program: &str, kinds: Kinds) -> ExitCode {
-        let line = LiveLine::new(self.quiet);
-        let options = Options::new().program(program).on_progress(|seen| line.draw(seen));
+        let line = LiveLine::new("replaying", self.quiet);
+        let options = Options::new().program(program).on_progress(|seen| {
+            let Seen { rounds, messages, bytes, bytes_total } = seen;
+            line.draw(bytes, bytes_total, || format!(", {rounds} rounds, {messages} messages"));
+        });
         let outcome = replay(&self.dir, kinds, &options);
         drop(options);
         line.clear();
@@ -127,6 +133,27 @@ pub fn node_main(
                 ExitCode::FAILURE
             }
         },
+        Err(status) => status,
+    }
+}
+
+#[derive(Parser)]
+#[command(version, about = "What can be done with a qnfsm journal without the program that wrote it")]
+struct ToolCli {
+    #[command(subcommand)]
+    command: ToolCommand,
+}
+
+#[derive(Subcommand)]
+enum ToolCommand {
+    Dump(DumpArgs),
+}
+
+/// The whole `main` of the program `qnfsm`.
+#[must_use]
+pub fn tool_main() -> ExitCode {
+    match parse::<ToolCli>(std::env::args_os(), "qnfsm") {
+        Ok(ToolCli { command: ToolCommand::Dump(args) }) => args.execute(),
         Err(status) => status,
     }
 }

@@ -11,38 +11,44 @@ use std::{
 use serde::Serialize;
 
 use super::ReplayArgs;
-use crate::{CorruptJournal, ReplayError, Report, Seen};
+use crate::{CorruptJournal, ReplayError, Report};
 
 /// How often the live line is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
+/// What is over before that needs no line beside what it prints.
+const DRAW_AFTER: Duration = Duration::from_secs(2);
 
 /// A line on standard error that is drawn over, if that is a terminal.
 pub(super) struct LiveLine {
     drawn: Cell<Option<Instant>>,
     begun: Instant,
+    after: Duration,
+    what: &'static str,
     wanted: bool,
 }
 
 impl LiveLine {
-    pub(super) fn new(quiet: bool) -> LiveLine {
+    pub(super) fn new(what: &'static str, quiet: bool) -> LiveLine {
         let wanted = !quiet && std::io::stderr().is_terminal();
-        LiveLine { drawn: Cell::new(None), begun: Instant::now(), wanted }
+        LiveLine { drawn: Cell::new(None), begun: Instant::now(), after: Duration::ZERO, what, wanted }
     }
 
-    pub(super) fn draw(&self, seen: Seen) {
-        let Seen { rounds, messages, bytes, bytes_total } = seen;
+    /// Of who prints much meanwhile: drawn only where that goes elsewhere, and not at once.
+    pub(super) fn beside_output(what: &'static str) -> LiveLine {
+        LiveLine { after: DRAW_AFTER, ..LiveLine::new(what, std::io::stdout().is_terminal()) }
+    }
+
+    /// Draws how many bytes of how many are done, and what else `counts` says, which begins with a comma.
+    pub(super) fn draw(&self, bytes: u64, bytes_total: u64, counts: impl Fn() -> String) {
         let drawn_lately = || self.drawn.get().is_some_and(|drawn| drawn.elapsed() < DRAW_EVERY);
-        if !self.wanted || (bytes < bytes_total && drawn_lately()) {
+        if !self.wanted || self.begun.elapsed() < self.after || (bytes < bytes_total && drawn_lately()) {
             return;
         }
         self.drawn.set(Some(Instant::now()));
         let percent = (bytes * 100).checked_div(bytes_total).unwrap_or(100);
-        let seconds = self.begun.elapsed().as_secs_f64();
+        let (what, counts, seconds) = (self.what, counts(), self.begun.elapsed().as_secs_f64());
         // What can't be drawn is not missed.
-        let _ = write!(
-            std::io::stderr(),
-            "\r\x1b[Kreplaying: {percent} %, {rounds} rounds, {messages} messages, {seconds:.1} s"
-        );
+        let _ = write!(std::io::stderr(), "\r\x1b[K{what}: {percent} %{counts}, {seconds:.1} s");
     }
 
     pub(super) fn clear(&self) {
@@ -77,6 +83,24 @@ struct Place<'a> {
     found: Option<&'a str>,
     file: &'a Path,
     offset: u64,
+}
+
+/// What kept a journal from being read to its end, as JSON.
+#[derive(Serialize)]
+pub(super) struct ReadError<'a> {
+    what: &'static str,
+    exit_status: u8,
+    error: &'a str,
+    message: String,
+    #[serde(flatten)]
+    place: Option<Place<'a>>,
+}
+
+impl<'a> ReadError<'a> {
+    pub(super) fn new(error: &'a ReplayError) -> ReadError<'a> {
+        let (exit_status, message) = (error.exit_status(), error.to_string());
+        ReadError { what: "error", exit_status, error: error.name(), message, place: place(error) }
+    }
 }
 
 fn place(error: &ReplayError) -> Option<Place<'_>> {

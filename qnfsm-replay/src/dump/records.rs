@@ -1,0 +1,365 @@
+//! From records to lines: what each record says, frame by frame and delivery by delivery.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use qnfsm::{
+    Codec, Deliveries, Delivery, Handler, Place, RawQueueId, Recording, RequestId, Trust, WorkerConfig, WorkerId,
+    frame::{BatchRef, Class, Frame},
+    journal::{Manifest, Outcome, Position, Record, SegmentHeader, Storage, segment_path, snapshots::Mark},
+};
+
+use super::{
+    Hex, Instant, Line, Name, Number, Options, Queue, Value, What,
+    line::{Config, Where},
+    summary::{Counts, Types},
+    tables::{Own, Tables},
+};
+use crate::{CorruptJournal, ReplayError, replay::table_of};
+
+/// A journal on its way through: what its records mean, in turn.
+pub(super) struct Records<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) storage: &'a dyn Storage,
+    pub(super) manifest: &'a Manifest,
+    pub(super) options: &'a Options,
+    take: &'a mut dyn FnMut(&Line<'_>) -> io::Result<()>,
+    own: &'a Own,
+    /// Those of the segment that is read, with its number and the bytes that they were read from.
+    segment: Option<(u64, Tables)>,
+    catalogue: Vec<u8>,
+    types: Types,
+    pub(super) counts: Counts,
+    /// By worker, the round whose deliveries came last, and how many they are so far.
+    delivered: BTreeMap<WorkerId, (u64, u64)>,
+    /// By worker, the round of the snapshot that was shown last.
+    pub(super) shown: BTreeMap<WorkerId, Mark>,
+    /// The first that is wrong though the journal can be read on.
+    wrong: Option<ReplayError>,
+}
+
+/// Whom a line is about, and where its record stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About {
+    pub(super) at: Position,
+    pub(super) worker: Option<WorkerId>,
+    pub(super) round: Option<u64>,
+}
+
+impl About {
+    pub(super) fn line(self, what: What<'_>) -> Line<'_> {
+        let Position { segment, offset } = self.at;
+        Line {
+            segment: Some(Number(segment)),
+            offset: Some(Number(offset)),
+            worker: self.worker.map(|worker| worker.0),
+            round: self.round.map(Number),
+            what,
+        }
+    }
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(
+        dir: &'a Path,
+        storage: &'a dyn Storage,
+        manifest: &'a Manifest,
+        options: &'a Options,
+        own: &'a Own,
+        take: &'a mut dyn FnMut(&Line<'_>) -> io::Result<()>,
+    ) -> Records<'a> {
+        Records {
+            dir,
+            storage,
+            manifest,
+            options,
+            take,
+            own,
+            segment: None,
+            catalogue: Vec::new(),
+            types: Types::default(),
+            counts: Counts::default(),
+            delivered: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            wrong: None,
+        }
+    }
+
+    /// The segment that was entered last.
+    pub(super) fn segment(&self) -> Option<u64> {
+        self.segment.as_ref().map(|(segment, _)| *segment)
+    }
+
+    /// Goes on with the records of a segment with that header. The inner error says why they can't be shown.
+    pub(super) fn enter(&mut self, header: &SegmentHeader) -> io::Result<Result<(), ReplayError>> {
+        let info = &header.info;
+        let tables = match self.segment.take() {
+            Some((_, tables)) if info.catalogue == self.catalogue && info.unsupported().is_none() => tables,
+            _ => match table_of(header, self.dir) {
+                Ok(table) => {
+                    self.types.add(&table);
+                    self.catalogue.clone_from(&info.catalogue);
+                    Tables::new(table)
+                }
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        let segment = What::Segment {
+            program: Name(&self.manifest.program),
+            node: info.node.0,
+            identity: format!("{:032x}", info.identity),
+            epoch: info.epoch.0,
+            build: Hex(info.build),
+            build_bytes: Number(info.build_bytes),
+            kinds: tables.table.kinds.iter().map(|kind| Name(&kind.name)).collect(),
+            message_types: tables.table.messages.iter().map(|message| Name(&message.name)).collect(),
+        };
+        let at = Position { segment: header.segment, offset: 0 };
+        (self.take)(&About { at, worker: None, round: None }.line(segment))?;
+        self.segment = Some((header.segment, tables));
+        Ok(Ok(()))
+    }
+
+    /// Ends with the summary. Gives what was wrong, though the journal could be read on.
+    pub(super) fn finish(self, lost: Option<String>) -> io::Result<Option<ReplayError>> {
+        let what = What::Summary(self.types.summary(&self.counts, lost));
+        (self.take)(&Line { segment: None, offset: None, worker: None, round: None, what })?;
+        Ok(self.wrong)
+    }
+
+    /// Shows a record of the segment that was entered.
+    pub(super) fn take(&mut self, at: Position, record: &Record<'_>) -> io::Result<()> {
+        self.counts.records += 1;
+        let about = About { at, worker: record.worker(), round: record.round() };
+        let is_shown = self.options.shows(about.worker, about.round);
+        // Its place is taken for as long as a record is shown by them.
+        let (segment, tables) = self.segment.take().expect("a segment is entered before its records are taken");
+        let taken = match *record {
+            Record::Round { batches, .. } => {
+                self.counts.rounds += 1;
+                if is_shown {
+                    self.round(about, record)?;
+                }
+                batches.into_iter().try_for_each(|batch| self.batch(about, &batch, &tables, is_shown))
+            }
+            Record::Deliveries { entries, .. } if is_shown => self.deliveries(about, entries, &tables),
+            Record::SnapshotMark { .. } if is_shown => self.snapshot(about, record, &tables),
+            _ if is_shown => {
+                let what = self.plain(about, record);
+                self.show(about, what)
+            }
+            _ => Ok(()),
+        };
+        self.segment = Some((segment, tables));
+        taken
+    }
+
+    pub(super) fn show(&mut self, about: About, what: What<'_>) -> io::Result<()> {
+        (self.take)(&about.line(what))
+    }
+
+    pub(super) fn is_wrong(&mut self, error: ReplayError) {
+        self.wrong.get_or_insert(error);
+    }
+
+    /// What is sound and can't be understood.
+    pub(super) fn unknown(&mut self, about: About, what: String) -> io::Result<()> {
+        let (file, offset) = (segment_path(self.dir, about.at.segment), about.at.offset);
+        self.show(about, What::Unknown { note: what.clone() })?;
+        self.is_wrong(CorruptJournal::Contradiction { file, offset, what }.into());
+        Ok(())
+    }
+
+    /// A record that is one line.
+    fn plain<'r>(&mut self, about: About, record: &Record<'r>) -> What<'r> {
+        let asker = |asked: Option<(RawQueueId, RequestId)>| {
+            (asked.map(|(queue, _)| Queue(queue)), asked.map(|(_, request)| Number(request.0)))
+        };
+        match *record {
+            Record::WorkerStarted { epoch, config, request, .. } => match config_of(config) {
+                Ok(config) => {
+                    let (asked_by, request) = asker(request);
+                    What::WorkerStarted { epoch: epoch.0, asked_by, request, config }
+                }
+                Err(note) => self.misread(about, note),
+            },
+            Record::Configured { config, .. } => match config_of(config) {
+                Ok(config) => What::Configured { config },
+                Err(note) => self.misread(about, note),
+            },
+            Record::WorkerStopped { digest, .. } => What::WorkerStopped { digest: Hex(digest) },
+            Record::External { port, answer, .. } => {
+                let hex =
+                    || answer.iter().take(self.options.value_chars_max).map(|byte| format!("{byte:02x}")).collect();
+                What::External { port: Name(port), bytes: answer.len(), hex: self.options.answers.then(hex) }
+            }
+            Record::DigestMark { digest, .. } => What::DigestMark { digest: Hex(digest) },
+            Record::SyncMark { segment, offset } => {
+                What::SyncMark { synced_segment: Number(segment), synced_offset: Number(offset) }
+            }
+            Record::CleanStop { epoch } => What::CleanStop { epoch: epoch.0 },
+            Record::Skipped { at, stops, .. } => What::Skipped { delivery: at.into(), stops },
+            Record::Attempt { at, outcome, .. } => {
+                let outcome = match outcome {
+                    Outcome::GoesOn => "goes_on",
+                    Outcome::TimedOut => "timed_out",
+                    Outcome::Faulted => "faulted",
+                };
+                What::Attempt { outcome, delivery: at.map(Into::into) }
+            }
+            Record::WorkerKept { request, .. } => {
+                let (asked_by, request) = asker(request);
+                What::WorkerKept { asked_by, request }
+            }
+            _ => What::Unknown { note: "a record that this version doesn't show".to_owned() },
+        }
+    }
+
+    fn misread<'r>(&mut self, about: About, what: String) -> What<'r> {
+        let (file, offset) = (segment_path(self.dir, about.at.segment), about.at.offset);
+        self.is_wrong(CorruptJournal::Contradiction { file, offset, what: what.clone() }.into());
+        What::Unknown { note: what }
+    }
+
+    fn round(&mut self, about: About, record: &Record<'_>) -> io::Result<()> {
+        let Record::Round { bound, now, digest_before, batches, .. } = *record else { return Ok(()) };
+        let frames = batches.map(|batch| u64::from(batch.count)).sum();
+        let (time, digest_before, frames) = (Instant(now), Hex(digest_before), Number(frames));
+        self.show(about, What::Round { time, bound, digest_before, frames })
+    }
+
+    fn batch(&mut self, about: About, batch: &BatchRef<'_>, tables: &Tables, is_shown: bool) -> io::Result<()> {
+        for (at, frame) in (0..).zip(batch.frames()) {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => return self.unknown(about, format!("a batch of {}: {error}", batch.source)),
+            };
+            self.counts.frames += 1;
+            self.counts.messages += u64::from(matches!(frame.header.class, Class::Message | Class::Reply));
+            if is_shown {
+                let what = self.frame(about, batch, batch.first.saturating_add(at), &frame, tables);
+                self.show(about, what)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn frame<'l>(
+        &self,
+        about: About,
+        batch: &BatchRef<'_>,
+        number: u64,
+        frame: &Frame<'l>,
+        tables: &'l Tables,
+    ) -> What<'l>
+    where
+        'a: 'l,
+    {
+        let (header, payload, chars_max, own) = (&frame.header, frame.payload, self.options.value_chars_max, self.own);
+        let number_of_type = header.type_number;
+        let of_own = |printer| (None, Some(Value::new(Some(printer), payload, chars_max)));
+        let (of, value) = match header.class {
+            Class::Message | Class::Reply | Class::Spawned => {
+                let value = tables.message(number_of_type, payload, chars_max);
+                (Some(tables.message_name(number_of_type)), Some(value))
+            }
+            Class::Spawn => {
+                let data = tables.kind(number_of_type).map(|kind| kind.data);
+                let start_value = frame.spawned().map_or(payload, |(_, start_value)| start_value);
+                (Some(tables.kind_name(number_of_type)), Some(Value::new(data, start_value, chars_max)))
+            }
+            Class::Failed => of_own(&own.no_reply),
+            Class::Down => of_own(&own.down_reason),
+            Class::Refused => of_own(&own.text),
+            _ => (None, None),
+        };
+        // A frame names no place: it is for the worker whose round it enters.
+        let place = Place::worker(about.worker.expect("a round is a worker's"));
+        What::Frame {
+            source: Where(batch.source),
+            source_epoch: batch.epoch.0,
+            number: Number(number),
+            class: class_name(header.class),
+            untrusted: header.untrusted,
+            to: Queue(RawQueueId::new(self.manifest.node, place, header.slot, header.generation)),
+            from: Queue(header.sender),
+            request: header.request.map(Into::into),
+            of,
+            value,
+        }
+    }
+
+    fn deliveries(&mut self, about: About, entries: &[u8], tables: &Tables) -> io::Result<()> {
+        let (Some(worker), Some(round)) = (about.worker, about.round) else { return Ok(()) };
+        let mut number = match self.delivered.get(&worker) {
+            Some((of, count)) if *of == round => *count,
+            _ => 0,
+        };
+        for entry in Deliveries::new(entries) {
+            match entry {
+                Ok(delivery) => {
+                    number += 1;
+                    self.show(about, delivery_line(number, &delivery, tables, self.options))?;
+                }
+                Err(error) => self.unknown(about, format!("a delivery: {error}"))?,
+            }
+        }
+        self.delivered.insert(worker, (round, number));
+        Ok(())
+    }
+}
+
+pub(super) fn config_line(config: &WorkerConfig) -> Config {
+    let recording = match config.recording {
+        Recording::Inputs => "inputs",
+        Recording::Everything => "everything",
+        _ => "unknown",
+    };
+    let WorkerConfig { seed, turn_messages, fsms_max, .. } = *config;
+    Config { seed: Number(seed), recording, turn_messages, fsms_max }
+}
+
+fn config_of(bytes: &[u8]) -> Result<Config, String> {
+    let config = Codec::CURRENT.decode(bytes, Trust::Node).map_err(|error| format!("the configuration: {error}"))?;
+    Ok(config_line(&config))
+}
+
+/// A class of frames, as the format's page calls it.
+fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Message => "message",
+        Class::Reply => "reply",
+        Class::Failed => "failed",
+        Class::Spawn => "spawn",
+        Class::Stop => "stop",
+        Class::Watch => "watch",
+        Class::Unwatch => "unwatch",
+        Class::Down => "down",
+        Class::Refused => "refused",
+        Class::Spawned => "spawned",
+        _ => "unknown",
+    }
+}
+
+fn delivery_line<'l>(number: u64, delivery: &'l Delivery, tables: &'l Tables, options: &Options) -> What<'l> {
+    let chars_max = options.value_chars_max;
+    let handled = delivery.handler == Handler::Handle;
+    let state = tables.kind(delivery.kind).map(|kind| kind.state);
+    What::Delivery {
+        number: Number(number),
+        queue: Queue(delivery.queue),
+        kind: tables.kind_name(delivery.kind),
+        handler: match delivery.handler {
+            Handler::Start => "start",
+            Handler::Handle => "handle",
+            Handler::Enter => "enter",
+        },
+        of: handled.then(|| tables.message_name(delivery.type_number)),
+        from: handled.then_some(Queue(delivery.sender)),
+        message: handled.then(|| tables.message(delivery.type_number, &delivery.payload, chars_max)),
+        state: (!delivery.state.is_empty()).then(|| Value::new(state, &delivery.state, chars_max)),
+        data_digest: Hex(delivery.data_digest),
+        effects_digest: Hex(delivery.effects_digest),
+        round_digest: Hex(delivery.round_digest),
+        spawned: delivery.spawned.iter().copied().map(Queue).collect(),
+    }
+}
