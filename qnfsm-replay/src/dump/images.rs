@@ -3,7 +3,7 @@
 use std::io;
 
 use qnfsm::{
-    FsmView, ImageView, TimerLabel, TimerView, WaitingView, Waits,
+    FsmView, ImageView, Table, TimerLabel, TimerView, WaitingView, Waits,
     journal::{ReadError, Record, Why, snapshots::Mark},
 };
 
@@ -45,13 +45,18 @@ impl Records<'_> {
                 return self.show(about, line(file, None));
             }
         };
-        let image = match ImageView::read(snapshot.image()) {
-            Ok(image) => image,
-            Err(error) => {
-                self.show(about, line(FileState::Damaged { note: error.to_string() }, None))?;
-                return self.unknown(about, error.to_string());
+        let table = Table::from_bytes(snapshot.catalogue()).map_err(|error| format!("its table of kinds: {error}"));
+        let image = ImageView::read(snapshot.image()).map_err(|error| error.to_string());
+        let (table, image) = match table.and_then(|table| Ok((table, image?))) {
+            Ok(read) => read,
+            Err(note) => {
+                self.show(about, line(FileState::Damaged { note: note.clone() }, None))?;
+                return self.unknown(about, note);
             }
         };
+        // One that is marked again may be of an older version of the program.
+        let older = (table != tables.table).then(|| Tables::new(table));
+        let tables = older.as_ref().unwrap_or(tables);
         self.shown.insert(mark.worker, mark);
         self.counts.snapshots += 1;
         let counters = image.counters();
