@@ -10,7 +10,8 @@
 //!
 //! [`Journal`] writes, [`Reader`] reads, and neither knows what the bytes of configurations, images and payloads mean.
 //! What always holds: a record that [`Journal::write`] returned for is with the operating system; the bytes on disk
-//! are a prefix of what was written up to the first damage; damage before what was known to be on disk is an error
+//! are a prefix of what was written up to the first damage (and those in [`MemoryFiles`], of a flight recorder, are gone with
+//! the process); damage before what was known to be on disk is an error
 //! and never passed over; reading changes nothing. `docs/JOURNAL_FORMAT.md` specifies every byte.
 
 mod bytes;
@@ -24,6 +25,7 @@ pub mod fuzzing;
 pub mod holdings;
 mod lock;
 mod manifest;
+mod memory;
 mod prepared;
 mod reader;
 mod record;
@@ -42,6 +44,7 @@ pub use error::{Corruption, IoError, JournalError, OpenError, ReadError, Unsuppo
 pub use excerpt::Excerpt;
 pub use lock::NodeLock;
 pub use manifest::{Manifest, PROGRAM_NAME_BYTES_MAX};
+pub use memory::{Cut, MemoryFiles};
 pub use prepared::give_back_room;
 pub use reader::{Entry, Reader, read_segment_bytes};
 pub use record::{Batches, Outcome, RECORD_BODY_BYTES_MAX, Reached, Record, RecordDraft};
