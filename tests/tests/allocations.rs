@@ -98,6 +98,12 @@ fn a_recorded_stream_between_a_nodes_workers_allocates_for_blocks_of_batches_and
 }
 
 #[test]
+fn a_stream_that_is_recorded_in_memory_allocates_less_than_once_for_twenty_messages() {
+    // Not less: for each snapshot, and ten times a second, the names of all files are looked at.
+    allocates_at_most("node-in-memory", |counted| counted.messages / 20);
+}
+
+#[test]
 fn recording_each_delivery_allocates_for_blocks_of_batches_and_syncs_alone() {
     allocates_at_most("node-recorded-whole", a_few_for_batches_and_syncs);
 }

@@ -39,6 +39,45 @@ pub enum RunOn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Durability {
+    /// At once: the record is in the node's memory, and gone with the process. The node is a *flight recorder*. The journal's beginning
+    /// is given up behind newer snapshots, so that it stays within [`Limits::retain_bytes`] (64 MiB, if that doesn't say). What there
+    /// is of it is written out as a *recording*, a directory that can be replayed, when
+    ///
+    /// - the node stops for an error, such as a panic or a failed assertion under [`OnPanic::StopNode`](crate::OnPanic::StopNode):
+    ///   [`NodeError::Recorded`](crate::NodeError::Recorded) says where;
+    /// - a handler panics and the node goes on, for the first four of these in the node's life;
+    /// - somebody asks: [`Node::write_recording`](crate::Node::write_recording), [`Host::write_recording`](crate::Host::write_recording),
+    ///   or a signal with [`write_recordings_on_signal`](NodeBuilder::write_recordings_on_signal).
+    ///
+    /// Each goes into a directory of its own within [`dir`](NodeBuilder::dir). A start begins anew, and leaves recordings alone. A
+    /// process that is killed, aborts or breaks memory leaves none: then nothing in it can be trusted to write.
+    ///
+    /// ```
+    /// # use qnfsm::{Context, Durability, Fsm, Kinds, Next, NodeBuilder, NodeError};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Fuse;
+    /// # impl Fsm for Fuse {
+    /// #     const NAME: &'static str = "fuse";
+    /// #     type State = ();
+    /// #     type Message = u32;
+    /// #     fn start(&mut self, _: &mut Context<'_, Self>) {}
+    /// #     fn handle(&mut self, (): (), amperes: u32, _: &mut Context<'_, Self>) -> Next<Self> {
+    /// #         assert!(amperes <= 16, "{amperes} A");
+    /// #         Next::Stay
+    /// #     }
+    /// # }
+    /// # let kinds = Kinds::new().with::<Fuse>();
+    /// # let dir = std::env::temp_dir().join(format!("qnfsm-durability-{}", std::process::id()));
+    /// let node = NodeBuilder::new("fuse", kinds).durability(Durability::Memory).dir(&dir).start(&Fuse)?;
+    /// node.host().send(node.root(), &17)?;
+    /// let Err(NodeError::Recorded { error, recording }) = node.wait() else { panic!("17 A are too many") };
+    /// assert!(error.to_string().contains("17 A"));
+    /// assert!(recording?.starts_with(&dir));
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    Memory,
     /// Once the operating system has the record of the round that put it out: nothing is lost when the process is killed. When
     /// the machine goes down the last [`Limits::sync_every`] may be.
     #[default]
@@ -100,6 +139,7 @@ pub struct NodeBuilder {
     pub(super) edges: Vec<EdgeSpec>,
     pub(super) ports: BTreeMap<&'static str, Port>,
     pub(super) signals: bool,
+    pub(super) records_on_signal: bool,
 }
 
 impl NodeBuilder {
@@ -126,10 +166,12 @@ impl NodeBuilder {
             edges: Vec::new(),
             ports: BTreeMap::new(),
             signals: false,
+            records_on_signal: false,
         }
     }
 
-    /// Records in that directory, and goes on from what is recorded there. It is made if there is none.
+    /// Records in that directory, and goes on from what is recorded there. It is made if there is none. With
+    /// [`Durability::Memory`] recordings are written into it, each into a directory of its own.
     #[must_use]
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> NodeBuilder {
         self.dir = Some(dir.into());
@@ -150,7 +192,8 @@ impl NodeBuilder {
         self
     }
 
-    /// When what the node puts out may leave it. Without a directory nothing is recorded, and everything leaves at once.
+    /// When what the node puts out may leave it. Without a directory nothing is recorded, and everything leaves at once;
+    /// [`Durability::Memory`] needs one for its recordings.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> NodeBuilder {
         self.durability = durability;
@@ -211,6 +254,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn stop_on_signals(mut self) -> NodeBuilder {
         self.signals = true;
+        self
+    }
+
+    /// Writes a recording out on SIGUSR1, where the system has that signal, with [`Durability::Memory`].
+    #[must_use]
+    pub fn write_recordings_on_signal(mut self) -> NodeBuilder {
+        self.records_on_signal = true;
         self
     }
 

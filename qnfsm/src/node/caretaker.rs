@@ -28,6 +28,8 @@ pub(super) struct Caretaker {
     pub(super) waiting: Arc<Waiting>,
     /// A signal came.
     pub(super) asked_to_stop: Arc<AtomicBool>,
+    /// The other signal came.
+    pub(super) asked_to_record: Arc<AtomicBool>,
     /// When the directory was last looked at, and the segment that was written then.
     pub(super) looked: (Instant, u64),
 }
@@ -42,6 +44,11 @@ impl Caretaker {
             self.waiting.expire(now);
             if self.asked_to_stop.swap(false, Ordering::Relaxed) {
                 self.shared.advance(Phase::Draining);
+            }
+            if self.asked_to_record.load(Ordering::Relaxed)
+                && self.shared.write_recording_aside("what led to a signal".to_owned())
+            {
+                self.asked_to_record.store(false, Ordering::Relaxed);
             }
             if let Err(error) = self.watch() {
                 self.shared.fail(NodeError::Journal(error));
@@ -81,13 +88,12 @@ impl Caretaker {
 
     /// Gives up what the directory holds beyond its budget, now and then.
     fn hold_budget(&mut self, now: Instant) -> Result<(), NodeError> {
-        let (Some(directory), Some(journal)) = (&self.shared.directory, &self.shared.journal) else { return Ok(()) };
+        let Some(journal) = &self.shared.journal else { return Ok(()) };
         let segment = journal.position().segment;
         if segment == self.looked.1 && now.duration_since(self.looked.0) < HOLD_BUDGET_EVERY {
             return Ok(());
         }
         self.looked = (now, segment);
-        self.shared.call(&directory.hold_budget(journal)?);
-        Ok(())
+        self.shared.hold_budget()
     }
 }

@@ -31,11 +31,19 @@ pub(super) struct Directory {
     epoch: Epoch,
     /// The program's table of kinds, which stands in each snapshot.
     catalogue: Vec<u8>,
-    /// How many bytes are to be kept; all if it doesn't say.
-    retain_bytes: Option<u64>,
+    retention: Retention,
     state: Mutex<State>,
     /// Whether the directory is this node's still. Held by whoever changes files there other than the journal's and new snapshots.
     is_ours: Mutex<bool>,
+}
+
+/// How much of the journal's beginning is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retention {
+    /// How many bytes are to be kept; all if it doesn't say.
+    pub(super) bytes: Option<u64>,
+    /// Nobody goes on from it, so that no worker may hold up for long what is given up.
+    pub(super) is_ring: bool,
 }
 
 struct State {
@@ -79,6 +87,11 @@ impl Lasting {
         }
     }
 
+    /// False if nothing is left that it could be brought back from.
+    fn is_covered(&self) -> bool {
+        self.started.is_some() || !self.marks.is_empty()
+    }
+
     /// True if a snapshot is none that it is brought back from, and none that is being taken.
     fn is_past(&self, round: u64) -> bool {
         self.marks.back().is_some_and(|(_, newest)| round < *newest) && self.marks.iter().all(|(_, of)| *of != round)
@@ -102,12 +115,12 @@ impl Directory {
         dir: PathBuf,
         manifest: Manifest,
         catalogue: Vec<u8>,
-        retain_bytes: Option<u64>,
+        retention: Retention,
         workers: BTreeMap<WorkerId, Lasting>,
     ) -> Directory {
         let (identity, epoch) = (manifest.identity, manifest.epoch);
         let state = Mutex::new(State { manifest, workers, said: false, waits_for: Vec::new() });
-        Directory { storage, dir, identity, epoch, catalogue, retain_bytes, state, is_ours: Mutex::new(true) }
+        Directory { storage, dir, identity, epoch, catalogue, retention, state, is_ours: Mutex::new(true) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,7 +129,7 @@ impl Directory {
 
     /// True if the journal's beginning is given up some time.
     pub(super) fn is_bounded(&self) -> bool {
-        self.retain_bytes.is_some()
+        self.retention.bytes.is_some()
     }
 
     /// A worker is about to be started. From now on the segment that its record comes to stand in isn't given up.
@@ -159,7 +172,7 @@ impl Directory {
     /// Gives up so much of the journal's beginning as is over the budget and isn't needed. Says which workers would have to mark a
     /// snapshot before more can be given up.
     pub(super) fn hold_budget(&self, journal: &Journal) -> Result<Vec<WorkerId>, NodeError> {
-        let Some(retain_bytes) = self.retain_bytes else { return Ok(Vec::new()) };
+        let Retention { bytes: Some(retain_bytes), is_ring } = self.retention else { return Ok(Vec::new()) };
         let is_ours = self.is_ours.lock().expect(LOCK_REASON);
         if !*is_ours {
             return Ok(Vec::new());
@@ -167,7 +180,7 @@ impl Directory {
         let (storage, dir) = (&*self.storage, &*self.dir);
         let holdings = Holdings::look(storage, dir).map_err(JournalError::from)?;
         let (synced, mut state) = (journal.synced(), self.state());
-        let Surplus { before, waits_for, is_over } = state.surplus(&holdings, retain_bytes, synced);
+        let Surplus { before, waits_for, is_over } = state.surplus(&holdings, retain_bytes, is_ring, synced);
         state.say(&holdings, retain_bytes, &waits_for);
         let mut manifest = state.manifest.clone();
         if before > manifest.oldest_segment {
@@ -206,6 +219,17 @@ impl Directory {
         Ok(waits_for)
     }
 
+    /// Does something with the files as they are, while none is let go of; or says which workers could not be brought back from
+    /// them.
+    pub(super) fn while_nothing_is_given_up<T>(&self, done: impl FnOnce() -> T) -> Result<T, Vec<WorkerId>> {
+        let _is_ours = self.is_ours.lock().expect(LOCK_REASON);
+        let state = self.state();
+        let not_covered = state.workers.iter().filter(|(_, lasting)| !lasting.is_covered());
+        let not_covered: Vec<_> = not_covered.map(|(worker, _)| *worker).collect();
+        drop(state);
+        if not_covered.is_empty() { Ok(done()) } else { Err(not_covered) }
+    }
+
     /// Changes nothing there any more: the directory is about to be let go of.
     pub(super) fn let_go(&self) {
         *self.is_ours.lock().expect(LOCK_REASON) = false;
@@ -220,13 +244,23 @@ impl Directory {
 
 impl State {
     /// What is over the budget, and isn't needed with the journal on disk up to `synced`.
-    fn surplus(&self, holdings: &Holdings, retain_bytes: u64, synced: Position) -> Surplus {
+    fn surplus(&self, holdings: &Holdings, retain_bytes: u64, is_ring: bool, synced: Position) -> Surplus {
         let oldest = self.manifest.oldest_segment;
         let held = |from| self.bytes_from(holdings, from);
-        let wanted = (oldest..synced.segment).find(|from| held(*from) <= retain_bytes).unwrap_or(synced.segment);
+        let is_enough = |bytes_max| (oldest..synced.segment).find(|from| held(*from) <= bytes_max);
+        let wanted = is_enough(retain_bytes).unwrap_or(synced.segment);
         let needed = |lasting: &Lasting| lasting.oldest_needed(synced);
-        let before = self.workers.values().map(needed).fold(wanted, u64::min).max(oldest);
-        let waits = self.workers.iter().filter(|(_, lasting)| needed(lasting) < wanted);
+        let journal_bytes =
+            |from: u64| holdings.segments.range(from.max(oldest)..).map(|(_, bytes)| bytes).sum::<u64>();
+        // A ring gives up what a worker needs that hasn't ended its round while twice as much was recorded as is kept.
+        let counts = |lasting: &&Lasting| {
+            !is_ring || (lasting.is_covered() && journal_bytes(needed(lasting)) / 2 <= retain_bytes)
+        };
+        let before = self.workers.values().filter(counts).map(needed).fold(wanted, u64::min).max(oldest);
+        // Memory is not to be exceeded while workers that rest wake up: they are asked before it is full.
+        let asked_for =
+            if is_ring { is_enough(retain_bytes - retain_bytes / 4).unwrap_or(synced.segment) } else { wanted };
+        let waits = self.workers.iter().filter(|(_, lasting)| needed(lasting) < asked_for);
         Surplus { before, waits_for: waits.map(|(worker, _)| *worker).collect(), is_over: held(before) > retain_bytes }
     }
 
@@ -303,7 +337,7 @@ mod tests {
 
     fn surplus(workers: Vec<Lasting>, retain_bytes: u64, synced: u64) -> (u64, Vec<u32>) {
         let state = state(workers);
-        let Surplus { before, waits_for, .. } = state.surplus(&holdings(&state), retain_bytes, at(synced));
+        let Surplus { before, waits_for, .. } = state.surplus(&holdings(&state), retain_bytes, false, at(synced));
         (before, waits_for.iter().map(|worker| worker.0).collect())
     }
 
@@ -315,6 +349,26 @@ mod tests {
         assert_eq!(surplus(workers(), 929, 9), (2, vec![]));
         assert_eq!(surplus(workers(), 820, 9), (2, vec![]));
         assert_eq!(surplus(workers(), 819, 9), (3, vec![]));
+    }
+
+    #[test]
+    fn a_ring_gives_up_what_a_worker_needs_once_that_is_twice_what_is_kept_and_knows_that_it_is_not_covered() {
+        let ring = |workers, retain_bytes| {
+            let mut state = state(workers);
+            let Surplus { before, waits_for, .. } = state.surplus(&holdings(&state), retain_bytes, true, at(9));
+            state.workers.values_mut().for_each(|lasting| lasting.forget_before(before));
+            let covered: Vec<_> = state.workers.values().map(Lasting::is_covered).collect();
+            (before, waits_for.iter().map(|worker| worker.0).collect::<Vec<_>>(), covered)
+        };
+        let stuck = || vec![worker(None, &[8, 9]), worker(Some(1), &[])];
+        // All nine segments are 900 bytes.
+        assert_eq!(ring(stuck(), 450), (1, vec![1], vec![true, true]));
+        assert_eq!(ring(stuck(), 449), (6, vec![1], vec![true, false]));
+        // One that has nothing any more holds nothing up.
+        assert_eq!(ring(vec![worker(None, &[8, 9]), worker(None, &[])], 450), (6, vec![1], vec![true, false]));
+        // Those that rest are asked a quarter before.
+        assert_eq!(ring(vec![worker(Some(1), &[]), worker(None, &[8, 9])], 1200), (1, vec![0], vec![true, true]));
+        assert_eq!(ring(vec![worker(Some(1), &[]), worker(None, &[8, 9])], 1300), (1, vec![], vec![true, true]));
     }
 
     #[test]
@@ -351,7 +405,8 @@ mod tests {
         // All are marked where nothing can be given up.
         let marks = [10, 20, 30].map(|round| (Position { segment: 1, offset: 50 }, round)).into_iter().collect();
         let workers = [(WORKER, Lasting { marks, ..Lasting::default() })].into_iter().collect();
-        let directory = Directory::new(disk.storage(), dir.clone(), manifest.clone(), Vec::new(), Some(1), workers);
+        let retention = Retention { bytes: Some(1), is_ring: false };
+        let directory = Directory::new(disk.storage(), dir.clone(), manifest.clone(), Vec::new(), retention, workers);
         let info = SegmentInfo {
             codec: 1,
             generator: 1,
@@ -370,6 +425,8 @@ mod tests {
         for round in [10, 20, 30] {
             directory.store_snapshot(WORKER, round, b"image", b"driver").unwrap();
         }
+        // Not while somebody looks at what there is.
+        assert!(directory.while_nothing_is_given_up(|| directory.is_ours.try_lock().is_err()).unwrap());
         assert_eq!(directory.hold_budget(&journal).unwrap(), []);
         let left: Vec<_> = snapshots::list(&*disk.storage(), &dir).unwrap();
         assert_eq!(left, [(WORKER, 20), (WORKER, 30)]);

@@ -33,8 +33,6 @@ const ROUND_AIM: Duration = Duration::from_micros(200);
 const BOUND: std::ops::RangeInclusive<u32> = 64..=1 << 20;
 /// The most batches that one round takes from the inbox.
 const BATCHES_MAX: usize = 1024;
-/// The most bytes that one round takes from the inbox, beyond its last batch; a round's record is bounded by that.
-const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// How long the first of several reactors in one loop waits before the others look.
 const SEVERAL_LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -205,9 +203,9 @@ impl Driver {
 
     /// Takes what is in the inbox, up to `parcels_max` and the bounds of a round. Says how many parcels there were.
     fn gather(&mut self, parcels_max: usize) -> usize {
-        let mut parcels = 0;
+        let (mut parcels, bytes_max) = (0, self.shared.limits.round_bytes_max());
         let mut bytes: usize = self.gathered.iter().map(|batch| batch.bytes_len()).sum();
-        while parcels < parcels_max && self.gathered.len() < BATCHES_MAX && bytes < BATCH_BYTES_MAX {
+        while parcels < parcels_max && self.gathered.len() < BATCHES_MAX && bytes < bytes_max {
             let Some(parcel) = self.inbox.take() else { break };
             parcels += 1;
             bytes += self.take_parcel(parcel);
@@ -270,6 +268,7 @@ impl Driver {
         self.gathered.clear();
         let begun = Instant::now();
         self.watch.round_begins(round, self.shared.clock.at(begun));
+        let panics = self.worker.counters().panics;
         let mut ports = Ports::new(&self.shared, round);
         let end = self.worker.round(self.bound, &mut ports);
         let Ports { failed, recorded, .. } = ports;
@@ -290,6 +289,10 @@ impl Driver {
         self.digest = end.digest;
         self.digest_marked = false;
         self.record_deliveries(round)?;
+        if self.shared.recorder.is_some() && self.worker.counters().panics > panics {
+            self.mark_digest()?;
+            self.shared.record_panic(self.worker.id(), round);
+        }
         if was_reported || (self.shared.marks_ends && self.worker.has_outputs()) {
             self.mark_end()?;
         }

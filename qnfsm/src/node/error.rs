@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use super::recorder::replay_command;
 use crate::{
     id::{EdgeId, Place, RawQueueId, WorkerId},
     journal::{JournalError, OpenError, Position, ReadError},
@@ -181,7 +182,8 @@ pub enum StartError {
     },
 }
 
-/// Why a running node stopped. What was recorded is there, and the node goes on from it when it is started again.
+/// Why a running node stopped. What was recorded is there, and the node goes on from it when it is started again, unless it was
+/// recorded in memory.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
@@ -218,11 +220,62 @@ pub enum NodeError {
     /// A source's numbers don't fit: a fault of the library's or of an edge's.
     #[error("{0}: a fault of an edge or of the library; report it with a copy of the directory")]
     Inconsistent(String),
+    /// A node with [`Durability::Memory`](crate::Durability::Memory) stopped for that error. What led to it was written out, if it
+    /// could be.
+    #[error("{error}\n{}", told(.recording))]
+    Recorded {
+        /// Why the node stopped.
+        error: Box<NodeError>,
+        /// The directory of the recording, which a replay takes; or why there is none.
+        recording: Result<PathBuf, RecordingError>,
+    },
     /// A thread of the node's panicked outside of any FSM.
     #[error(
         "the thread of {0} panicked outside of any FSM: a fault of an edge or of the library; report it with what it said"
     )]
     Panicked(Place),
+}
+
+/// Says where the recording of an error is, and how it is replayed.
+fn told(recording: &Result<PathBuf, RecordingError>) -> String {
+    match recording {
+        Ok(dir) => format!(
+            "What led to it is recorded in {}. This replays it up to there, here or on another machine with the same executable:\n  {}",
+            dir.display(),
+            replay_command(dir)
+        ),
+        Err(why) => format!("What led to it could not be written out: {why}"),
+    }
+}
+
+/// Why there is no recording.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordingError {
+    /// The node keeps none.
+    #[error("the node keeps no recording in memory to write out; start it with `Durability::Memory`")]
+    NoRecorder,
+    /// The node has stopped, and what it had in memory is gone.
+    #[error("the node has stopped, and what it had in memory is gone with it; write a recording while it runs")]
+    Stopped,
+    /// A worker has not ended its round for so long that what it went on from is not kept any more.
+    #[error(
+        "more was recorded than is kept since {} had a snapshot; try again when its round has ended, or raise `retain_bytes`",
+        .workers.iter().map(WorkerId::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    NotCovered {
+        /// The workers that couldn't be replayed.
+        workers: Vec<WorkerId>,
+    },
+    /// It can't be written where it is to be.
+    #[error(transparent)]
+    Disk(Box<OpenError>),
+}
+
+impl From<OpenError> for RecordingError {
+    fn from(error: OpenError) -> RecordingError {
+        RecordingError::Disk(Box::new(error))
+    }
 }
 
 #[cfg(test)]
@@ -273,6 +326,10 @@ mod tests {
         }
     }
 
+    fn recorded(recording: Result<PathBuf, RecordingError>) -> NodeError {
+        NodeError::Recorded { error: Box::new(NodeError::Fault(fault())), recording }
+    }
+
     #[test]
     fn every_end_of_a_node_says_what_to_do() {
         let refused = || Arc::new(io::Error::from(io::ErrorKind::OutOfMemory));
@@ -284,6 +341,14 @@ mod tests {
             (NodeError::StoppedFromWithin, "send `NodeRequest::Stop`"),
             (NodeError::Inconsistent("it is so".to_owned()), "report it"),
             (NodeError::Panicked(Place::worker(WorkerId(1))), "report it"),
+            (recorded(Ok("/srv/rec".into())), " replay /srv/rec"),
+            (recorded(Ok("/srv/rec".into())), "mend the FSM"),
+            (
+                recorded(Err(RecordingError::NotCovered { workers: vec![WorkerId(1)] })),
+                "since w1 had a snapshot; try again",
+            ),
+            (recorded(Err(RecordingError::Stopped)), "mend the FSM"),
+            (recorded(Err(RecordingError::NoRecorder)), "start it with `Durability::Memory`"),
         ];
         for (error, remedy) in texts {
             assert!(error.to_string().contains(remedy), "{error}");

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     marker::PhantomData,
+    path::PathBuf,
     pin::Pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
@@ -14,6 +15,7 @@ use std::{
 };
 
 use super::{
+    RecordingError,
     edge::{Outlet, PutError},
     inlet::Inlet,
     shared::{LOCK_REASON, Phase, Shared, Work, deadline_in},
@@ -237,6 +239,14 @@ impl Host {
         let message = message(reply_to);
         self.inlet.put(|inputs| inputs.request(to, from, request, &message))?;
         Ok(answer)
+    }
+
+    /// As [`Node::write_recording`](crate::Node::write_recording).
+    ///
+    /// # Errors
+    /// When the node keeps no recording, or it can't be written.
+    pub fn write_recording(&self) -> Result<PathBuf, RecordingError> {
+        self.shared.write_recording()
     }
 
     /// Asks, and waits for the answer.

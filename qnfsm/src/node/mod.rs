@@ -10,7 +10,7 @@
 //! FSMs, and `in_loop` a reactor in its loop; `outbox` lets out what it puts out: `lent` and `retained` are what must not be lost of that, and `withheld` what
 //! waits for the disk; `inlet` and `edge` are the ways in and out, `edge_thread` an edge with a thread of its own; `host` and
 //! `service` two edges of the library's; `starter` starts workers; `budget` counts bytes; `commits` syncs for who waits, and
-//! `caretaker` for all others, ends waits and watches.
+//! `caretaker` for all others, ends waits and watches; `recorder` is for a journal that is in memory, and writes it out.
 //!
 //! What always holds: nothing runs that isn't written down, and nothing of a round leaves before it has ended; a batch
 //! between workers is held by its sender until its receiver has written it down; no worker waits for another.
@@ -35,6 +35,7 @@ mod lent;
 mod outbox;
 mod poison;
 mod ports;
+mod recorder;
 mod recovery;
 mod retained;
 mod service;
@@ -47,13 +48,14 @@ mod withheld;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 pub use builder::{Durability, NodeBuilder, OnOtherBuild, RunOn, build_identity};
-pub use error::{NodeError, StartError};
+pub use error::{NodeError, RecordingError, StartError};
 pub use host::{Answer, Host, HostError};
 pub use idle::IdleStrategy;
 pub use inlet::Inlet;
@@ -89,7 +91,7 @@ pub struct Limits {
     pub snapshot_every_bytes: u64,
     /// After so long a worker that has run rounds is snapshot; never for that reason if it doesn't say.
     pub snapshot_every: Option<Duration>,
-    /// How many bytes of journal and snapshots the directory may hold; the journal's beginning is given up past that. Two snapshots
+    /// How many bytes of journal and snapshots the directory may hold, or the memory with [`Durability::Memory`]; the journal's beginning is given up past that. Two snapshots
     /// of each worker that works, one of each that rests, and what was recorded since the older one stay in any case. Everything is kept if it doesn't say. Segments
     /// and what is written between two snapshots are an eighth of it at most.
     pub retain_bytes: Option<u64>,
@@ -121,6 +123,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// The most bytes that one round takes from the inbox, beyond its last batch; a round's record is bounded by that.
+const ROUND_BYTES_MAX: usize = 8 << 20;
 
 /// A bounded directory has room for so many tables of types at least; it holds eight segments.
 const RETAINED_CATALOGUES_MIN: u64 = 16;
@@ -155,10 +160,20 @@ impl Limits {
         )))
     }
 
-    /// The limits with lengths that leave room for retention: it gives up whole segments, behind the last but one snapshot.
-    fn fitted(self) -> Limits {
-        let most = self.retain_bytes.map_or(u64::MAX, |bytes| (bytes / 8).max(1));
+    /// How many bytes of input a round takes, beyond its last batch. What is recorded of it is given up as a whole.
+    fn round_bytes_max(&self) -> usize {
+        let most = self.retain_bytes.map_or(u64::MAX, |bytes| bytes / 16);
+        usize::try_from(most).map_or(ROUND_BYTES_MAX, |most| most.clamp(1, ROUND_BYTES_MAX))
+    }
+
+    /// The limits with lengths that leave room for retention: it gives up whole segments, behind the last but one snapshot. Memory
+    /// is not to be exceeded for moments either, so less than all of it is kept.
+    fn fitted(self, durability: Durability) -> Limits {
+        let is_memory = durability == Durability::Memory;
+        let retain_bytes = self.retain_bytes.map(|bytes| if is_memory { bytes - bytes / 4 } else { bytes });
+        let most = retain_bytes.map_or(u64::MAX, |bytes| (bytes / 8).max(1));
         Limits {
+            retain_bytes,
             segment_bytes: self.segment_bytes.min(most),
             snapshot_every_bytes: self.snapshot_every_bytes.min(most),
             ..self
@@ -254,17 +269,25 @@ impl<M> Node<M> {
     }
 
     /// Begins what goes on beside the workers.
-    fn take_care(&mut self, stop_on_signals: bool) -> Result<(), StartError> {
-        let asked_to_stop = Arc::new(AtomicBool::new(false));
+    fn take_care(&mut self, stop_on_signals: bool, records_on_signal: bool) -> Result<(), StartError> {
+        let [asked_to_stop, asked_to_record] = [false; 2].map(|asked| Arc::new(AtomicBool::new(asked)));
+        let mut heard = Vec::new();
         if stop_on_signals {
-            for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-                let registered = signal_hook::flag::register(signal, asked_to_stop.clone());
-                let system = |source| StartError::System { what: "handling of signals", source };
-                self.signals.push(registered.map_err(system)?);
-            }
+            heard.extend(
+                [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM].map(|signal| (signal, &asked_to_stop)),
+            );
+        }
+        if records_on_signal {
+            heard.extend(recorder::SIGNAL.map(|signal| (signal, &asked_to_record)));
+        }
+        for (signal, asked) in heard {
+            let registered = signal_hook::flag::register(signal, asked.clone());
+            let system = |source| StartError::System { what: "handling of signals", source };
+            self.signals.push(registered.map_err(system)?);
         }
         let (shared, waiting) = (self.shared.clone(), self.host.waiting());
-        let caretaker = Caretaker { shared, waiting, asked_to_stop, looked: (Instant::now(), 0) };
+        let looked = (Instant::now(), 0);
+        let caretaker = Caretaker { shared, waiting, asked_to_stop, asked_to_record, looked };
         let thread = thread::Builder::new().name("qnfsm-caretaker".to_owned()).spawn(move || caretaker.run());
         self.caretaker =
             Some(thread.map_err(|source| StartError::System { what: "a thread for the node itself", source })?);
@@ -293,6 +316,21 @@ impl<M> Node<M> {
     #[must_use]
     pub fn progress(&self) -> (u64, u64) {
         self.shared.watchdog.progress()
+    }
+
+    /// Writes out what a node with [`Durability::Memory`] has recorded, while it runs; gives the directory, in which it can be
+    /// replayed once this returns. Workers don't wait for it; who else writes one does.
+    ///
+    /// # Errors
+    /// When the node keeps no recording, or it can't be written.
+    pub fn write_recording(&self) -> Result<PathBuf, RecordingError> {
+        self.shared.write_recording()
+    }
+
+    /// How many bytes of memory the journal of a node with [`Durability::Memory`] and its snapshots take; 0 with another one.
+    #[must_use]
+    pub fn recorder_bytes(&self) -> u64 {
+        self.shared.recorder.as_ref().map_or(0, |recorder| recorder.bytes())
     }
 
     /// Waits until the node stops: by a signal, a fault, or [`NodeRequest::Stop`](crate::NodeRequest::Stop).
@@ -337,7 +375,9 @@ impl<M> Node<M> {
         self.host.waiting().close();
         self.let_go_of_signals();
         self.shared.close();
-        self.write_end(drivers)?;
+        let ended = self.write_end(drivers);
+        self.shared.recorder.iter().for_each(|recorder| recorder.end());
+        ended?;
         let (rounds, messages) = self.progress();
         Ok(Stopped { epoch: self.shared.epoch, rounds, messages, drained })
     }
@@ -352,7 +392,8 @@ impl<M> Node<M> {
     /// Snapshots all workers and says in journal and manifest that the end was clean, if it was.
     fn write_end(&mut self, mut drivers: Vec<Driver>) -> Result<(), NodeError> {
         let failure = self.shared.take_failure();
-        let Some(Files { directory, journal, .. }) = &self.files else {
+        let lasting = self.files.as_ref().filter(|_| self.shared.recorder.is_none());
+        let Some(Files { directory, journal, .. }) = lasting else {
             return failure.map_or(Ok(()), Err);
         };
         if let Some(failure) = failure {

@@ -20,6 +20,7 @@ use super::{
     edge::{EdgeSetup, Outlet, Wake},
     inbox::{Inbox, Parcel, call_waker},
     inlet::Inlet,
+    recorder::Recorder,
     watchdog::Watchdog,
 };
 use crate::{
@@ -73,6 +74,8 @@ pub(super) struct Shared {
     pub(super) commits: Option<Commits>,
     /// `None` when nothing is recorded.
     pub(super) directory: Option<Arc<Directory>>,
+    /// `None` unless the journal is in memory.
+    pub(super) recorder: Option<Arc<Recorder>>,
     /// A round's end is marked before anything of it leaves.
     pub(super) marks_ends: bool,
     pub(super) worker_config: WorkerConfig,
@@ -115,6 +118,7 @@ impl Shared {
         journal: Option<Journal>,
         commits: Option<Commits>,
         directory: Option<Arc<Directory>>,
+        recorder: Option<Arc<Recorder>>,
         marks_ends: bool,
         worker_config: WorkerConfig,
         limits: super::Limits,
@@ -128,6 +132,7 @@ impl Shared {
             journal,
             commits,
             directory,
+            recorder,
             marks_ends,
             worker_config,
             limits,
@@ -287,6 +292,17 @@ impl Shared {
         }
     }
 
+    /// Gives up what the journal holds beyond its budget, and calls the workers without which it could be more.
+    pub(super) fn hold_budget(&self) -> Result<(), NodeError> {
+        let (Some(directory), Some(journal)) = (&self.directory, &self.journal) else { return Ok(()) };
+        if self.recorder.is_some() {
+            // In memory it costs nothing, and only what counts as synced is given up.
+            journal.sync()?;
+        }
+        self.call(&directory.hold_budget(journal)?);
+        Ok(())
+    }
+
     /// Waits until new work is admitted or the node stops; false if the deadline passed first.
     pub(super) fn wait_for_room(&self, deadline: Instant) -> bool {
         self.budget.wait_begins();
@@ -368,8 +384,17 @@ impl Shared {
     /// The node can't go on. The first reason counts.
     pub(super) fn fail(&self, error: NodeError) {
         tracing::error!(%error, "the node stops");
-        self.failure.lock().expect(LOCK_REASON).get_or_insert(error);
+        let is_first = {
+            let mut failure = self.failure.lock().expect(LOCK_REASON);
+            let is_first = failure.is_none();
+            failure.get_or_insert_with(|| error.clone());
+            is_first
+        };
         self.advance(Phase::Stopping);
+        if is_first {
+            let error = self.record_failure(error);
+            self.failure.lock().expect(LOCK_REASON).replace(error);
+        }
     }
 
     pub(super) fn has_failed(&self) -> bool {

@@ -86,7 +86,8 @@ impl Driver {
         let driver = self.outbox.image(&self.worker).to_bytes();
         directory.store_snapshot(worker, round, &image, &driver)?;
         let [image_digest, driver_digest] = [image, driver].map(|bytes| Digest::of(&bytes));
-        self.mark(Mark { worker, round, digest: self.digest, image_digest, driver_digest })
+        self.mark(Mark { worker, round, digest: self.digest, image_digest, driver_digest })?;
+        self.hold_memory()
     }
 
     /// Marks a snapshot once more. The worker may have been configured since: that is said again, because its record may be given up.
@@ -96,7 +97,12 @@ impl Driver {
         let mut config = Vec::new();
         Codec::CURRENT.encode(self.worker.config(), &mut config).expect("a configuration is numbers");
         journal.append(&Record::Configured { worker: mark.worker, round: mark.round, config: &config })?;
-        Ok(())
+        self.hold_memory()
+    }
+
+    /// Where the journal is in memory, that is kept within its bound by whoever marks a snapshot, and not some time later.
+    fn hold_memory(&self) -> Result<(), NodeError> {
+        if self.shared.recorder.is_some() { self.shared.hold_budget() } else { Ok(()) }
     }
 
     fn mark(&mut self, mark: Mark) -> Result<(), NodeError> {

@@ -8,7 +8,7 @@ use super::{
     builder::{EdgeSpec, build_identity},
     clock::Clock,
     commits::Commits,
-    directory::Directory,
+    directory::{Directory, Retention},
     driver::Driver,
     edge::{Inputs, Unanswered},
     edge_thread::EdgeThread,
@@ -55,6 +55,7 @@ impl NodeBuilder {
         if let Some(misuse) = self.misuse.take() {
             return Err(StartError::Misuse(misuse));
         }
+        let recorder = self.record_in_memory()?;
         self.limits.check()?;
         if self.config.fsms_max == 0 {
             return Err(StartError::Misuse("`fsms_max` is 0: no room for the node's first FSM; raise it".to_owned()));
@@ -63,7 +64,7 @@ impl NodeBuilder {
         let kind = catalogue.numbers().kind::<F>().ok_or(StartError::UnregisteredRoot(F::NAME))?;
         let root_frame = root_frame(self.node, kind, root)?;
         self.limits.check_room_for(&catalogue)?;
-        self.limits = self.limits.fitted();
+        self.limits = self.limits.fitted(self.durability);
         let Beginning { epoch, files, recovered, journal, config } = self.begin(&catalogue)?;
         let is_durable = journal.is_some() && self.durability == Durability::Durable;
         let latest = recovered.as_ref().map_or(Time::ZERO, |recovered| recovered.playback.latest());
@@ -75,6 +76,7 @@ impl NodeBuilder {
             journal,
             is_durable.then(Commits::default),
             files.as_ref().map(|files| files.directory.clone()),
+            recorder,
             self.on_poison != OnPoison::TryAgain,
             config,
             self.limits,
@@ -126,7 +128,7 @@ impl NodeBuilder {
             node.edge_threads
                 .push(spawned.map_err(|source| StartError::System { what: "a thread for an edge", source })?);
         }
-        node.take_care(self.signals)?;
+        node.take_care(self.signals, self.records_on_signal)?;
         Ok(node)
     }
 
@@ -169,9 +171,9 @@ impl NodeBuilder {
         let journal = self.begin_journal(dir, &manifest, catalogue, &config, tail)?;
         let epoch = manifest.epoch;
         let workers = recovered.as_mut().map(|recovered| std::mem::take(&mut recovered.workers)).unwrap_or_default();
-        let retain_bytes = self.limits.retain_bytes;
         let table = catalogue.table().to_bytes();
-        let directory = Directory::new(self.storage.clone(), dir.clone(), manifest, table, retain_bytes, workers);
+        let retention = Retention { bytes: self.limits.retain_bytes, is_ring: self.durability == Durability::Memory };
+        let directory = Directory::new(self.storage.clone(), dir.clone(), manifest, table, retention, workers);
         let files = Files { directory: Arc::new(directory), journal: journal.clone(), lock };
         Ok(Beginning { epoch, files: Some(files), recovered, journal: Some(journal), config })
     }

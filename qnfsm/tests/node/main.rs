@@ -21,6 +21,7 @@ mod poison;
 mod pressure;
 mod probe;
 mod reactors;
+mod recorder;
 mod retention;
 mod ring;
 mod services;

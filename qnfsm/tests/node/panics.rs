@@ -12,8 +12,8 @@ use std::{
 };
 
 use qnfsm::{
-    Context, EdgeId, EdgeSetup, Fsm, HostError, Inputs, Kinds, Next, NoReply, NodeBuilder, NodeError, NodeId,
-    NodeRequest, Place, QueueId, Reactor, Reply, ReplyTo, RunOn, Stopped, Wake, WorkerId, frame::Frame,
+    Context, Durability, EdgeId, EdgeSetup, Fsm, HostError, Inputs, Kinds, Next, NoReply, NodeBuilder, NodeError,
+    NodeId, NodeRequest, Place, QueueId, Reactor, Reply, ReplyTo, RunOn, Stopped, Wake, WorkerId, frame::Frame,
 };
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -123,6 +123,27 @@ fn a_reactor_that_panics_stops_the_node_which_starts_again_with_all_that_it_had(
             node.stop().unwrap();
             assert_eq!(probe::replayed(&disk.storage(), |probe| probe.total), 3);
         }
+    }
+}
+
+#[test]
+fn a_flight_recorder_is_written_out_when_a_thread_of_the_nodes_own_panics() {
+    for run_on in [RunOn::FirstWorker, RunOn::Thread] {
+        let (disk, is_armed) = (Memory::default(), Arc::default());
+        let mut builder = probe::builder(disk.storage()).durability(Durability::Memory);
+        let edge = builder.reactor(run_on, Tripwire::new(At::Take, &is_armed));
+        let edge = QueueId::<Ball>::from_raw(qnfsm::frame::edge_queue(NodeId(0), edge));
+        let node = start(builder);
+        node.host().send(node.root(), &Tell::Add(3, vec![])).unwrap();
+        assert_eq!(probe::total(&node), 3);
+        is_armed.store(true, Ordering::SeqCst);
+        node.host().send(node.root(), &Tell::Bounce { edge, left: 0 }).unwrap();
+        let failure = end(node, probe::Node::wait);
+        let NodeError::Recorded { error, recording: Ok(dir) } = failure else { panic!("{failure:?}") };
+        assert!(matches!(*error, NodeError::Panicked(_)), "{error:?}");
+        let playback = crate::ring::replay(&disk.storage(), &dir, probe::kinds());
+        let root = playback.workers().next().unwrap().fsm::<probe::Probe>(probe::queue(0, 1)).unwrap().0;
+        assert_eq!((root.total, playback.faults().count()), (3, 0));
     }
 }
 

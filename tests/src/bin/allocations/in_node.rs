@@ -2,7 +2,10 @@
 
 use std::{error::Error, path::Path, time::Duration};
 
-use qnfsm::{Context, Fsm, Kinds, Next, Node, NodeBuilder, NodeRequest, QueueId, Recording, Reply, ReplyTo, WorkerId};
+use qnfsm::{
+    Context, Durability, Fsm, Kinds, Limits, Next, Node, NodeBuilder, NodeRequest, QueueId, Recording, Reply, ReplyTo,
+    WorkerId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Outcome, counting::counted, player::BURST};
@@ -175,6 +178,13 @@ pub fn unrecorded() -> Outcome {
 /// A node that records what enters its workers.
 pub fn recorded() -> Outcome {
     recorded_in(tempfile::tempdir()?.path(), Recording::Inputs)
+}
+
+/// A node with a flight recorder, whose beginning is given up again and again meanwhile.
+pub fn recorded_in_memory() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let limits = Limits { retain_bytes: Some(8 << 20), ..Limits::default() };
+    twice(NodeBuilder::new("allocations", kinds()).dir(dir.path()).durability(Durability::Memory).limits(limits))
 }
 
 /// A node that records each delivery too.

@@ -25,7 +25,7 @@ type Outcome = Result<Counted, Box<dyn Error>>;
 type Case = fn() -> Outcome;
 
 /// All cases, by name.
-const CASES: [(&str, Case); 14] = [
+const CASES: [(&str, Case); 15] = [
     ("ping-pong", in_worker::ping_pong),
     ("send-self", in_worker::send_self),
     ("fan-out", in_worker::fan_out),
@@ -40,6 +40,7 @@ const CASES: [(&str, Case); 14] = [
     ("node", in_node::unrecorded),
     ("node-recorded", in_node::recorded),
     ("node-recorded-whole", in_node::recorded_whole),
+    ("node-in-memory", in_node::recorded_in_memory),
 ];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
