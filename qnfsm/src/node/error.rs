@@ -188,7 +188,7 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum NodeError {
     /// An FSM brought its worker to a stop.
-    #[error("{0}. The node has stopped; mend the FSM, and start it again, with `on_other_build(OnOtherBuild::Run)`")]
+    #[error("{0}. The node has stopped; mend the FSM, and start it again")]
     Fault(Box<Fault>),
     /// The journal can't be written.
     #[error("{0}")]

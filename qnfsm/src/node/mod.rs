@@ -91,9 +91,10 @@ pub struct Limits {
     pub snapshot_every_bytes: u64,
     /// After so long a worker that has run rounds is snapshot; never for that reason if it doesn't say.
     pub snapshot_every: Option<Duration>,
-    /// How many bytes of journal and snapshots the directory may hold, or the memory with [`Durability::Memory`]; the journal's beginning is given up past that. Two snapshots
-    /// of each worker that works, one of each that rests, and what was recorded since the older one stay in any case. Everything is kept if it doesn't say. Segments
-    /// and what is written between two snapshots are an eighth of it at most.
+    /// How many bytes of journal and snapshots the directory may hold, or the memory with [`Durability::Memory`]; the journal's
+    /// beginning is given up past that. Two snapshots of each worker that works, one of each that rests, and what was recorded since
+    /// the older one stay in any case. Everything is kept if it doesn't say. Segments and what is written between two snapshots are
+    /// an eighth of it at most.
     pub retain_bytes: Option<u64>,
     /// When a journal's file is full.
     pub segment_bytes: u64,
