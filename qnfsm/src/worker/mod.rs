@@ -19,6 +19,8 @@
 mod apply;
 mod care;
 mod carry_over;
+#[cfg(test)]
+mod carry_over_tests;
 mod catalogue;
 mod cell;
 mod config;
