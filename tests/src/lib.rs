@@ -3,5 +3,6 @@
 pub mod cogs;
 pub mod fuzzing;
 pub mod glutton;
+pub mod golden;
 #[cfg(doctest)]
 mod guide;

@@ -153,7 +153,7 @@ impl<'a> CarryOver<'a> {
     /// How messages of one of their types become those of one of this program's.
     fn form(&self, theirs: &TableMessage, own_number: u32) -> Result<Way, UpgradeError> {
         let own = &self.to.table().messages[own_number as usize];
-        let is_same = theirs.schema.hash == own.schema.hash;
+        let is_same = theirs.is_read_alike(own);
         Ok(Way { number: own_number, from: upgrades(theirs.version, own.version, is_same)? })
     }
 
