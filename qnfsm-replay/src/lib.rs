@@ -44,6 +44,8 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "metrics")]
+mod divergences;
 pub mod dump;
 mod error;
 mod player;

@@ -121,6 +121,8 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     let own_from = own_from(&*storage, dir, &files, catalogue.table())?;
     let mut run = Run {
         dir,
+        #[cfg(feature = "metrics")]
+        manifest: &manifest,
         catalogue: &catalogue,
         files: &files,
         own_from,
@@ -149,7 +151,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         on_progress(Seen { bytes: journal_bytes, ..run.seen(progress, end) });
     }
     Ok(Report {
-        node: manifest.program,
+        node: manifest.program.clone(),
         identity: manifest.identity,
         epoch: manifest.epoch.0,
         epochs: u32::try_from(run.epochs.len()).expect("epochs are counted in 32 bits"),
@@ -189,6 +191,8 @@ fn own_from(storage: &dyn Storage, dir: &Path, files: &BTreeMap<u64, u64>, own: 
 /// A replay under way, as whoever reads sees it.
 struct Run<'a> {
     dir: &'a Path,
+    #[cfg(feature = "metrics")]
+    manifest: &'a journal::Manifest,
     catalogue: &'a Catalogue,
     /// By segment, from the oldest that counts on, how long it is.
     files: &'a BTreeMap<u64, u64>,
@@ -235,6 +239,10 @@ impl Run<'_> {
         match why {
             Why::Error(error, place) => {
                 let build_differs = self.build_differs_before(noticed_at);
+                #[cfg(feature = "metrics")]
+                if matches!(error, qnfsm::playback::PlaybackError::Diverged(_)) {
+                    crate::divergences::count(self.manifest);
+                }
                 ReplayError::of_playback(error, segment_path(self.dir, place.segment), place, build_differs)
             }
             Why::Panic(panic) => resume_unwind(panic),

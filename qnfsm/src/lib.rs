@@ -90,7 +90,7 @@
 //! | [`Kinds`] | the kinds of a program, checked when they are registered |
 //! | [`OldFsm`], [`OldMessage`], [`UpgradeError`] | what an older version of the program left |
 //! | [`NodeBuilder`], [`Node`], [`Host`], [`Limits`] | a process with workers, edges and a journal |
-//! | [`NodeRequest`] | what an FSM may ask its node |
+//! | [`NodeRequest`], [`NodeMetrics`] | what an FSM may ask its node; what a node knows of itself |
 //! | [`Secret`] | a value that is recorded and never shown |
 //! | [`Replier`], [`Unanswered`], [`External`] | services for blocking and async work; values read from outside |
 //! | [`Reactor`], [`Outlet`], [`Inputs`] | what a network edge is written against |
@@ -129,6 +129,7 @@ pub mod journal;
 mod message;
 mod name;
 mod node;
+mod node_metrics;
 mod node_request;
 pub mod playback;
 mod random;
@@ -152,6 +153,7 @@ pub use node::{
     OnPoison, RecordingError, Replier, RunOn, StartError, Stopped, build_identity,
     edge::{EdgeSetup, Inputs, Outlet, PutError, Reactor, Unanswered, Wake},
 };
+pub use node_metrics::{Durations, JournalMetrics, NodeMetrics, NodePhase, QueueMetrics, WorkerMetrics};
 pub use node_request::NodeRequest;
 pub use random::{GENERATOR, Random};
 pub use secret::Secret;

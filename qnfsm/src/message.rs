@@ -204,3 +204,51 @@ pub enum Undelivered {
     #[error("its handler doesn't end, and it was skipped")]
     Skipped,
 }
+
+impl Undelivered {
+    /// All reasons, in their order.
+    pub(crate) const ALL: [Undelivered; 11] = [
+        Undelivered::NoSuchQueue,
+        Undelivered::Full,
+        Undelivered::NotAccepted,
+        Undelivered::NotUnderstood,
+        Undelivered::TooLate,
+        Undelivered::Unhandled,
+        Undelivered::ReceiverStopped,
+        Undelivered::PostponedTooMany,
+        Undelivered::NotEncodable,
+        Undelivered::TooManyFsms,
+        Undelivered::Skipped,
+    ];
+
+    /// The reason in a word, as metrics have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Undelivered::NoSuchQueue => "no_such_queue",
+            Undelivered::Full => "full",
+            Undelivered::NotAccepted => "not_accepted",
+            Undelivered::NotUnderstood => "not_understood",
+            Undelivered::TooLate => "too_late",
+            Undelivered::Unhandled => "unhandled",
+            Undelivered::ReceiverStopped => "receiver_stopped",
+            Undelivered::PostponedTooMany => "postponed_too_many",
+            Undelivered::NotEncodable => "not_encodable",
+            Undelivered::TooManyFsms => "too_many_fsms",
+            Undelivered::Skipped => "skipped",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reasons_of_dead_letters_stand_at_their_numbers_and_have_names_of_their_own() {
+        let numbers: Vec<_> = Undelivered::ALL.iter().map(|why| *why as usize).collect();
+        assert_eq!(numbers, (0..Undelivered::ALL.len()).collect::<Vec<_>>());
+        let names: std::collections::BTreeSet<_> = Undelivered::ALL.iter().map(|why| why.name()).collect();
+        assert_eq!(names.len(), Undelivered::ALL.len());
+    }
+}

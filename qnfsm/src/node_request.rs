@@ -6,6 +6,7 @@ use crate::{
     frame::edge_queue,
     id::{EdgeId, NodeId, QueueId, WorkerId},
     message::ReplyTo,
+    node_metrics::NodeMetrics,
 };
 
 /// A request to the node that an FSM lives in. Send it to [`NodeRequest::queue`].
@@ -19,6 +20,12 @@ pub enum NodeRequest {
     },
     /// Stop the node in good order, as SIGTERM does.
     Stop,
+    /// Answer with what the node knows of itself now. Who asks takes a `Reply<NodeMetrics>`, which `Kinds::replies` declares. After
+    /// a crash a request that was under way is answered with what the node knows then.
+    Metrics {
+        /// Whom to tell.
+        reply: ReplyTo<NodeMetrics>,
+    },
 }
 
 impl NodeRequest {

@@ -17,6 +17,7 @@ const STOREYS: [&[&str]; 6] = [
         "id",
         "message",
         "name",
+        "node_metrics",
         "node_request",
         "random",
         "schema",

@@ -51,6 +51,7 @@ pub use record::{Batches, Outcome, RECORD_BODY_BYTES_MAX, Reached, Record, Recor
 pub use segment::{FORMAT_VERSION, Link, SegmentHeader, SegmentInfo, path as segment_path, read_header};
 pub use storage::{File, Held, RealFiles, Storage};
 pub use tail::{Loss, Tail};
+pub(crate) use writer::Progress;
 pub use writer::{Journal, JournalOptions, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX};
 
 /// The file whose lock the running node holds.

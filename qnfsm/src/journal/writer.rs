@@ -93,6 +93,17 @@ struct Shared {
     preparation: Preparation,
 }
 
+/// How far a journal has come since it was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Bytes that were handed to the operating system.
+    pub(crate) written_bytes: u64,
+    /// How many of them are known to be on disk.
+    pub(crate) synced_bytes: u64,
+    /// How many are to be synced: none where the rest only says what was.
+    pub(crate) lag_bytes: u64,
+}
+
 /// Where the buffer goes on in another segment.
 #[derive(Debug)]
 struct Cut {
@@ -119,8 +130,9 @@ struct State {
     written_bytes: u64,
     /// Up to where the operating system has the bytes.
     written_at: Position,
-    /// Up to where they are on disk.
+    /// Up to where they are on disk, and how many of them that is.
     synced_at: Position,
+    synced_bytes: u64,
     /// The segments that aren't known to be on disk, in order; the last is the one that is written.
     files: Vec<(u64, Arc<dyn File>)>,
     /// A segment was made since the directory was synced.
@@ -198,6 +210,7 @@ impl Journal {
             written_bytes: at.offset,
             written_at: at,
             synced_at: Position { segment, offset: 0 },
+            synced_bytes: 0,
             files: vec![(segment, file)],
             names_changed: true,
             writing: false,
@@ -255,15 +268,20 @@ impl Journal {
     /// # Errors
     /// When the disk failed.
     pub fn sync(&self) -> Result<(), JournalError> {
+        self.sync_if_new().map(|_| ())
+    }
+
+    /// As [`sync`](Journal::sync). Says whether there was anything new.
+    pub(crate) fn sync_if_new(&self) -> Result<bool, JournalError> {
         self.flush()?;
         let shared = &*self.shared;
         // It guards the order alone, which nobody can leave half done.
         let _turn = shared.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = shared.usable()?;
         if state.synced_at >= state.records_end {
-            return Ok(());
+            return Ok(false);
         }
-        let upto = state.written_at;
+        let (upto, upto_bytes) = (state.written_at, state.written_bytes);
         let files = state.files.clone();
         let names_changed = mem::take(&mut state.names_changed);
         drop(state);
@@ -275,12 +293,13 @@ impl Journal {
             return Err(error);
         }
         state.synced_at = upto;
+        state.synced_bytes = upto_bytes;
         state.files.retain(|(segment, _)| *segment >= upto.segment);
         let records_end = state.records_end;
         shared.encode(&mut state, &Record::SyncMark { segment: upto.segment, offset: upto.offset })?;
         // Marks alone are nothing to sync: an idle node doesn't sync its own marks for ever.
         state.records_end = records_end;
-        Ok(())
+        Ok(true)
     }
 
     /// Makes some of the next segment beforehand, if segments are made so and the one that is written is half full. Called
@@ -354,6 +373,15 @@ impl Journal {
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
         self.shared.lock().written_bytes
+    }
+
+    /// How far it has come.
+    pub(crate) fn progress(&self) -> Progress {
+        let state = self.shared.lock();
+        let State { written_bytes, synced_bytes, .. } = *state;
+        let is_synced = state.synced_at >= state.records_end;
+        let lag_bytes = if is_synced { 0 } else { written_bytes - synced_bytes };
+        Progress { written_bytes, synced_bytes, lag_bytes }
     }
 }
 

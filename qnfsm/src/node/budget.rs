@@ -116,6 +116,11 @@ impl Budget {
         self.largest.lock().expect(LOCK_REASON).insert(place, queues);
     }
 
+    /// The largest queues of a worker or an edge, when they were last looked at.
+    pub(super) fn largest(&self, place: Place) -> Vec<(RawQueueId, u64)> {
+        self.largest.lock().expect(LOCK_REASON).get(&place).cloned().unwrap_or_default()
+    }
+
     /// Names the largest queues of all workers and the largest of these inboxes, in order.
     pub(super) fn name_largest(&self, inboxes: impl Iterator<Item = (WorkerId, u64)>) -> Vec<String> {
         let largest = self.largest.lock().expect(LOCK_REASON);

@@ -12,6 +12,7 @@ use std::{
 use super::{
     NodeError,
     commits::Commits,
+    gauges::Observer,
     host::Waiting,
     shared::{Phase, Shared},
 };
@@ -32,6 +33,7 @@ pub(super) struct Caretaker {
     pub(super) asked_to_record: Arc<AtomicBool>,
     /// When the directory was last looked at, and the segment that was written then.
     pub(super) looked: (Instant, u64),
+    pub(super) observer: Observer,
 }
 
 impl Caretaker {
@@ -45,6 +47,7 @@ impl Caretaker {
             if self.asked_to_stop.swap(false, Ordering::Relaxed) {
                 self.shared.advance(Phase::Draining);
             }
+            self.observer.look(&self.shared, now);
             if self.asked_to_record.load(Ordering::Relaxed)
                 && self.shared.write_recording_aside("what led to a signal".to_owned())
             {
@@ -67,7 +70,7 @@ impl Caretaker {
             }
             if now.duration_since(synced) >= self.shared.limits.sync_every {
                 synced = now;
-                if let Err(error) = self.shared.journal.as_ref().map_or(Ok(()), |journal| journal.sync()) {
+                if let Err(error) = self.shared.sync() {
                     self.shared.fail(NodeError::Journal(error));
                 }
             }

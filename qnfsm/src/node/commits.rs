@@ -84,11 +84,11 @@ impl Commits {
 pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     let shared = shared.clone();
     thread::Builder::new().name("qnfsm-commits".to_owned()).spawn(move || {
-        let (Some(commits), Some(journal)) = (&shared.commits, &shared.journal) else { return };
+        let Some(commits) = &shared.commits else { return };
         let (mut pays, mut sleeps) = (true, 0_u32);
         while let Some(askers) = commits.wait() {
             // A storage of the user's may panic; then nobody is told that anything is on disk.
-            let synced = catch_unwind(AssertUnwindSafe(|| journal.sync()));
+            let synced = catch_unwind(AssertUnwindSafe(|| shared.sync()));
             match synced {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => shared.fail(NodeError::Journal(error)),

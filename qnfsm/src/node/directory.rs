@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use super::{NodeError, shared::LOCK_REASON};
+use super::{NodeError, gauges::Syncs, shared::LOCK_REASON};
 use crate::{
     id::{Epoch, RawQueueId, RequestId, WorkerId},
     journal::{
@@ -169,16 +169,21 @@ impl Directory {
         state.waits_for.contains(&worker) && marked < Some(journal.position().segment)
     }
 
+    /// What it holds.
+    pub(super) fn look(&self) -> Result<Holdings, JournalError> {
+        Ok(Holdings::look(&*self.storage, &self.dir)?)
+    }
+
     /// Gives up so much of the journal's beginning as is over the budget and isn't needed. Says which workers would have to mark a
     /// snapshot before more can be given up.
-    pub(super) fn hold_budget(&self, journal: &Journal) -> Result<Vec<WorkerId>, NodeError> {
+    pub(super) fn hold_budget(&self, journal: &Journal, syncs: &Syncs) -> Result<Vec<WorkerId>, NodeError> {
         let Retention { bytes: Some(retain_bytes), is_ring } = self.retention else { return Ok(Vec::new()) };
         let is_ours = self.is_ours.lock().expect(LOCK_REASON);
         if !*is_ours {
             return Ok(Vec::new());
         }
         let (storage, dir) = (&*self.storage, &*self.dir);
-        let holdings = Holdings::look(storage, dir).map_err(JournalError::from)?;
+        let holdings = self.look()?;
         let (synced, mut state) = (journal.synced(), self.state());
         let Surplus { before, waits_for, is_over } = state.surplus(&holdings, retain_bytes, is_ring, synced);
         state.say(&holdings, retain_bytes, &waits_for);
@@ -192,7 +197,7 @@ impl Directory {
             for (worker, request) in kept {
                 journal.append(&Record::WorkerKept { worker, request })?;
             }
-            journal.sync()?;
+            syncs.sync(journal)?;
             manifest.oldest_segment = before;
             manifest.reached = journal.synced();
             manifest.store(storage, dir)?;
@@ -303,6 +308,7 @@ mod tests {
     use crate::{
         id::NodeId,
         journal::{SegmentInfo, simulated::SimulatedDisk},
+        node::facade::Facade,
     };
 
     const WORKER: WorkerId = WorkerId(3);
@@ -421,13 +427,14 @@ mod tests {
             marks_ends: false,
         };
         let journal = Journal::begin(disk.storage(), &dir, info, None, Default::default()).unwrap();
-        journal.sync().unwrap();
+        let syncs = Syncs::new(Facade::new("test", NodeId(0)));
+        syncs.sync(&journal).unwrap();
         for round in [10, 20, 30] {
             directory.store_snapshot(WORKER, round, b"image", b"driver").unwrap();
         }
         // Not while somebody looks at what there is.
         assert!(directory.while_nothing_is_given_up(|| directory.is_ours.try_lock().is_err()).unwrap());
-        assert_eq!(directory.hold_budget(&journal).unwrap(), []);
+        assert_eq!(directory.hold_budget(&journal, &syncs).unwrap(), []);
         let left: Vec<_> = snapshots::list(&*disk.storage(), &dir).unwrap();
         assert_eq!(left, [(WORKER, 20), (WORKER, 30)]);
     }

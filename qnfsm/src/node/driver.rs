@@ -40,6 +40,10 @@ const SEVERAL_LOOK_EVERY: Duration = Duration::from_millis(1);
 /// How often a worker's largest queues are looked for while the node is over its budget.
 const ACCOUNT_EVERY: Duration = Duration::from_millis(10);
 
+/// Among so many FSMs, and in so many bytes that wait for them, the largest queues are found within a millisecond or so.
+const LARGEST_OF_FSMS: u32 = 1 << 16;
+const LARGEST_OF_BYTES: u64 = 16 << 20;
+
 /// A round's deliveries are written in records of about this size; one entry more may be in it.
 const DELIVERIES_RECORD_BYTES: usize = 16 << 20;
 
@@ -72,7 +76,7 @@ pub(super) struct Driver {
     waiting_bytes: u64,
     /// When its largest queues were last looked for.
     accounted: Option<Instant>,
-    watch: Arc<RoundWatch>,
+    pub(super) watch: Arc<RoundWatch>,
     idle: Idle,
 }
 
@@ -82,6 +86,7 @@ impl Driver {
         let written = shared.journal.as_ref().map_or(0, |journal| journal.bytes_written());
         let watch = shared.watchdog.watch(worker.id());
         worker.show_turns(watch.turn.clone());
+        watch.begins(&worker);
         // Until its first look round the worker may have work of its own.
         shared.work_begins();
         let outbox = Outbox::new(worker.id());
@@ -153,6 +158,7 @@ impl Driver {
             if std::mem::take(&mut self.was_called) {
                 self.let_out_synced();
                 self.snapshot_if_asked()?;
+                self.look_for_largest();
             }
             self.poll_reactors(Some(Duration::ZERO))?;
             if self.shared.phase() == Phase::Stopping {
@@ -181,8 +187,8 @@ impl Driver {
                 break;
             }
         }
-        if let (Some(journal), true) = (&self.shared.journal, self.outbox.is_waiting()) {
-            journal.sync()?;
+        if self.outbox.is_waiting() {
+            self.shared.sync()?;
             self.let_out_synced();
         }
         Ok(())
@@ -273,7 +279,7 @@ impl Driver {
         let end = self.worker.round(self.bound, &mut ports);
         let Ports { failed, recorded, .. } = ports;
         self.recorded = self.recorded.max(recorded);
-        let was_reported = self.watch.round_ends(end.handled);
+        let was_reported = self.watch.round_ends(&self.worker);
         self.adapt_bound(end.handled, begun);
         if let Some(error) = failed {
             return Err(NodeError::Journal(error));
@@ -378,11 +384,24 @@ impl Driver {
     }
 
     fn recount(&mut self) {
-        let waiting_bytes = self.worker.waiting_bytes() + self.outbox.bytes();
+        let (in_queues, for_edges) = (self.worker.waiting_bytes(), self.outbox.bytes());
+        self.watch.tell_bytes(in_queues, for_edges);
+        let waiting_bytes = in_queues + for_edges;
         if waiting_bytes != self.waiting_bytes {
             self.shared.recount(self.waiting_bytes, waiting_bytes);
             self.waiting_bytes = waiting_bytes;
         }
+    }
+
+    /// Looks for the worker's largest queues, if somebody wants to know and it is quick. While the node is over its budget they are
+    /// looked for after rounds.
+    fn look_for_largest(&mut self) {
+        if !self.watch.takes_asking() || !self.shared.budget.has_room() {
+            return;
+        }
+        let is_quick = self.worker.fsms() <= LARGEST_OF_FSMS && self.worker.waiting_bytes() <= LARGEST_OF_BYTES;
+        let largest = if is_quick { self.worker.largest_queues() } else { Vec::new() };
+        self.shared.budget.set_largest(Place::worker(self.worker.id()), largest);
     }
 
     /// Nothing to do: waits as the idle strategy has it, until an input comes or a timer is due.

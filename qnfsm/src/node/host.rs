@@ -25,6 +25,7 @@ use crate::{
     frame::{Batch, Class},
     id::{EdgeId, QueueId, RawQueueId, RequestId},
     message::{Message, NoReply, ReplyTo},
+    node_metrics::NodeMetrics,
 };
 
 /// Why the host's message or request came to nothing.
@@ -186,6 +187,12 @@ impl Host {
             return Err(HostError::Full { budget_bytes: self.shared.limits.budget_bytes });
         }
         Ok(work)
+    }
+
+    /// What the node knows of itself now; once it has stopped, at its end.
+    #[must_use]
+    pub fn metrics(&self) -> NodeMetrics {
+        self.shared.metrics()
     }
 
     /// Puts a message into a queue.

@@ -91,8 +91,19 @@ impl Inbox {
 
     /// The bytes of the frames in it.
     pub(super) fn bytes(&self) -> u64 {
+        let (went_in, came_out) = self.counts();
+        went_in.saturating_sub(came_out)
+    }
+
+    /// The bytes of the frames that were put in, and of those that were taken out; never more of these.
+    pub(super) fn counts(&self) -> (u64, u64) {
         let bytes_out = self.common.worker.bytes_out.load(Ordering::Relaxed);
-        self.common.senders.bytes_in.load(Ordering::Relaxed).saturating_sub(bytes_out)
+        (self.common.senders.bytes_in.load(Ordering::Relaxed).max(bytes_out), bytes_out)
+    }
+
+    /// How many parcels are in it.
+    pub(super) fn parcels(&self) -> u64 {
+        self.sender.len() as u64
     }
 }
 

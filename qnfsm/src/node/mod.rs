@@ -11,6 +11,8 @@
 //! waits for the disk; `inlet` and `edge` are the ways in and out, `edge_thread` an edge with a thread of its own; `host` and
 //! `service` two edges of the library's; `starter` starts workers; `budget` counts bytes; `commits` syncs for who waits, and
 //! `caretaker` for all others, ends waits and watches; `recorder` is for a journal that is in memory, and writes it out.
+//! `gauges` gathers what the node knows of itself, `lag` how long what waits has waited; `facade` publishes it, and `no_facade` stands
+//! in for that in a build without it.
 //!
 //! What always holds: nothing runs that isn't written down, and nothing of a round leaves before it has ended; a batch
 //! between workers is held by its sender until its receiver has written it down; no worker waits for another.
@@ -26,11 +28,18 @@ mod driver;
 pub(crate) mod edge;
 mod edge_thread;
 mod error;
+#[cfg(feature = "metrics")]
+mod facade;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_facade.rs"]
+mod facade;
+mod gauges;
 mod host;
 mod idle;
 mod in_loop;
 mod inbox;
 mod inlet;
+mod lag;
 mod lent;
 mod outbox;
 mod poison;
@@ -70,9 +79,11 @@ use crate::{
         commits::Commits,
         directory::Directory,
         driver::Driver,
+        gauges::Observer,
         shared::{Phase, Shared},
         starter::Starter,
     },
+    node_metrics::NodeMetrics,
     worker::Catalogue,
 };
 
@@ -287,8 +298,8 @@ impl<M> Node<M> {
             self.signals.push(registered.map_err(system)?);
         }
         let (shared, waiting) = (self.shared.clone(), self.host.waiting());
-        let looked = (Instant::now(), 0);
-        let caretaker = Caretaker { shared, waiting, asked_to_stop, asked_to_record, looked };
+        let (looked, observer) = ((Instant::now(), 0), Observer::new(&shared));
+        let caretaker = Caretaker { shared, waiting, asked_to_stop, asked_to_record, looked, observer };
         let thread = thread::Builder::new().name("qnfsm-caretaker".to_owned()).spawn(move || caretaker.run());
         self.caretaker =
             Some(thread.map_err(|source| StartError::System { what: "a thread for the node itself", source })?);
@@ -334,6 +345,30 @@ impl<M> Node<M> {
         self.shared.recorder.as_ref().map_or(0, |recorder| recorder.bytes())
     }
 
+    /// What the node knows of itself now.
+    ///
+    /// ```
+    /// # use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Quiet;
+    /// # impl Fsm for Quiet {
+    /// #     const NAME: &'static str = "quiet";
+    /// #     type State = ();
+    /// #     type Message = ();
+    /// #     fn start(&mut self, _: &mut Context<'_, Self>) {}
+    /// #     fn handle(&mut self, (): (), (): (), _: &mut Context<'_, Self>) -> Next<Self> { Next::Stay }
+    /// # }
+    /// let node = NodeBuilder::new("quiet", Kinds::new().with::<Quiet>()).start(&Quiet)?;
+    /// let metrics = node.metrics();
+    /// assert_eq!((metrics.workers.len(), metrics.journal), (1, None));
+    /// # node.stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn metrics(&self) -> NodeMetrics {
+        self.shared.metrics()
+    }
+
     /// Waits until the node stops: by a signal, a fault, or [`NodeRequest::Stop`](crate::NodeRequest::Stop).
     ///
     /// # Errors
@@ -377,6 +412,11 @@ impl<M> Node<M> {
         self.let_go_of_signals();
         self.shared.close();
         let ended = self.write_end(drivers);
+        if let Some(files) = &self.files {
+            // What it still had to write is counted as well.
+            files.journal.close();
+        }
+        self.shared.publish_last();
         self.shared.recorder.iter().for_each(|recorder| recorder.end());
         ended?;
         let (rounds, messages) = self.progress();
@@ -399,7 +439,7 @@ impl<M> Node<M> {
         };
         if let Some(failure) = failure {
             // What was recorded counts, so it is brought to disk even so.
-            let _ = journal.sync();
+            let _ = self.shared.sync();
             return Err(failure);
         }
         for driver in &mut drivers {
@@ -411,7 +451,7 @@ impl<M> Node<M> {
             written.unwrap_or(Err(NodeError::Panicked(Place::worker(driver.worker.id()))))?;
         }
         journal.write(&Record::CleanStop { epoch: self.shared.epoch })?;
-        journal.sync()?;
+        self.shared.sync()?;
         Ok(directory.stopped_cleanly(journal.synced())?)
     }
 }

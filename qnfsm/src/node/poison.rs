@@ -94,7 +94,7 @@ impl LastRounds<'_> {
         }
         if ran {
             // That they ended is not to be asked again.
-            journal.sync()?;
+            self.shared.sync()?;
         }
         Ok((playback, kept))
     }
@@ -118,7 +118,7 @@ impl LastRounds<'_> {
         *skips += 1;
         tracing::error!(%worker, round, delivery = at.delivery, %queue, stops, "a message is skipped for good, because its handler doesn't end");
         journal.write(&Record::Skipped { worker, round, at, stops })?;
-        Ok(journal.sync()?)
+        Ok(self.shared.sync()?)
     }
 }
 
@@ -160,7 +160,7 @@ fn attempt(
 ) -> Result<Attempted, StartError> {
     let Unended { worker, round, .. } = *unended;
     journal.write(&Record::Attempt { worker, round, at: None, outcome: Outcome::GoesOn })?;
-    journal.sync()?;
+    shared.sync()?;
     let progress = Progress::default();
     let mut live = Live { shared: shared.clone(), round, progress: progress.clone(), failed: None };
     let (give, given) = mpsc::channel();
@@ -181,7 +181,7 @@ fn attempt(
             let none = Reached { delivery: 0, seat: (0, 0), values: 0 };
             let noted = Some(at.unwrap_or(none));
             journal.write(&Record::Attempt { worker, round, at: noted, outcome: Outcome::TimedOut })?;
-            journal.sync()?;
+            shared.sync()?;
             return Err(StartError::Endless {
                 worker,
                 round,

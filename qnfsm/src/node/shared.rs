@@ -18,6 +18,7 @@ use super::{
     commits::Commits,
     directory::Directory,
     edge::{EdgeSetup, Outlet, Wake},
+    gauges::Gauges,
     inbox::{Inbox, Parcel, call_waker},
     inlet::Inlet,
     recorder::Recorder,
@@ -97,6 +98,7 @@ pub(super) struct Shared {
     /// The inlet of the node's own edge.
     own: Mutex<Option<Inlet>>,
     pub(super) watchdog: Watchdog,
+    pub(super) gauges: Gauges,
 }
 
 /// Some work that must end before the node counts as drained.
@@ -123,6 +125,7 @@ impl Shared {
         worker_config: WorkerConfig,
         limits: super::Limits,
         ports: BTreeMap<&'static str, Port>,
+        gauges: Gauges,
     ) -> Shared {
         Shared {
             node,
@@ -149,6 +152,7 @@ impl Shared {
             changes: Mutex::default(),
             own: Mutex::default(),
             watchdog: Watchdog::default(),
+            gauges,
         }
     }
 
@@ -227,6 +231,12 @@ impl Shared {
         self.workers.read().expect(LOCK_REASON).inboxes.get(&worker).cloned()
     }
 
+    /// Looks at each worker's inbox.
+    pub(super) fn look_at_inboxes(&self, mut look: impl FnMut(WorkerId, &Inbox)) {
+        let workers = self.workers.read().expect(LOCK_REASON);
+        workers.inboxes.iter().for_each(|(worker, inbox)| look(*worker, inbox));
+    }
+
     pub(super) fn has_worker(&self, worker: WorkerId) -> bool {
         self.workers.read().expect(LOCK_REASON).inboxes.contains_key(&worker)
     }
@@ -297,9 +307,9 @@ impl Shared {
         let (Some(directory), Some(journal)) = (&self.directory, &self.journal) else { return Ok(()) };
         if self.recorder.is_some() {
             // In memory it costs nothing, and only what counts as synced is given up.
-            journal.sync()?;
+            self.sync()?;
         }
-        self.call(&directory.hold_budget(journal)?);
+        self.call(&directory.hold_budget(journal, &self.gauges.syncs)?);
         Ok(())
     }
 

@@ -80,14 +80,20 @@ impl Driver {
         if is_there || (round == 0 && !directory.is_bounded()) {
             return Ok(());
         }
+        let begun = Instant::now();
         let mut image = Vec::new();
         let encoded = self.worker.snapshot(&mut image);
         encoded.map_err(|error| inconsistent(&self.worker, &error.to_string()))?;
         let driver = self.outbox.image(&self.worker).to_bytes();
         directory.store_snapshot(worker, round, &image, &driver)?;
+        let bytes = (image.len() + driver.len()) as u64;
         let [image_digest, driver_digest] = [image, driver].map(|bytes| Digest::of(&bytes));
         self.mark(Mark { worker, round, digest: self.digest, image_digest, driver_digest })?;
-        self.hold_memory()
+        self.hold_memory()?;
+        let took = begun.elapsed();
+        self.watch.was_snapshot(took, bytes);
+        self.shared.gauges.facade.was_snapshot(worker, took);
+        Ok(())
     }
 
     /// Marks a snapshot once more. The worker may have been configured since: that is said again, because its record may be given up.

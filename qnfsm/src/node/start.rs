@@ -12,6 +12,8 @@ use super::{
     driver::Driver,
     edge::{Inputs, Unanswered},
     edge_thread::EdgeThread,
+    facade::Facade,
+    gauges::Gauges,
     host::Host,
     in_loop::InLoop,
     inlet::{Inlet, Numbers},
@@ -27,7 +29,7 @@ use crate::{
     id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, WorkerId},
     journal::{self, Journal, JournalError, JournalOptions, Manifest, NodeLock, OpenError, Record, SegmentInfo, Tail},
     message::{DownReason, NoReply, ReplyTo},
-    playback::Playback,
+    playback::{Playback, PlaybackError},
     random::GENERATOR,
     time::Time,
     worker::{Catalogue, WorkerConfig},
@@ -48,7 +50,16 @@ impl NodeBuilder {
     ///
     /// # Errors
     /// When something is not in order; nothing has left the node then.
-    pub fn start<F: Fsm>(mut self, root: &F) -> Result<Node<F::Message>, StartError> {
+    pub fn start<F: Fsm>(self, root: &F) -> Result<Node<F::Message>, StartError> {
+        let facade = Facade::new(&self.program, self.node);
+        self.bring_up(root, facade.clone()).inspect_err(|error| {
+            if matches!(error, StartError::Playback { source: PlaybackError::Diverged(_), .. }) {
+                facade.diverged();
+            }
+        })
+    }
+
+    fn bring_up<F: Fsm>(mut self, root: &F, facade: Facade) -> Result<Node<F::Message>, StartError> {
         if cfg!(panic = "abort") {
             tracing::warn!("this build aborts on a panic: panic policies don't apply, a panic ends the process");
         }
@@ -81,6 +92,7 @@ impl NodeBuilder {
             config,
             self.limits,
             std::mem::take(&mut self.ports),
+            Gauges::new(facade),
         ));
         let opening = Opening { shared: shared.clone(), is_open: false };
         let shared = &shared;
@@ -97,9 +109,9 @@ impl NodeBuilder {
             let last = LastRounds { shared, on_poison: self.on_poison, skips, again: &again };
             (playback, kept) = last.finish(playback, kept)?;
         }
-        if let (true, Some(journal)) = (is_durable, &shared.journal) {
+        if is_durable {
             // External values of the last rounds were asked just now, and requests that follow from them go out below.
-            journal.sync()?;
+            shared.sync()?;
         }
         let own = Inlet::new(shared.clone(), EdgeId::NODE);
         shared.set_own_inlet(own.clone());

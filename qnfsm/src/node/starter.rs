@@ -111,8 +111,8 @@ impl Starter {
 
     /// Brings to disk what was written, if it leaves a durable node by an answer to that queue. It is seldom, so it waits.
     fn sync_for(&self, asker: RawQueueId) -> Result<(), NodeError> {
-        match (&self.shared.commits, &self.shared.journal, asker.place().as_edge()) {
-            (Some(_), Some(journal), Some(_)) => Ok(journal.sync()?),
+        match (&self.shared.commits, asker.place().as_edge()) {
+            (Some(_), Some(_)) => Ok(self.shared.sync()?),
             _ => Ok(()),
         }
     }
@@ -158,6 +158,13 @@ impl Starter {
                 });
                 if let Err(error) = answered {
                     self.shared.fail(error);
+                }
+            }
+            Ok(NodeRequest::Metrics { reply }) => {
+                let metrics = self.shared.metrics();
+                if let Err(error) = self.inlet.put(|inputs| inputs.reply(&reply, me, &metrics)) {
+                    tracing::error!(%error, from = %frame.header.sender, "metrics can't be told");
+                    self.inlet.put(|inputs| inputs.fail_request(frame, me, NoReply::Failed));
                 }
             }
             Ok(NodeRequest::Stop) => self.shared.advance(Phase::Draining),

@@ -40,15 +40,15 @@ fn durable_on(files: &FaultyFiles) -> NodeBuilder {
 }
 
 /// Holds up syncs until it is dropped, so that a test that fails doesn't wait for its node for ever.
-struct SyncsHeld<'a>(&'a FaultyFiles);
+pub(crate) struct SyncsHeld<'a>(&'a FaultyFiles);
 
 impl SyncsHeld<'_> {
-    fn new(files: &FaultyFiles) -> SyncsHeld<'_> {
+    pub(crate) fn new(files: &FaultyFiles) -> SyncsHeld<'_> {
         files.hold(Operation::Sync);
         SyncsHeld(files)
     }
 
-    fn release(self) {}
+    pub(crate) fn release(self) {}
 }
 
 impl Drop for SyncsHeld<'_> {

@@ -15,6 +15,7 @@ mod files;
 mod gone;
 mod host;
 mod life;
+mod metrics;
 mod outputs;
 mod panics;
 mod poison;
