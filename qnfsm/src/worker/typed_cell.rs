@@ -113,7 +113,7 @@ impl<F: Fsm> Cell<F> {
         cell.own.message = setup.message;
         match F::ON_PANIC {
             OnPanic::Restart { .. } if cell.start_value.is_none() => {
-                cell.start_value = Some(encoded(&cell.fsm)?.into())
+                cell.start_value = Some(encoded(&cell.fsm)?.into());
             }
             OnPanic::Restart { .. } => {}
             _ => cell.start_value = None,

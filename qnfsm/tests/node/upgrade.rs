@@ -351,7 +351,7 @@ fn rounds_of_another_build_are_run_only_when_that_is_allowed() {
     let start = |disk: &Memory, build, on_other_build| {
         let mut builder = builder(disk, before::kinds()).build(build, 100).on_other_build(on_other_build);
         builder.service::<before::Loan>(1, Unanswered::SentAgain, |_, _| {});
-        builder.start(&before::Account::default())
+        builder.start(&before::Account::default()).map_err(Box::new)
     };
     let node = start(&disk, 1, OnOtherBuild::Refuse).unwrap();
     node.host().send(node.root(), &before::Order::Open).unwrap();
@@ -361,7 +361,7 @@ fn rounds_of_another_build_are_run_only_when_that_is_allowed() {
     assert_eq!(euros(&node), 3);
     let killed = disk.crash();
     node.stop().unwrap();
-    match start(&killed, 2, OnOtherBuild::Refuse).unwrap_err() {
+    match *start(&killed, 2, OnOtherBuild::Refuse).unwrap_err() {
         StartError::OtherBuild { worker, round, build, build_bytes, .. } => {
             assert_eq!((worker.0, round, build, build_bytes), (0, 1, 1, 100));
         }
