@@ -22,7 +22,17 @@ pub(super) const SYNC_WORD: [u8; 4] = [0xf5, b'Q', b'n', 0xa7];
 /// The flag of records which a reader that doesn't know their kind may pass over.
 pub(super) const MAY_BE_SKIPPED: u8 = 0x01;
 
-/// A place in the journal: a segment, and the bytes from its start. Positions are ordered as the journal is written.
+/// A place in the journal: a segment, and the bytes from its start. Positions are ordered as the journal is written, and
+/// spelt with a colon.
+///
+/// ```
+/// use qnfsm::journal::Position;
+///
+/// let position: Position = "3:4711".parse()?;
+/// assert_eq!(position, Position { segment: 3, offset: 4711 });
+/// assert_eq!(position.to_string(), "3:4711");
+/// # Ok::<(), qnfsm::journal::PositionError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position {
     /// The segment's number, counting from 1. 0 stands before every segment.
@@ -31,9 +41,35 @@ pub struct Position {
     pub offset: u64,
 }
 
+impl Position {
+    /// Behind all others.
+    pub(super) const MAX: Position = Position { segment: u64::MAX, offset: u64::MAX };
+}
+
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "byte {} of segment {}", self.offset, self.segment)
+        write!(f, "{}:{}", self.segment, self.offset)
+    }
+}
+
+/// Why a text is no position.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no position in a journal; give a segment's number and an offset in bytes, such as 3:4711")]
+pub struct PositionError(String);
+
+impl std::str::FromStr for Position {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Position, PositionError> {
+        let number = |digits: &str| {
+            // The sign that a number may have elsewhere is none of a position.
+            digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+        };
+        let position = text.split_once(':').and_then(|(segment, offset)| {
+            let (segment, offset) = (number(segment)?, number(offset)?);
+            Some(Position { segment, offset })
+        });
+        position.ok_or_else(|| PositionError(text.to_owned()))
     }
 }
 
@@ -153,7 +189,7 @@ pub(super) fn take_chained(
 }
 
 /// Checks the record at the front of `bytes`, which stands at `at`, whatever stands before it.
-fn take_record(bytes: &[u8], seed: Seed, at: Position) -> Result<Envelope<'_>, RecordFault<'_>> {
+pub(super) fn take_record(bytes: &[u8], seed: Seed, at: Position) -> Result<Envelope<'_>, RecordFault<'_>> {
     let mut taker = Taker(bytes);
     let header: [u8; HEADER_BYTES] = taker.array().map_err(|_| Why::CutShort)?;
     if header[..4] != SYNC_WORD {

@@ -3,6 +3,7 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
+use super::envelope::Position;
 use crate::id::{Epoch, WorkerId};
 
 /// What is wrong with bytes on disk. See [`Corruption`] for where.
@@ -91,6 +92,17 @@ pub struct Corruption {
     pub round: Option<u64>,
     /// What is wrong.
     pub why: Why,
+    /// In a box, so that errors stay small.
+    pub(super) sound_end: Option<Box<Position>>,
+}
+
+impl Corruption {
+    /// Where the last sound record before it ends, if it is in a journal that has one: a node can be told to
+    /// [go on from there](crate::NodeBuilder::recover_to).
+    #[must_use]
+    pub fn sound_end(&self) -> Option<Position> {
+        self.sound_end.as_deref().copied()
+    }
 }
 
 impl fmt::Display for Corruption {
@@ -101,7 +113,13 @@ impl fmt::Display for Corruption {
             (Some(worker), None) => write!(f, ", near a record of {worker}")?,
             _ => {}
         }
-        write!(f, ": {}. Nothing was skipped or changed; put the file back from a copy", self.why)
+        write!(f, ": {}. Nothing was skipped or changed; put the file back from a copy", self.why)?;
+        match self.sound_end() {
+            Some(end) => {
+                write!(f, ", or give up all behind the last sound record: start the node with `recover_to {end}`")
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -263,14 +281,22 @@ mod tests {
     fn every_error_says_what_to_do() {
         let dir = || PathBuf::from("/srv/node");
         let io = || IoError::new("read", dir(), io::ErrorKind::InvalidData.into());
-        let corruption = Corruption { file: dir(), offset: 7, worker: None, round: None, why: Why::CutShort };
+        let corruption = Corruption {
+            file: dir(),
+            offset: 7,
+            worker: None,
+            round: None,
+            sound_end: Some(Box::new(Position { segment: 3, offset: 4711 })),
+            why: Why::CutShort,
+        };
         let unsupported = Unsupported { file: dir(), offset: 7, what: "format version 9".to_owned() };
         let texts = [
             (OpenError::Missing(dir()).to_string(), "give the directory of a node"),
             (OpenError::Empty(dir()).to_string(), "give the directory of one that has"),
             (OpenError::NotANode(dir()).to_string(), "give the directory that holds"),
             (OpenError::InUse(dir()).to_string(), "stop that first, or take a copy"),
-            (OpenError::from(corruption).to_string(), "put the file back from a copy"),
+            (OpenError::from(corruption.clone()).to_string(), "put the file back from a copy"),
+            (ReadError::from(corruption).to_string(), "start the node with `recover_to 3:4711`"),
             (OpenError::from(unsupported).to_string(), "read it with the version that wrote it"),
             (ReadError::from(io()).to_string(), "mend the disk, or read a copy of the directory"),
             (JournalError::from(io()).to_string(), "make room or mend the disk, and start it again"),

@@ -40,6 +40,9 @@ pub struct Manifest {
     /// The journal had reached this position, on disk, when the manifest was written. The zero position where nothing
     /// is known. A journal that ends earlier has lost what was safe.
     pub reached: Position,
+    /// Where the records end that name the workers whose start was given up with the journal's beginning. The zero position
+    /// where nothing was given up.
+    pub kept_end: Position,
 }
 
 impl Manifest {
@@ -55,6 +58,7 @@ impl Manifest {
             clean: false,
             oldest_segment: 1,
             reached: Position::default(),
+            kept_end: Position::default(),
         }
     }
 
@@ -70,7 +74,9 @@ impl Manifest {
             Err(error) => return Err(why_unreadable(storage, node_dir, error)),
         }
         decode(&bytes).map_err(|fault| match fault {
-            BlockFault::Bad(why) => Corruption { file: path, offset: 0, worker: None, round: None, why }.into(),
+            BlockFault::Bad(why) => {
+                Corruption { file: path, offset: 0, worker: None, round: None, sound_end: None, why }.into()
+            }
             BlockFault::Version(version) => {
                 Unsupported { file: path, offset: 0, what: format!("format version {version}") }.into()
             }
@@ -123,8 +129,10 @@ impl Manifest {
         body.extend_from_slice(&self.epoch_random.to_le_bytes());
         body.push(u8::from(self.clean));
         body.extend_from_slice(&self.oldest_segment.to_le_bytes());
-        body.extend_from_slice(&self.reached.segment.to_le_bytes());
-        body.extend_from_slice(&self.reached.offset.to_le_bytes());
+        for position in [self.reached, self.kept_end] {
+            body.extend_from_slice(&position.segment.to_le_bytes());
+            body.extend_from_slice(&position.offset.to_le_bytes());
+        }
         put_counted(&mut body, self.program.as_bytes());
         block(MANIFEST, &body).0
     }
@@ -141,6 +149,7 @@ fn decode(bytes: &[u8]) -> Result<Manifest, BlockFault> {
         clean: taker.flag()?,
         oldest_segment: taker.u64()?,
         reached: Position { segment: taker.u64()?, offset: taker.u64()? },
+        kept_end: Position { segment: taker.u64()?, offset: taker.u64()? },
         program: taker.text()?.to_owned(),
     };
     taker.end()?;
@@ -162,7 +171,8 @@ fn why_unreadable(storage: &dyn Storage, node_dir: &Path, error: io::Error) -> O
                 OpenError::Empty(node_dir.into())
             }
             Ok(names) if names.iter().any(|name| name == super::JOURNAL_DIR) => {
-                Corruption { file: path, offset: 0, worker: None, round: None, why: Why::Missing }.into()
+                Corruption { file: path, offset: 0, worker: None, round: None, sound_end: None, why: Why::Missing }
+                    .into()
             }
             Ok(_) => OpenError::NotANode(node_dir.into()),
             Err(error) => match error.kind() {

@@ -5,14 +5,15 @@
 //! <node>/manifest                   whose directory it is, and its last epoch
 //! <node>/journal/00000001.qjl …     segments: a header, then records
 //! <node>/snapshots/<worker>-<round>.qsn
-//! <node>/lost/                      bytes that a crash left unfinished, kept aside
+//! <node>/lost/                      bytes that a crash left unfinished, or that were given up, kept aside
 //! ```
 //!
 //! [`Journal`] writes, [`Reader`] reads, and neither knows what the bytes of configurations, images and payloads mean.
 //! What always holds: a record that [`Journal::write`] returned for is with the operating system; the bytes on disk
 //! are a prefix of what was written up to the first damage (and those in [`MemoryFiles`], of a flight recorder, are gone with
 //! the process); damage before what was known to be on disk is an error
-//! and never passed over; reading changes nothing. `docs/JOURNAL_FORMAT.md` specifies every byte.
+//! and never passed over, unless an operator ends the journal before it; reading changes nothing. `docs/JOURNAL_FORMAT.md` specifies
+//! every byte.
 
 mod bytes;
 mod envelope;
@@ -22,6 +23,8 @@ mod excerpt;
 pub mod faulty;
 #[doc(hidden)]
 pub mod fuzzing;
+mod given_up;
+mod giving_up;
 pub mod holdings;
 mod lock;
 mod manifest;
@@ -39,9 +42,12 @@ mod tail;
 mod tests;
 mod writer;
 
-pub use envelope::Position;
+pub use envelope::{Position, PositionError};
 pub use error::{Corruption, IoError, JournalError, OpenError, ReadError, Unsupported, Why};
 pub use excerpt::Excerpt;
+pub use given_up::GivenUp;
+pub use giving_up::RecoverToError;
+pub(crate) use giving_up::{GivingUp, LookError};
 pub use lock::NodeLock;
 pub use manifest::{Manifest, PROGRAM_NAME_BYTES_MAX};
 pub use memory::{Cut, MemoryFiles};

@@ -70,6 +70,8 @@ pub struct Reader {
     /// The worker and round of the record that was read last.
     near: (Option<WorkerId>, Option<u64>),
     synced: Position,
+    /// Where the journal is taken to end, if it doesn't before.
+    until: Position,
     tail: Option<Tail>,
     /// What the last step said, if it failed; it is said again.
     failed: Option<ReadError>,
@@ -116,7 +118,7 @@ impl Reader {
     fn with_manifest(storage: Arc<dyn Storage>, node_dir: &Path, manifest: Manifest) -> Result<Reader, OpenError> {
         let segments = list_segments(&*storage, node_dir)?.map_err(|file| {
             let says = "nothing that is spelt so".to_owned();
-            Corruption { file, offset: 0, worker: None, round: None, why: Why::Misplaced { says } }
+            Corruption { file, offset: 0, worker: None, round: None, sound_end: None, why: Why::Misplaced { says } }
         })?;
         let oldest = manifest.oldest_segment;
         let segments = segments.into_iter().filter(|segment| *segment >= oldest).collect();
@@ -133,10 +135,17 @@ impl Reader {
             buffer: Vec::new(),
             loaded: None,
             near: (None, None),
+            until: Position::MAX,
             tail: None,
             failed: None,
             _lock: None,
         })
+    }
+
+    /// Takes the journal to end where a record ends, whatever lies behind: that isn't looked at, nor does it count that more was
+    /// known to be on disk.
+    pub(crate) fn end_at(&mut self, position: Position) {
+        self.until = position;
     }
 
     /// The manifest of the node whose journal it is.
@@ -219,7 +228,7 @@ impl Reader {
 
     /// Checks the next record and steps over it.
     fn step(&mut self) -> Result<Option<Step>, ReadError> {
-        self.step_before(Position { segment: u64::MAX, offset: u64::MAX })
+        self.step_before(Position::MAX)
     }
 
     /// As [`step`](Reader::step), but not to a record at `end` or behind it, nor over what is passed over before it.
@@ -243,6 +252,10 @@ impl Reader {
                 continue;
             };
             let at = loaded.at;
+            if at >= self.until {
+                self.end_where_told(at)?;
+                continue;
+            }
             if at >= end {
                 return Ok(None);
             }
@@ -303,12 +316,21 @@ impl Reader {
         Ok(())
     }
 
+    /// The journal is taken to end here, if a record ends where it is to.
+    fn end_where_told(&mut self, at: Position) -> Result<(), ReadError> {
+        if at != self.until {
+            return Err(ReadError::Misuse(format!("no record ends at {}, where the journal is to end", self.until)));
+        }
+        self.end(None);
+        Ok(())
+    }
+
     fn end(&mut self, lost: Option<Loss>) {
         self.tail = Some(Tail {
             last: self.loaded.as_ref().map(Loaded::end),
             lost,
             epoch: self.loaded.as_ref().map(|loaded| loaded.header.info.epoch),
-            synced: self.synced,
+            synced: self.synced.min(self.until),
             oldest_segment: self.manifest.oldest_segment,
         });
     }
@@ -316,7 +338,8 @@ impl Reader {
     fn corrupt(&self, at: Position, near: (Option<WorkerId>, Option<u64>), why: Why) -> ReadError {
         let file = segment::path(&self.node_dir, at.segment);
         let (worker, round) = near;
-        Corruption { file, offset: at.offset, worker, round, why }.into()
+        let sound_end = self.loaded.as_ref().map(|loaded| Box::new(loaded.at));
+        Corruption { file, offset: at.offset, worker, round, sound_end, why }.into()
     }
 
     /// The journal ends here without a loss, unless it had reached further.

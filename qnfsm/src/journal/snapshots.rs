@@ -119,7 +119,7 @@ impl Mark {
         }
         let (worker, round) = (Some(self.worker), Some(self.round));
         let file = path(node_dir, self.worker, self.round);
-        Err(ReadError::Corrupt(Corruption { file, offset: 0, worker, round, why: Why::Unmarked }))
+        Err(ReadError::Corrupt(Corruption { file, offset: 0, worker, round, sound_end: None, why: Why::Unmarked }))
     }
 }
 
@@ -170,7 +170,14 @@ pub fn load(
     let file = path(node_dir, worker, round);
     let corrupt = |offset: usize, why| {
         let (worker, round) = (Some(worker), Some(round));
-        ReadError::Corrupt(Corruption { file: file.clone(), offset: offset as u64, worker, round, why })
+        ReadError::Corrupt(Corruption {
+            file: file.clone(),
+            offset: offset as u64,
+            worker,
+            round,
+            sound_end: None,
+            why,
+        })
     };
     let mut bytes = Vec::new();
     match storage.read(&file, 0, u64::MAX, &mut bytes) {

@@ -97,6 +97,16 @@ pub(super) fn list_segments(storage: &dyn Storage, node_dir: &Path) -> Result<Re
 /// Makes the journal on disk end where the tail says, keeps aside what lies behind, and returns when all of it is on
 /// disk. Over a crash at any point it can be done again.
 pub(super) fn settle(storage: &dyn Storage, node_dir: &Path, tail: &Tail) -> Result<(), JournalError> {
+    end_at(storage, node_dir, tail, tail.lost.is_some())
+}
+
+/// As [`settle`]. Unless something `lies_behind`, it is an error if something does.
+pub(super) fn end_at(
+    storage: &dyn Storage,
+    node_dir: &Path,
+    tail: &Tail,
+    lies_behind: bool,
+) -> Result<(), JournalError> {
     let changed = |what: &str| {
         Err(JournalError::Misuse(format!(
             "{} has changed since its end was read: {what}; read it again",
@@ -114,12 +124,10 @@ pub(super) fn settle(storage: &dyn Storage, node_dir: &Path, tail: &Tail) -> Res
         let from = segment::path(node_dir, segment);
         if is_zeros(&read_from(storage, &from, 0)?) {
             storage.remove(&from).map_err(|error| IoError::new("remove", &from, error))?;
-        } else if tail.lost.is_none() {
+        } else if !lies_behind {
             return changed("there are more segments");
         } else {
-            let to = free_name(storage, node_dir, Position { segment, offset: 0 })?;
-            storage.rename(&from, &to).map_err(|error| IoError::new("move aside", &from, error))?;
-            sync_dir(storage, &node_dir.join(LOST_DIR))?;
+            move_aside(storage, node_dir, &from, &stem(Position { segment, offset: 0 }))?;
         }
         sync_dir(storage, &node_dir.join(JOURNAL_DIR))?;
     }
@@ -132,7 +140,7 @@ pub(super) fn settle(storage: &dyn Storage, node_dir: &Path, tail: &Tail) -> Res
     if bytes > link.bytes {
         let behind = read_from(storage, &path, link.bytes)?;
         if !is_zeros(&behind) {
-            if tail.lost.is_none() {
+            if !lies_behind {
                 return changed(&format!("segment {} has {bytes} bytes instead of {}", link.segment, link.bytes));
             }
             copy_aside(storage, node_dir, &behind, link.position())?;
@@ -140,7 +148,16 @@ pub(super) fn settle(storage: &dyn Storage, node_dir: &Path, tail: &Tail) -> Res
         let file = open(storage, &path, link.bytes)?;
         file.truncate(link.bytes).map_err(|error| IoError::new("truncate", &path, error))?;
     }
-    for segment in tail.synced.segment.max(tail.oldest_segment)..=link.segment {
+    sync_segments(storage, node_dir, tail.synced.segment.max(tail.oldest_segment)..=link.segment)
+}
+
+/// Returns when these segments are on disk, and their names too.
+pub(super) fn sync_segments(
+    storage: &dyn Storage,
+    node_dir: &Path,
+    segments: impl IntoIterator<Item = u64>,
+) -> Result<(), JournalError> {
+    for segment in segments {
         let path = segment::path(node_dir, segment);
         let bytes = storage.file_bytes(&path).map_err(|error| IoError::new("look at", &path, error))?;
         let file = open(storage, &path, bytes)?;
@@ -153,7 +170,7 @@ fn open(storage: &dyn Storage, path: &Path, offset: u64) -> Result<Box<dyn File>
     storage.open(path, offset).map_err(|error| IoError::new("open", path, error))
 }
 
-fn read_from(storage: &dyn Storage, path: &Path, offset: u64) -> Result<Vec<u8>, IoError> {
+pub(super) fn read_from(storage: &dyn Storage, path: &Path, offset: u64) -> Result<Vec<u8>, IoError> {
     let mut bytes = Vec::new();
     let read = storage.read(path, offset, SEGMENT_FILE_BYTES_MAX, &mut bytes);
     read.map_err(|error| IoError::new("read", path, error)).map(|()| bytes)
@@ -161,19 +178,31 @@ fn read_from(storage: &dyn Storage, path: &Path, offset: u64) -> Result<Vec<u8>,
 
 /// Puts what lay in a segment behind a position into a file of its own, without the zeros that nobody wrote over.
 fn copy_aside(storage: &dyn Storage, node_dir: &Path, bytes: &[u8], after: Position) -> Result<(), JournalError> {
-    let to = free_name(storage, node_dir, after)?;
+    let to = free_name(storage, node_dir, &stem(after))?;
     let file = storage.create_new(&to).map_err(|error| IoError::new("create", &to, error))?;
     file.write_all(&bytes[..bytes_before_zeros(bytes)]).map_err(|error| IoError::new("write", &to, error))?;
     file.sync_data().map_err(|error| IoError::new("sync", &to, error))?;
     sync_dir(storage, &node_dir.join(LOST_DIR))
 }
 
+/// Moves a file to where what is lost is kept, and returns when it is there.
+pub(super) fn move_aside(storage: &dyn Storage, node_dir: &Path, from: &Path, stem: &str) -> Result<(), JournalError> {
+    let to = free_name(storage, node_dir, stem)?;
+    storage.rename(from, &to).map_err(|error| IoError::new("move aside", from, error))?;
+    sync_dir(storage, &node_dir.join(LOST_DIR))
+}
+
+/// The first part of the name of what lay behind a position.
+fn stem(after: Position) -> String {
+    format!("{:08}-{}", after.segment, after.offset)
+}
+
 /// A path in the directory of lost bytes where nothing lies yet; makes the directory.
-fn free_name(storage: &dyn Storage, node_dir: &Path, after: Position) -> Result<PathBuf, JournalError> {
+fn free_name(storage: &dyn Storage, node_dir: &Path, stem: &str) -> Result<PathBuf, JournalError> {
     let dir = node_dir.join(LOST_DIR);
     storage.create_dir_all(&dir).map_err(|error| IoError::new("create", &dir, error))?;
     let names = storage.list(&dir).map_err(|error| IoError::new("list", &dir, error))?;
-    let name = |attempt: usize| format!("{:08}-{}.{attempt}", after.segment, after.offset);
+    let name = |attempt: usize| format!("{stem}.{attempt}");
     // Of one more name than there are files, one is free.
     let free = (1..=names.len() + 1).map(name).find(|name| !names.contains(name));
     sync_dir(storage, node_dir)?;

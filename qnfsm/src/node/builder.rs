@@ -18,7 +18,7 @@ use crate::{
     frame::edge_queue,
     fsm::External,
     id::{EdgeId, NodeId, QueueId},
-    journal::{RealFiles, Storage},
+    journal::{Position, RealFiles, Storage},
     message::Message,
     name,
     worker::{Kinds, Recording, WorkerConfig},
@@ -127,6 +127,7 @@ pub struct NodeBuilder {
     pub(super) misuse: Option<String>,
     pub(super) node: NodeId,
     pub(super) dir: Option<PathBuf>,
+    pub(super) recover_to: Option<Position>,
     pub(super) storage: Arc<dyn Storage>,
     pub(super) seed: Option<u64>,
     pub(super) config: WorkerConfig,
@@ -155,6 +156,7 @@ impl NodeBuilder {
             misuse,
             node: NodeId(0),
             dir: None,
+            recover_to: None,
             storage: Arc::new(RealFiles),
             seed: None,
             config: WorkerConfig::default(),
@@ -175,6 +177,25 @@ impl NodeBuilder {
     #[must_use]
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> NodeBuilder {
         self.dir = Some(dir.into());
+        self
+    }
+
+    /// Goes on from an earlier position of the journal, and gives up for good what was recorded from there on: that is for an
+    /// operator to say, once, when a journal is damaged and there is no copy. The error that a damaged journal gives names
+    /// the last position to go on from. `None` changes nothing, so a program can hand on what its command line said.
+    ///
+    /// Within the node that is sound, because any prefix of a journal is a consistent cut of it. The world is not brought back: what
+    /// left the node later is not known to it any more, and requests to services are numbered again from there on, so that
+    /// a service which remembers the numbers takes new requests for old ones.
+    ///
+    /// What is given up is kept aside in `lost` first, with the snapshots of it; [`Node::given_up`](crate::Node::given_up) and a
+    /// warning say what it was. The journal may be whole: then what is given up is known to have been recorded. A position at which
+    /// the journal ends anyway changes nothing. One at which no record ends, or from which the node can't go on, is refused with
+    /// another to give instead; so is one from which a later epoch went on: who passes the same position at every start gives up
+    /// once, and not what was recorded since. A start that fails after that has given up all the same.
+    #[must_use]
+    pub fn recover_to(mut self, position: impl Into<Option<Position>>) -> NodeBuilder {
+        self.recover_to = position.into();
         self
     }
 

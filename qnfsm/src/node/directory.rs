@@ -195,7 +195,7 @@ impl Directory {
             // Workers mark snapshots meanwhile.
             drop(state);
             for (worker, request) in kept {
-                journal.append(&Record::WorkerKept { worker, request })?;
+                manifest.kept_end = journal.append(&Record::WorkerKept { worker, request })?;
             }
             syncs.sync(journal)?;
             manifest.oldest_segment = before;

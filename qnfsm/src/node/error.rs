@@ -5,12 +5,13 @@ use std::{io, path::PathBuf, sync::Arc};
 use super::recorder::replay_command;
 use crate::{
     id::{EdgeId, Place, RawQueueId, WorkerId},
-    journal::{JournalError, OpenError, Position, ReadError},
+    journal::{JournalError, LookError, OpenError, Position, ReadError, RecoverToError},
     playback::PlaybackError,
     worker::{CarryOverError, Fault, KindsError},
 };
 
-/// Why a node doesn't start. Nothing of what its journal holds is changed. Nothing has left the node, unless it was a
+/// Why a node doesn't start. Nothing of what its journal holds is changed, unless the node was told to
+/// [recover to](crate::NodeBuilder::recover_to) an earlier position and failed after that. Nothing has left the node, unless it was a
 /// thread that the system refused: workers that had theirs may have run by then, as before any other stop.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +33,9 @@ pub enum StartError {
     /// The journal can't be read.
     #[error("{0}")]
     Read(#[from] ReadError),
+    /// The journal can't be made to end where it was told to.
+    #[error("{0}")]
+    RecoverTo(#[from] RecoverToError),
     /// The journal can't be begun.
     #[error("{0}")]
     Journal(#[from] JournalError),
@@ -180,6 +184,16 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+impl From<LookError> for StartError {
+    fn from(error: LookError) -> StartError {
+        match error {
+            LookError::Refused(error) => error.into(),
+            LookError::Open(error) => error.into(),
+            LookError::Read(error) => error.into(),
+        }
+    }
 }
 
 /// Why a running node stopped. What was recorded is there, and the node goes on from it when it is started again, unless it was

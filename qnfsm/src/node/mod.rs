@@ -73,7 +73,7 @@ pub use service::Replier;
 
 use crate::{
     id::{Epoch, Place, QueueId},
-    journal::{Journal, NodeLock, Record},
+    journal::{GivenUp, Journal, NodeLock, Record},
     node::{
         caretaker::Caretaker,
         commits::Commits,
@@ -205,6 +205,7 @@ pub struct Node<M> {
     commits: Option<JoinHandle<()>>,
     edge_threads: Vec<JoinHandle<()>>,
     files: Option<Files>,
+    given_up: Option<GivenUp>,
     signals: Vec<signal_hook::SigId>,
     stopped: bool,
 }
@@ -256,6 +257,7 @@ impl<M> Node<M> {
             commits: None,
             edge_threads: Vec::new(),
             files,
+            given_up: None,
             signals: Vec::new(),
             stopped: false,
         }
@@ -322,6 +324,13 @@ impl<M> Node<M> {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.shared.epoch
+    }
+
+    /// What this start gave up because it was told to [recover to](NodeBuilder::recover_to) an earlier position; none if it gave
+    /// up nothing.
+    #[must_use]
+    pub fn given_up(&self) -> Option<&GivenUp> {
+        self.given_up.as_ref()
     }
 
     /// Rounds run and messages handled in this epoch, so far.

@@ -90,6 +90,12 @@ impl NodeBuilder {
                  `on_poison`, or choose another durability",
             );
         }
+        if self.recover_to.is_some() {
+            return misuse(
+                "a node that records in memory begins anew at each start, so there is nothing to recover to; leave out `recover_to`, or \
+                 choose another durability",
+            );
+        }
         let Some(dir) = &self.dir else {
             return misuse(
                 "a node that records in memory needs a directory to write recordings into; name one with `dir`",

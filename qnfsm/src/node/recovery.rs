@@ -131,7 +131,7 @@ fn check_program(reader: &Reader, catalogue: &Catalogue, dir: &Path) -> Result<V
     Ok(table.differences(catalogue.table()))
 }
 
-/// Plays a node's journal back up to its end, without finishing its last rounds.
+/// Plays a node's journal back up to its end, or `until` a record's end before that, without finishing its last rounds.
 pub(super) fn recover(
     storage: &Arc<dyn Storage>,
     dir: &Path,
@@ -139,6 +139,7 @@ pub(super) fn recover(
     manifest: &Manifest,
     catalogue: &Arc<Catalogue>,
     own: OwnBuild,
+    until: Option<Position>,
 ) -> Result<Recovered, StartError> {
     let mut reader = Reader::open_locked(storage.clone(), dir, lock)?;
     if reader.manifest() != manifest {
@@ -147,9 +148,15 @@ pub(super) fn recover(
             what: "the manifest was another one each time".to_owned(),
         });
     }
+    until.into_iter().for_each(|until| reader.end_at(until));
     let Plan { mut workers, mut marks, seed, skips, foreign, changed, marked } =
         plan(&mut reader, catalogue, own, dir)?;
     let tail = reader.tail().cloned();
+    if let Some(until) = until.filter(|until| *until != reader_end(&tail)) {
+        let what =
+            format!("the journal had a record that ends at {until} first and then ended at {}", reader_end(&tail));
+        return Err(StartError::Unstable { dir: dir.into(), what });
+    }
     if let Some(lost) = tail.as_ref().and_then(|tail| tail.lost.as_ref()) {
         tracing::warn!(dir = %dir.display(), %lost, "the journal's tail was lost in the crash");
     }

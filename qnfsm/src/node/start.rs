@@ -27,7 +27,10 @@ use crate::{
     frame::{Batch, Class, Header, edge_queue, put_varint},
     fsm::Fsm,
     id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, WorkerId},
-    journal::{self, Journal, JournalError, JournalOptions, Manifest, NodeLock, OpenError, Record, SegmentInfo, Tail},
+    journal::{
+        self, GivenUp, GivingUp, Journal, JournalError, JournalOptions, Manifest, NodeLock, OpenError, Record,
+        SegmentInfo, Tail,
+    },
     message::{DownReason, NoReply, ReplyTo},
     playback::{Playback, PlaybackError},
     random::GENERATOR,
@@ -40,6 +43,7 @@ struct Beginning {
     epoch: Epoch,
     files: Option<Files>,
     recovered: Option<Recovered>,
+    given_up: Option<GivenUp>,
     journal: Option<Journal>,
     config: WorkerConfig,
 }
@@ -76,7 +80,7 @@ impl NodeBuilder {
         let root_frame = root_frame(self.node, kind, root)?;
         self.limits.check_room_for(&catalogue)?;
         self.limits = self.limits.fitted(self.durability);
-        let Beginning { epoch, files, recovered, journal, config } = self.begin(&catalogue)?;
+        let Beginning { epoch, files, recovered, given_up, journal, config } = self.begin(&catalogue)?;
         let is_durable = journal.is_some() && self.durability == Durability::Durable;
         let latest = recovered.as_ref().map_or(Time::ZERO, |recovered| recovered.playback.latest());
         let shared = Arc::new(Shared::new(
@@ -133,6 +137,7 @@ impl NodeBuilder {
 
         let root = QueueId::from_raw(root_queue(self.node));
         let mut node = Node::new(opening.opened(), starter, host, root, files);
+        node.given_up = given_up;
         node.launch(drivers)?;
         // Now that all inboxes are there, the world may speak.
         for edge in apart {
@@ -149,18 +154,29 @@ impl NodeBuilder {
         let seed = self.seed.map_or_else(random, Ok)?;
         let config = WorkerConfig { seed, ..self.config };
         let Some(dir) = &self.dir else {
-            return Ok(Beginning { epoch: Epoch::FIRST, files: None, recovered: None, journal: None, config });
+            if self.recover_to.is_some() {
+                return Err(StartError::Misuse(
+                    "`recover_to` without a directory; give the node's with `dir`".to_owned(),
+                ));
+            }
+            let (files, recovered, given_up, journal) = (None, None, None, None);
+            return Ok(Beginning { epoch: Epoch::FIRST, files, recovered, given_up, journal, config });
         };
-        // A stranger's directory is left as it is, without a lock of ours.
-        if let Err(error @ (OpenError::NotANode(_) | OpenError::Denied(_))) = Manifest::load(&*self.storage, dir) {
-            return Err(error.into());
+        match Manifest::load(&*self.storage, dir) {
+            // A stranger's directory is left as it is, without a lock of ours.
+            Err(error @ (OpenError::NotANode(_) | OpenError::Denied(_))) => return Err(error.into()),
+            // Who recovers names a directory that there is.
+            Err(error) if self.recover_to.is_some() => return Err(error.into()),
+            _ => {}
         }
         let lock = NodeLock::take(&*self.storage, dir)?;
         journal::give_back_room(&*self.storage, dir).map_err(JournalError::from)?;
         let epoch_random = random()?;
+        let mut given_up = None;
         let (manifest, mut recovered) = match Manifest::load(&*self.storage, dir) {
             Ok(manifest) => {
-                let (manifest, recovered) = self.read_back(dir, &lock, manifest, catalogue)?;
+                let (manifest, recovered, gone) = self.read_back(dir, &lock, manifest, catalogue)?;
+                given_up = gone;
                 (
                     Manifest { epoch: Epoch(manifest.epoch.0 + 1), epoch_random, clean: false, ..manifest },
                     Some(recovered),
@@ -187,16 +203,18 @@ impl NodeBuilder {
         let retention = Retention { bytes: self.limits.retain_bytes, is_ring: self.durability == Durability::Memory };
         let directory = Directory::new(self.storage.clone(), dir.clone(), manifest, table, retention, workers);
         let files = Files { directory: Arc::new(directory), journal: journal.clone(), lock };
-        Ok(Beginning { epoch, files: Some(files), recovered, journal: Some(journal), config })
+        Ok(Beginning { epoch, files: Some(files), recovered, given_up, journal: Some(journal), config })
     }
 
+    /// Reads the node back. Where its journal is to end earlier it is made to, once all has been read that is needed: what keeps
+    /// the node from going on from there is told before anything is changed.
     fn read_back(
         &self,
         dir: &Path,
         lock: &NodeLock,
         manifest: Manifest,
         catalogue: &Arc<Catalogue>,
-    ) -> Result<(Manifest, Recovered), StartError> {
+    ) -> Result<(Manifest, Recovered, Option<GivenUp>), StartError> {
         if manifest.program != self.program {
             return Err(StartError::ForeignProgram { dir: dir.into(), wrote: manifest.program });
         }
@@ -208,15 +226,22 @@ impl NodeBuilder {
             );
             return Err(StartError::Misuse(text));
         }
-        let recovered = recovery::recover(&self.storage, dir, lock, &manifest, catalogue, self.own_build())?;
-        Ok((manifest, recovered))
+        let look = |at| GivingUp::look(&self.storage, dir, lock, at);
+        let giving_up = self.recover_to.map(look).transpose()?.flatten();
+        let until = giving_up.as_ref().map(GivingUp::at);
+        let recovered = recovery::recover(&self.storage, dir, lock, &manifest, catalogue, self.own_build(), until)?;
+        let (Some(giving_up), Some(tail)) = (giving_up, &recovered.tail) else {
+            return Ok((manifest, recovered, None));
+        };
+        let (manifest, given_up) = giving_up.carry_out(&*self.storage, dir, manifest, tail)?;
+        Ok((manifest, recovered, Some(given_up)))
     }
 
     /// Reads the node back once more, with what this start has recorded.
     fn read_again(&self, files: &Files, catalogue: &Arc<Catalogue>) -> Result<Recovered, StartError> {
         let dir = &files.directory.dir;
         let manifest = Manifest::load(&*self.storage, dir)?;
-        recovery::recover(&self.storage, dir, &files.lock, &manifest, catalogue, self.own_build())
+        recovery::recover(&self.storage, dir, &files.lock, &manifest, catalogue, self.own_build(), None)
     }
 
     /// Which executable this is, and what it may run.

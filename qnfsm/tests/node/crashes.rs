@@ -18,7 +18,7 @@ use qnfsm::{
     Answer, Codec, Context, Durability, Fsm, Kinds, Limits, Next, Node, NodeBuilder, NodeId, NodeRequest, QueueId,
     Reply, ReplyTo, StartError, Trust, WorkerId,
     journal::{
-        Manifest,
+        Manifest, Position,
         simulated::{History, Operation, SimulatedDisk},
     },
 };
@@ -37,7 +37,7 @@ const UNDER_WAY: usize = 4;
 
 /// Takes numbers and hands them on to the ledger, which is on another worker.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Desk {
+pub(crate) struct Desk {
     ledger: Option<QueueId<Entry>>,
     handed_on: u64,
 }
@@ -152,6 +152,15 @@ fn start(disk: &SimulatedDisk, keeps: Keeps) -> Node<Ask> {
 }
 
 pub(crate) fn try_start(disk: &SimulatedDisk, keeps: Keeps) -> Result<Node<Ask>, Box<StartError>> {
+    try_recover_to(disk, keeps, None)
+}
+
+/// As [`try_start`], told to go on from a position.
+pub(crate) fn try_recover_to(
+    disk: &SimulatedDisk,
+    keeps: Keeps,
+    position: Option<Position>,
+) -> Result<Node<Ask>, Box<StartError>> {
     let limits = Limits {
         segment_bytes: 7000,
         snapshot_every_bytes: 2000,
@@ -160,7 +169,7 @@ pub(crate) fn try_start(disk: &SimulatedDisk, keeps: Keeps) -> Result<Node<Ask>,
         ..Limits::default()
     };
     let builder = NodeBuilder::new("ledger", kinds()).dir(DIR).storage(disk.storage()).seed(1).limits(limits);
-    Ok(builder.durability(keeps.durability()).start(&Desk::default())?)
+    Ok(builder.durability(keeps.durability()).recover_to(position).start(&Desk::default())?)
 }
 
 /// The ledger's queue, once it is there, and how many numbers were handed on to it.
@@ -384,7 +393,7 @@ fn killed(keeps: Keeps) -> (SimulatedDisk, u64) {
 }
 
 /// Puts a number into the ledger, once that is there; nothing if the node stops.
-fn put(node: &Node<Ask>, number: u64) -> Option<u64> {
+pub(crate) fn put(node: &Node<Ask>, number: u64) -> Option<u64> {
     let host = node.host();
     while host.request(node.root(), PATIENCE, Ask::Where).ok()?.is_none() {}
     host.request(node.root(), PATIENCE, |reply| Ask::Put(number, reply)).ok()

@@ -73,6 +73,9 @@ fn check(node: &Node, entries: &[(Position, String)], items: &[Item], bad: Range
     match end {
         Err(ReadError::Corrupt(corruption)) => {
             assert!(proof > Some(at), "{what}: an error though nothing was safe: {corruption}");
+            let before = bad.start.checked_sub(1).map(|before| &items[before]);
+            let sound_end = before.map(|before| Position { offset: before.end, ..before.at });
+            assert_eq!(corruption.sound_end(), sound_end, "{what}");
             assert_eq!((corruption.file, corruption.offset), (node.segment(at.segment), at.offset), "{what}");
         }
         Ok(tail) => {
