@@ -54,6 +54,7 @@ fn numbers_with_which_nothing_can_be_played_are_refused() {
         (&["demo", "--seconds", "18446744073709551615"], "18446744073709551615 is not in 1..=604800"),
         (&["demo", "--seconds", "2", "--kills", "21"], "21 kills do not fit into 2 s, at most 20 do"),
         (&["bots", "--dir", "/nowhere", "--bots", "0"], "0 is not in 1..=4096"),
+        (&["serve", "--dir", "/nowhere", "--recover-to", "4711"], "`4711` is no position in a journal"),
     ] {
         let output = arena(arguments).output().expect("it can be started");
         let (out, err) = texts(&output);

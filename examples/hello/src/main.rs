@@ -1,8 +1,9 @@
 //! A turnstile that is recorded, and then replayed: `cargo run -p hello`. Later, on another day: `hello replay <dir>`.
 
-use std::{error::Error, path::Path, process::ExitCode, time::Duration};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder, ReplyTo};
+use qnfsm_replay::cli::{NodeArgs, node_main};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -55,16 +56,21 @@ fn kinds() -> Kinds {
 }
 
 fn main() -> ExitCode {
-    qnfsm_replay::cli::node_main("hello", kinds(), |dir| run(&dir.unwrap_or(std::env::temp_dir().join("qnfsm-hello"))))
+    node_main("hello", kinds(), run)
 }
 
-fn run(dir: &Path) -> Result<(), Box<dyn Error>> {
-    let node = NodeBuilder::new("hello", kinds()).dir(dir).start(&Turnstile { coins: 0 })?;
+fn run(args: NodeArgs) -> Result<(), Box<dyn Error>> {
+    let dir = args.dir.unwrap_or(std::env::temp_dir().join("qnfsm-hello"));
+    let node = NodeBuilder::new("hello", kinds()).dir(&dir).recover_to(args.recover.recover_to);
+    let node = node.start(&Turnstile { coins: 0 })?;
+    if let Some(given_up) = node.given_up() {
+        eprintln!("hello: {given_up}");
+    }
     let events = [Event::Push, Event::Coin, Event::Coin, Event::Push, Event::Coin];
     events.iter().try_for_each(|event| node.host().send(node.root(), event))?;
     let coins = node.host().request(node.root(), Duration::from_secs(5), Event::Count)?;
     println!("the turnstile took {coins} coins, recorded in {}", dir.display());
     node.stop()?;
-    println!("{}", qnfsm_replay::replay(dir, kinds(), &qnfsm_replay::Options::new())?);
+    println!("{}", qnfsm_replay::replay(&dir, kinds(), &qnfsm_replay::Options::new())?);
     Ok(())
 }

@@ -84,6 +84,39 @@ fn a_start_that_fails_is_told_in_words() {
 }
 
 #[test]
+fn a_damaged_directory_goes_on_from_where_the_error_says_and_only_when_it_is_told_to() {
+    let dir = recorded();
+    let mut bytes = fs::read(segment(dir.path())).unwrap();
+    let at = bytes.len() - 100;
+    bytes[at] ^= 1;
+    fs::write(segment(dir.path()), &bytes).unwrap();
+    let refused = String::from_utf8(hello(&[], dir.path()).stderr).unwrap();
+    let position = refused.split_once("`recover_to ").and_then(|(_, rest)| rest.split_once('`')).unwrap().0;
+    let offset: usize = position.strip_prefix("1:").unwrap().parse().unwrap();
+    for (wrong, says) in
+        [("1:1", "no record ends at 1:1"), ("3", "`3` is no position in a journal"), ("9:0", "is damaged")]
+    {
+        let run = hello(&["--recover-to", wrong], dir.path());
+        let err = String::from_utf8(run.stderr).unwrap();
+        assert!(!run.status.success() && err.contains(says), "{err}");
+    }
+    assert_eq!(fs::read(segment(dir.path())).unwrap(), bytes);
+    let run = hello(&["--recover-to", position], dir.path());
+    let err = String::from_utf8(run.stderr).unwrap();
+    assert!(
+        run.status.success() && err.starts_with(&format!("hello: the journal was made to end at {position}")),
+        "{err}"
+    );
+    let lost = fs::read(dir.path().join("lost").join(format!("00000001-{offset}.1"))).unwrap();
+    assert_eq!((fs::read(segment(dir.path())).unwrap(), lost), (bytes[..offset].to_vec(), bytes[offset..].to_vec()));
+    let again = hello(&["--recover-to", position], dir.path());
+    let err = String::from_utf8(again.stderr).unwrap();
+    assert!(!again.status.success() && err.contains("leave `recover_to` out to go on"), "{err}");
+    assert!(hello(&[], dir.path()).status.success());
+    check(dir.path(), 0, "");
+}
+
+#[test]
 fn an_unknown_argument_is_answered_with_the_usage() {
     let elsewhere = tempfile::tempdir().unwrap();
     for (arguments, unexpected) in
@@ -93,7 +126,7 @@ fn an_unknown_argument_is_answered_with_the_usage() {
         let err = String::from_utf8(run.stderr).unwrap();
         assert_eq!(run.status.code(), Some(2), "{err}");
         assert!(err.contains(&format!("unexpected argument '{unexpected}' found")), "{err}");
-        assert!(err.contains("Usage: hello [DIR]") && err.contains("hello <COMMAND>"), "{err}");
+        assert!(err.contains("Usage: hello [OPTIONS] [DIR]") && err.contains("hello <COMMAND>"), "{err}");
     }
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing ran");
 }

@@ -10,14 +10,16 @@
 //! }
 //! ```
 //!
-//! One that also runs a node and takes at most its directory leaves its arguments and its errors to [`node_main`]:
+//! One that also runs a node and takes at most its directory leaves its arguments and its errors to [`node_main`]. It hands on what
+//! it was told of them, the position to [recover to](qnfsm::NodeBuilder::recover_to) too:
 //!
 //! ```no_run
 //! # fn kinds() -> qnfsm::Kinds { qnfsm::Kinds::new() }
-//! # fn serve(dir: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> { Ok(()) }
+//! # fn serve(node: qnfsm::NodeBuilder) -> Result<(), Box<dyn std::error::Error>> { Ok(()) }
 //! fn main() -> std::process::ExitCode {
-//!     qnfsm_replay::cli::node_main("my-service", kinds(), |dir| {
-//!         serve(&dir.unwrap_or_else(|| "/var/lib/my-service".into()))
+//!     qnfsm_replay::cli::node_main("my-service", kinds(), |args| {
+//!         let dir = args.dir.unwrap_or_else(|| "/var/lib/my-service".into());
+//!         serve(qnfsm::NodeBuilder::new("my-service", kinds()).dir(dir).recover_to(args.recover.recover_to))
 //!     })
 //! }
 //! ```
@@ -47,6 +49,7 @@
 //! errors to standard error; with `--json` the last line of standard output is one object, whatever happened.
 
 mod dump;
+mod node;
 mod show;
 
 use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
@@ -59,6 +62,7 @@ use qnfsm::Kinds;
 
 use crate::{Options, Seen, replay};
 pub use dump::DumpArgs;
+pub use node::{NodeArgs, RecoverArgs};
 use show::{LiveLine, show, show_failure};
 
 /// The arguments of `replay`.
@@ -104,29 +108,27 @@ enum Command {
     Replay(ReplayArgs),
 }
 
+/// Runs a node, or does something with what one recorded.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct NodeCli {
-    /// The node's directory: made if there is none, gone on from if there is one.
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodeArgs,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-/// The whole `main` of a program that runs one node: without arguments or with a directory it does `run`, which is
-/// given that directory; with `replay <dir>` it replays. Other arguments are answered with the usage and status 2.
+/// The whole `main` of a program that runs one node: without arguments or with a directory, and with `--recover-to`, it does
+/// `run`, which is given these and hands them on to its node; with `replay <dir>` it replays. Other arguments are answered with
+/// the usage and status 2.
 ///
 /// What keeps `run` from its end is printed with its causes on standard error, and the status is 1 then. `program` is
 /// the name that the node was built with.
 #[must_use]
-pub fn node_main(
-    program: &str,
-    kinds: Kinds,
-    run: impl FnOnce(Option<PathBuf>) -> Result<(), Box<dyn Error>>,
-) -> ExitCode {
+pub fn node_main(program: &str, kinds: Kinds, run: impl FnOnce(NodeArgs) -> Result<(), Box<dyn Error>>) -> ExitCode {
     match parse::<NodeCli>(std::env::args_os(), program) {
         Ok(NodeCli { command: Some(Command::Replay(args)), .. }) => args.execute(program, kinds),
-        Ok(NodeCli { dir, command: None }) => match run(dir) {
+        Ok(NodeCli { node, command: None }) => match run(node) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 show_failure(program, &*error);

@@ -16,6 +16,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use qnfsm::{Down, Host, HostError, Kinds, NodeBuilder, QueueId, Recording, Reply, RunOn, WorkerId};
 use qnfsm_net::{Notice, Tcp};
+use qnfsm_replay::cli::RecoverArgs;
 
 pub use plant::Plant;
 
@@ -57,6 +58,9 @@ pub struct Options {
     /// The node's directory; made if there is none, gone on from if there is one.
     #[arg(long)]
     pub dir: PathBuf,
+    /// What to give up first, if the directory is damaged.
+    #[command(flatten)]
+    pub recover: RecoverArgs,
     /// Where clients connect.
     #[arg(long, default_value = "127.0.0.1:7070")]
     pub listen: String,
@@ -80,7 +84,8 @@ pub struct Options {
 /// What keeps the node from starting, or ended it.
 #[expect(clippy::disallowed_methods, reason = "this is the program around the node, with a thread of its own")]
 pub fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let mut node = NodeBuilder::new(PROGRAM, kinds()).dir(&options.dir).stop_on_signals();
+    let node = NodeBuilder::new(PROGRAM, kinds()).dir(&options.dir).recover_to(options.recover.recover_to);
+    let mut node = node.stop_on_signals();
     if let Some(seed) = options.seed {
         node = node.seed(seed);
     }
@@ -93,6 +98,9 @@ pub fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let tcp = Tcp::new().listen::<ClientMessage>(GAME, options.listen.as_str()).frame_bytes_max(4096);
     let tcp = node.reactor(RunOn::FirstWorker, tcp);
     let node = node.start(&Lobby::new(tcp, options.plant))?;
+    if let Some(given_up) = node.given_up() {
+        eprintln!("arena server: {given_up}");
+    }
     if options.until_stdin_ends {
         let (host, lobby) = (node.host(), node.root());
         std::thread::spawn(move || stop_with_stdin(&host, lobby));
