@@ -1,5 +1,6 @@
 //! Records the golden journals of the format that this build writes: `cargo run -p qnfsm-tests --example record_golden`. To be run when
 //! the format has changed, before it is released; those of a released version are never recorded again.
+#![allow(clippy::disallowed_methods, reason = "it looks now and then whether the node has come to rest")]
 
 use std::{error::Error, fs, path::Path};
 
