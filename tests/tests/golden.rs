@@ -1,4 +1,5 @@
 //! Journals of every version of the format: each build reads, replays, shows and goes on from all of them.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::{
     fs, io,
