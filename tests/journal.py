@@ -8,6 +8,7 @@ from zlib import crc32
 KINDS = {
     1: "worker_started", 2: "worker_stopped", 3: "round", 4: "external", 5: "digest_mark", 6: "deliveries", 7: "snapshot_mark",
     8: "configured", 9: "sync_mark", 10: "clean_stop", 11: "skipped", 12: "attempt", 13: "worker_kept",
+    14: "version",
 }
 CLASSES = ["message", "reply", "failed", "spawn", "stop", "watch", "unwatch", "down", "refused", "spawned"]
 BLOCK_MAX = RECORD_MAX = 64 << 20
@@ -130,6 +131,8 @@ def record(kind, taker, place):
             text += f"bound={taker.varint(32)} now={taker.varint()} {digest()}"
         elif kind == 4:
             text += f"{taker.counted().decode()} {show(taker.counted())}"
+        elif kind == 14:
+            text += f"{taker.counted().decode()} {taker.varint(32)}"
         elif kind in (2, 5):
             text += digest()
         elif kind == 7:

@@ -349,6 +349,7 @@ fn a_journal_with_every_kind_of_record_is_shown() {
             Record::WorkerStarted { worker, epoch, config: &config, request: asked },
             Record::WorkerStopped { worker, round, digest: 5 },
             Record::External { worker, round, port: "würfel\u{1b}[2J", answer: b"four" },
+            Record::Version { worker, round, name: "rabatt\u{1b}[2J", version: 3 },
             Record::Configured { worker, round, config: &config },
             Record::Skipped { worker, round, at, stops: true },
             Record::Attempt { worker, round, at: Some(at), outcome: Outcome::TimedOut },

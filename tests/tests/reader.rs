@@ -74,6 +74,9 @@ fn print(record: &Record<'_>, out: &mut String) {
         Record::External { worker, round, port, answer } => {
             writeln!(out, "external {} {round} {port} {}", w(worker), show(answer))
         }
+        Record::Version { worker, round, name, version } => {
+            writeln!(out, "version {} {round} {name} {version}", w(worker))
+        }
         Record::DigestMark { worker, round, digest } => {
             writeln!(out, "digest_mark {} {round} {digest:016x}", w(worker))
         }
@@ -209,6 +212,7 @@ fn both_find_the_same_in_a_journal_with_every_kind_of_record() {
         Record::WorkerStarted { worker, epoch, config: &config, request: asked },
         Record::WorkerStopped { worker, round, digest: 5 },
         Record::External { worker, round, port: "würfel", answer: b"four" },
+        Record::Version { worker, round, name: "rabatt für alle", version: 300 },
         Record::Deliveries { worker, round, entries: b"none" },
         Record::Configured { worker, round, config: &config },
         Record::Skipped { worker, round, at, stops: true },

@@ -91,6 +91,8 @@ pub enum What<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         hex: Option<String>,
     },
+    /// Which version of a behaviour a worker uses from here on.
+    Version { name: Name<'a>, version: u32 },
     /// The digest of the worker's last round.
     DigestMark { digest: Hex },
     /// One delivery of a round.

@@ -192,6 +192,7 @@ impl<'a> Records<'a> {
                     || answer.iter().take(self.options.value_chars_max).map(|byte| format!("{byte:02x}")).collect();
                 What::External { port: Name(port), bytes: answer.len(), hex: self.options.answers.then(hex) }
             }
+            Record::Version { name, version, .. } => What::Version { name: Name(name), version },
             Record::DigestMark { digest, .. } => What::DigestMark { digest: Hex(digest) },
             Record::SyncMark { segment, offset } => {
                 What::SyncMark { synced_segment: Number(segment), synced_offset: Number(offset) }

@@ -36,7 +36,7 @@ pub(super) fn write(line: &Line<'_>, f: &mut Formatter<'_>) -> fmt::Result {
     }
     match &line.what {
         What::Segment { .. } => segment(line, f),
-        What::Round { .. } | What::Frame { .. } | What::External { .. } => input(&line.what, f),
+        What::Round { .. } | What::Frame { .. } | What::External { .. } | What::Version { .. } => input(&line.what, f),
         What::Delivery { .. } => delivery(&line.what, f),
         What::Snapshot { .. } | What::Fsm { .. } => snapshot(&line.what, f),
         What::Waiting { .. } | What::Timer { .. } | What::Request { .. } | What::Monitors { .. } => {
@@ -73,6 +73,7 @@ fn input(what: &What<'_>, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, "port `{port}` answered {}", count(*bytes, "byte"))?;
             hex.as_ref().map_or(Ok(()), |hex| write!(f, ": {hex}"))
         }
+        What::Version { name, version } => write!(f, "version {version} of `{name}` from here on"),
         _ => Ok(()),
     }
 }

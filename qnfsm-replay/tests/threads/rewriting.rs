@@ -126,6 +126,7 @@ fn draft<'a>(record: &Record<'a>, batches: &'a [BatchRef<'a>]) -> RecordDraft<'a
             Record::Round { worker, round, bound, now, digest_before, batches }
         }
         Record::External { worker, round, port, answer } => Record::External { worker, round, port, answer },
+        Record::Version { worker, round, name, version } => Record::Version { worker, round, name, version },
         Record::DigestMark { worker, round, digest } => Record::DigestMark { worker, round, digest },
         Record::Deliveries { worker, round, entries } => Record::Deliveries { worker, round, entries },
         Record::SnapshotMark { worker, round, digest, image_digest, driver_digest } => {

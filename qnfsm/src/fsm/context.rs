@@ -346,14 +346,53 @@ impl<'a, F: Fsm> Context<'a, F> {
                     .decode(&answer, Trust::Node)
                     .map_err(|error| ExternalFaultText::of(P::NAME, "the answer", &error))
             });
-        match read {
-            Ok(answer) => answer,
-            Err(ExternalFaultText(text)) => {
-                self.effects.halt(super::effects::ExternalFault(text));
-                // The handler can't go on without a value, and no value may be made up: the worker ends here.
-                panic::resume_unwind(Box::new(Halt));
-            }
+        read.unwrap_or_else(|ExternalFaultText(text)| self.halt(text))
+    }
+
+    /// Which version of a behaviour applies, where this program has `latest`: so that journals of before its change replay the old way.
+    ///
+    /// While a node runs that is `latest`, which is recorded when the worker first uses it. In what is replayed, or played back when a
+    /// node comes back, it is what was recorded by then: 0 before the behaviour had any version.
+    ///
+    /// ```
+    /// # use qnfsm::{Context, Fsm, Next};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Till { cents: u64 }
+    /// # impl Fsm for Till {
+    /// #     const NAME: &'static str = "till";
+    /// #     type State = ();
+    /// #     type Message = u64;
+    /// #     fn start(&mut self, _: &mut Context<'_, Self>) {}
+    /// fn handle(&mut self, (): (), cents: u64, cx: &mut Context<'_, Self>) -> Next<Self> {
+    ///     self.cents += match cx.version("discount", 1) {
+    ///         0 => cents,
+    ///         _ => cents - cents / 10,
+    ///     };
+    ///     Next::Stay
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// The name stands in journals; it is the same for all FSMs of a worker. A version is of the worker and not of an FSM: from its
+    /// first use on, all FSMs there get it.
+    pub fn version(&mut self, name: &'static str, latest: u32) -> u32 {
+        let known = self.effects.versions.get(name).copied().unwrap_or(0);
+        let version = match self.externals.version(self.effects.worker, name, known, latest) {
+            Ok(version) => version,
+            Err(fault) => self.halt(fault.0),
+        };
+        if version != known {
+            self.effects.digest.mix_bytes(name.as_bytes());
+            self.effects.digest.mix(u64::from(version));
+            self.effects.versions.insert(name.to_owned(), version);
         }
+        version
+    }
+
+    /// The handler can't go on without a value, and no value may be made up: the worker ends here.
+    fn halt(&mut self, text: String) -> ! {
+        self.effects.halt(super::effects::ExternalFault(text));
+        panic::resume_unwind(Box::new(Halt));
     }
 }
 

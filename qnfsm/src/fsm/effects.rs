@@ -6,6 +6,7 @@
 use std::{
     any::{TypeId, type_name},
     borrow::Cow,
+    collections::BTreeMap,
     fmt,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -298,6 +299,8 @@ pub(crate) struct Effects {
     /// The number of the next timer set; timers with the same deadline fire in the order of their numbers.
     pub(crate) next_timer: u64,
     pub(crate) seed: u64,
+    /// Which version of each behaviour is used here.
+    pub(crate) versions: BTreeMap<String, u32>,
     /// Why what the handler asked for can't be done.
     pub(crate) refusal: Option<Box<Refusal>>,
     /// Room for encoding.
@@ -324,6 +327,15 @@ pub trait Externals {
     /// # Errors
     /// When there is no such value to be had; the round ends at once and its worker can't go on.
     fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault>;
+
+    /// The version of a behaviour that a worker uses now, where it has used `known` (0 for none), and `latest` is what the program has.
+    /// A node gives `latest` and records it first where that is new; a replay gives what was recorded, and `known` where nothing was.
+    ///
+    /// # Errors
+    /// As [`read`](Externals::read).
+    fn version(&mut self, _worker: WorkerId, _name: &str, _known: u32, latest: u32) -> Result<u32, ExternalFault> {
+        Ok(latest)
+    }
 
     /// The handler of that FSM is about to run, for the delivery of that number within the round, counted from 1. Heard of rounds
     /// that are run with care only.
@@ -366,6 +378,7 @@ impl Effects {
             worker,
             next_timer: 0,
             seed,
+            versions: BTreeMap::new(),
             refusal: None,
             scratch: Vec::new(),
         }

@@ -19,7 +19,7 @@ pub const RECORD_BODY_BYTES_MAX: usize = 64 << 20;
 /// One thing that a journal says. `B` holds a round's batches: [`Batches`] when read, a slice when written.
 ///
 /// A worker's rounds are numbered from 1. A record about a worker that is no round itself names the round after which
-/// (for [`Record::External`] and [`Record::Deliveries`]: in which) it happened; 0 is before the first.
+/// (for [`Record::External`], [`Record::Version`] and [`Record::Deliveries`]: in which) it happened; 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Record<'a, B = Batches<'a>> {
@@ -68,6 +68,17 @@ pub enum Record<'a, B = Batches<'a>> {
         port: &'a str,
         /// The answer.
         answer: &'a [u8],
+    },
+    /// Which version of a behaviour a worker uses from here on, in the middle of a round.
+    Version {
+        /// The worker.
+        worker: WorkerId,
+        /// The round in which it asked.
+        round: u64,
+        /// What the behaviour is called.
+        name: &'a str,
+        /// The version.
+        version: u32,
     },
     /// The digest of a worker's last round, when no next record is near that would carry it.
     DigestMark {
@@ -182,7 +193,7 @@ pub struct Reached {
 /// A record to be written.
 pub type RecordDraft<'a> = Record<'a, &'a [BatchRef<'a>]>;
 
-/// The numbers of the kinds. 14 (given up in an upgrade) is reserved.
+/// The numbers of the kinds.
 mod kind {
     pub(super) const WORKER_STARTED: u8 = 1;
     pub(super) const WORKER_STOPPED: u8 = 2;
@@ -197,6 +208,7 @@ mod kind {
     pub(super) const SKIPPED: u8 = 11;
     pub(super) const ATTEMPT: u8 = 12;
     pub(super) const WORKER_KEPT: u8 = 13;
+    pub(super) const VERSION: u8 = 14;
 }
 
 /// The kind of sync marks, which are looked for in a damaged journal.
@@ -204,7 +216,7 @@ pub(super) const SYNC_MARK_KIND: u8 = kind::SYNC_MARK;
 
 /// True if this version knows the kind.
 pub(super) fn is_known(kind: u8) -> bool {
-    (kind::WORKER_STARTED..=kind::WORKER_KEPT).contains(&kind)
+    (kind::WORKER_STARTED..=kind::VERSION).contains(&kind)
 }
 
 impl<'a, B> Record<'a, B> {
@@ -224,6 +236,7 @@ impl<'a, B> Record<'a, B> {
             Record::Skipped { .. } => kind::SKIPPED,
             Record::Attempt { .. } => kind::ATTEMPT,
             Record::WorkerKept { .. } => kind::WORKER_KEPT,
+            Record::Version { .. } => kind::VERSION,
         }
     }
 
@@ -235,6 +248,7 @@ impl<'a, B> Record<'a, B> {
             | Record::WorkerStopped { worker, .. }
             | Record::Round { worker, .. }
             | Record::External { worker, .. }
+            | Record::Version { worker, .. }
             | Record::DigestMark { worker, .. }
             | Record::Deliveries { worker, .. }
             | Record::SnapshotMark { worker, .. }
@@ -253,6 +267,7 @@ impl<'a, B> Record<'a, B> {
             Record::WorkerStopped { round, .. }
             | Record::Round { round, .. }
             | Record::External { round, .. }
+            | Record::Version { round, .. }
             | Record::DigestMark { round, .. }
             | Record::Deliveries { round, .. }
             | Record::SnapshotMark { round, .. }
@@ -298,6 +313,10 @@ impl RecordDraft<'_> {
             Record::External { worker: _, round: _, port, answer } => {
                 put_counted(out, port.as_bytes());
                 put_counted(out, answer);
+            }
+            Record::Version { worker: _, round: _, name, version } => {
+                put_counted(out, name.as_bytes());
+                put_varint(out, u64::from(version));
             }
             Record::WorkerStopped { worker: _, round: _, digest }
             | Record::DigestMark { worker: _, round: _, digest } => {
@@ -411,6 +430,9 @@ impl<'a> Record<'a> {
                         batches: Batches::take(taker)?,
                     },
                     kind::EXTERNAL => Record::External { worker, round, port: taker.text()?, answer: taker.counted()? },
+                    kind::VERSION => {
+                        Record::Version { worker, round, name: taker.text()?, version: taker.varint_u32()? }
+                    }
                     kind::DIGEST_MARK => Record::DigestMark { worker, round, digest: taker.u64()? },
                     kind::DELIVERIES => Record::Deliveries { worker, round, entries: taker.counted()? },
                     kind::SNAPSHOT_MARK => {

@@ -260,6 +260,13 @@ impl Externals for Live {
         self.failed = self.failed.take().or(ports.failed);
         answer
     }
+
+    fn version(&mut self, worker: WorkerId, name: &str, known: u32, latest: u32) -> Result<u32, ExternalFault> {
+        let mut ports = Ports::new(&self.shared, self.round);
+        let version = ports.version(worker, name, known, latest);
+        self.failed = self.failed.take().or(ports.failed);
+        version
+    }
 }
 
 impl LastRound for Live {

@@ -219,6 +219,7 @@ pub(super) fn recover(
         if matches!(entry.record, Record::Attempt { at, outcome, .. } if is_of_another(at, outcome)) {
             continue;
         }
+        playback.is_of_another_build(foreign.contains_key(&position.segment));
         playback.ends_are_marked(marked.contains(&position.segment));
         playback.apply(&entry.record, &mut kept).map_err(|source| StartError::Playback { position, source })?;
     }

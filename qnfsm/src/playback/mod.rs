@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use beginning::Beginning;
 use beginning::{Begins, Unbegun};
 pub use divergence::Divergence;
-use replica::Replica;
+use replica::{Replica, Told};
 pub(crate) use restored::{Restored, Unusable, restore};
 
 use crate::{
@@ -141,6 +141,7 @@ pub struct Playback {
     rounds: u64,
     unbegun: Unbegun,
     ends_are_marked: bool,
+    is_of_another_build: bool,
     is_of_another_version: bool,
     check_images: bool,
     traced: bool,
@@ -158,6 +159,7 @@ impl Playback {
             rounds: 0,
             unbegun: Unbegun::default(),
             ends_are_marked: false,
+            is_of_another_build: false,
             is_of_another_version: false,
             check_images: false,
             traced: false,
@@ -207,6 +209,12 @@ impl Playback {
     /// Whether the rounds that follow were recorded by a node that marks their end before it lets out anything of them.
     pub fn ends_are_marked(&mut self, are_marked: bool) {
         self.ends_are_marked = are_marked;
+    }
+
+    /// Whether another build wrote the records that follow. A round that the journal ends in may have ended when it was recorded, so it
+    /// is run with the versions of behaviours that are on record, and not with newer ones.
+    pub fn is_of_another_build(&mut self, is: bool) {
+        self.is_of_another_build = is;
     }
 
     /// Whether another version of the program wrote the records that follow: workers go on from the snapshots with which it ended.
@@ -301,6 +309,7 @@ impl Playback {
                 self.rounds += replica.run(None, audience)?;
                 replica.prove(round - 1, digest_before)?;
                 replica.pending.set(bound, now, batches, self.ends_are_marked);
+                replica.pending.keeps_versions = self.is_of_another_build;
             }
             // What a snapshot covers is passed over.
             _ if round < reached => {}
@@ -308,7 +317,10 @@ impl Playback {
             Record::Attempt { at, outcome, .. } if replica.pending.waits => replica.pending.attempted(at, outcome),
             Record::Skipped { at, stops, .. } if replica.pending.waits => replica.pending.skip(at, stops),
             Record::External { port, answer, .. } if replica.pending.waits => {
-                replica.pending.externals.push_back((port.to_owned(), answer.to_vec()));
+                replica.pending.told.push_back(Told::Value { port: port.to_owned(), answer: answer.to_vec() });
+            }
+            Record::Version { name, version, .. } if replica.pending.waits => {
+                replica.pending.told.push_back(Told::Version { name: name.to_owned(), version });
             }
             Record::Deliveries { entries, .. } if replica.pending.waits => {
                 // A long round's deliveries stand in several records.

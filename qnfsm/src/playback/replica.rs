@@ -1,7 +1,10 @@
 //! One worker that is played back: the round that was read and has yet to run, and the comparison of what it does with
 //! what was recorded.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 use super::{Attempt, Audience, Divergence, LastRound, PlaybackError, divergence::describe};
 use crate::{
@@ -14,6 +17,24 @@ use crate::{
     worker::{Admission, Deliveries, Fault, FaultKind, RoundEnd, Skip, Worker},
 };
 
+/// What a round was told while it ran, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A value, through a port.
+    Value { port: String, answer: Vec<u8> },
+    /// Which version of a behaviour it is to use.
+    Version { name: String, version: u32 },
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Told::Value { port, .. } => write!(f, "a value read through port {port}"),
+            Told::Version { name, version } => write!(f, "version {version} of `{name}`"),
+        }
+    }
+}
+
 /// A round that was read and has yet to run. Kept from round to round for its buffers.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -22,11 +43,13 @@ pub(super) struct Pending {
     pub(super) now: Time,
     pub(super) batches: Vec<Batch>,
     pub(super) batches_used: usize,
-    pub(super) externals: VecDeque<(String, Vec<u8>)>,
+    pub(super) told: VecDeque<Told>,
     pub(super) deliveries: Option<Vec<u8>>,
     /// How often it was run again and did not end, and what is skipped of it.
     pub(super) attempts: Vec<Attempt>,
     pub(super) skips: BTreeMap<u32, Skip>,
+    /// It is run with the versions of behaviours that are on record.
+    pub(super) keeps_versions: bool,
     /// It is known that it didn't end when it was recorded: its end would be marked, or its node says so.
     ends_are_marked: bool,
     was_stuck: bool,
@@ -40,7 +63,7 @@ impl Pending {
         self.bound = bound;
         self.now = now;
         self.batches_used = 0;
-        self.externals.clear();
+        self.told.clear();
         self.deliveries = None;
         self.attempts.clear();
         self.skips.clear();
@@ -73,7 +96,7 @@ impl Pending {
     /// A delivery is skipped: what it was told is forgotten, and attempts from now on are at what follows.
     pub(super) fn skip(&mut self, at: Reached, stops: bool) {
         self.skips.insert(at.delivery, if stops { Skip::StopFsm } else { Skip::Message });
-        self.externals.truncate(usize::try_from(at.values).unwrap_or(usize::MAX));
+        self.told.truncate(usize::try_from(at.values).unwrap_or(usize::MAX));
         self.attempts.clear();
     }
 
@@ -100,8 +123,10 @@ pub(super) struct Replica {
 
 /// External values as they were recorded; then from whoever drives, if anyone.
 pub(super) struct Recorded<'a, 'b> {
-    pub(super) recorded: &'a mut VecDeque<(String, Vec<u8>)>,
+    pub(super) recorded: &'a mut VecDeque<Told>,
     pub(super) live: Option<&'b mut dyn LastRound>,
+    /// Versions of behaviours are those on record, whatever the program has.
+    pub(super) keeps_versions: bool,
     /// How many values were given.
     pub(super) values: u64,
     pub(super) differed: Option<(String, String)>,
@@ -111,14 +136,31 @@ impl Externals for Recorded<'_, '_> {
     fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
         self.values += 1;
         match (self.recorded.pop_front(), &mut self.live) {
-            (Some((recorded, answer)), _) if recorded == port => Ok(answer),
-            (Some((recorded, _)), _) => {
-                let texts = (format!("a value read through port {recorded}"), format!("one read through port {port}"));
-                self.differed = Some(texts);
-                Err(ExternalFault(format!("port {port} was asked where port {recorded} had been")))
+            (Some(Told::Value { port: recorded, answer }), _) if recorded == port => Ok(answer),
+            (Some(told), _) => {
+                self.differed = Some((told.to_string(), format!("a value read through port {port}")));
+                Err(ExternalFault(format!("port {port} was asked where it had been told {told}")))
             }
             (None, Some(live)) => live.read(worker, port, question),
             (None, None) => Err(ExternalFault(format!("the record ends before the answer of port {port}"))),
+        }
+    }
+
+    fn version(&mut self, worker: WorkerId, name: &str, known: u32, latest: u32) -> Result<u32, ExternalFault> {
+        match (self.recorded.front(), &mut self.live) {
+            (Some(Told::Version { name: recorded, version }), _) if recorded == name => {
+                let version = *version;
+                self.recorded.pop_front();
+                self.values += 1;
+                Ok(version)
+            }
+            // What is recorded was done before there was a newer one.
+            (Some(_), _) | (None, None) => Ok(known),
+            (None, Some(_)) if self.keeps_versions => Ok(known),
+            (None, Some(live)) => {
+                self.values += u64::from(latest != known);
+                live.version(worker, name, known, latest)
+            }
         }
     }
 
@@ -176,7 +218,8 @@ impl Replica {
             return Ok(0);
         }
         self.pending.waits = false;
-        let mut recorded = std::mem::take(&mut self.pending.externals);
+        let mut recorded = std::mem::take(&mut self.pending.told);
+        let keeps_versions = self.pending.keeps_versions;
         let batches = self.pending.batches();
         if let Some(batch) = first_out_of_turn(&self.worker, &batches) {
             return Err(PlaybackError::Contradiction {
@@ -189,7 +232,7 @@ impl Replica {
             self.worker.take_care(self.pending.skips.iter().map(|(delivery, skip)| (*delivery, *skip)));
         }
         self.worker.feed(self.pending.now, batches.iter().copied());
-        let mut externals = Recorded { recorded: &mut recorded, live, values: 0, differed: None };
+        let mut externals = Recorded { recorded: &mut recorded, live, keeps_versions, values: 0, differed: None };
         let end = self.worker.round(self.pending.bound, &mut externals);
         let differed = externals.differed;
         if let Some(Fault { round, what: FaultKind::BadBatch { source_place, .. }, .. }) = end.fault {
@@ -209,9 +252,8 @@ impl Replica {
         if let Some(parted) = parted {
             return Err(PlaybackError::Diverged(Box::new(parted)));
         }
-        if let Some((port, _)) = recorded.front().filter(|_| end.fault.is_none()) {
-            let expected = format!("a value read through port {port}");
-            return Err(self.diverged(end.round, expected, "none was read".to_owned()));
+        if let Some(told) = recorded.front().filter(|_| end.fault.is_none()) {
+            return Err(self.diverged(end.round, told.to_string(), "it was not asked for".to_owned()));
         }
         self.digest = Some(end.digest);
         self.proved = false;

@@ -84,6 +84,8 @@ pub(super) struct Image<Cells = Vec<CellImage>> {
     pub(super) watches: BTreeMap<RawQueueId, Vec<RawQueueId>>,
     pub(super) mourners: Vec<RawQueueId>,
     pub(super) counters: Counters,
+    /// Which version of each behaviour is used.
+    pub(super) versions: BTreeMap<String, u32>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -167,6 +169,7 @@ impl Worker {
             watches: self.watches.clone(),
             mourners: self.mourners.clone(),
             counters: self.counters.clone(),
+            versions: self.effects.versions.clone(),
         };
         Codec::CURRENT.encode(&image, out).map_err(|_| {
             let refused = image.cells.refused.take();
@@ -237,6 +240,7 @@ impl Worker {
         worker.watches = image.watches;
         worker.mourners = image.mourners;
         worker.counters = image.counters;
+        worker.effects.versions = image.versions;
         worker.check_links()?;
         Ok(worker)
     }

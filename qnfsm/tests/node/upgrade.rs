@@ -6,7 +6,7 @@ use std::{path::Path, sync::mpsc, time::Duration};
 use qnfsm::{
     Kinds, Node, NodeBuilder, OldFsm, OldMessage, OnOtherBuild, QueueId, Reply, ReplyTo, StartError, Unanswered,
     UpgradeError,
-    journal::Reader,
+    journal::{Reader, Record},
     playback::{Beginning, Playback},
 };
 use serde::{Deserialize, Serialize};
@@ -376,4 +376,81 @@ fn rounds_of_another_build_are_run_only_when_that_is_allowed() {
         assert_eq!(euros(&node), 3);
         node.stop().unwrap();
     }
+}
+
+/// The program at a version of its discount; at 0 it has none yet.
+fn till<const VERSION: u32>() -> (Kinds, Till<VERSION>) {
+    (Kinds::new().with::<Till<VERSION>>().message_named::<Sale>("sale").message::<u64>(), Till { cents: 0 })
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Till<const VERSION: u32> {
+    cents: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Sale {
+    cents: u64,
+    reply: ReplyTo<u64>,
+}
+
+impl<const VERSION: u32> qnfsm::Fsm for Till<VERSION> {
+    const NAME: &'static str = "till";
+    type State = ();
+    type Message = Sale;
+
+    fn start(&mut self, _: &mut qnfsm::Context<'_, Self>) {}
+
+    fn handle(&mut self, (): (), sale: Sale, cx: &mut qnfsm::Context<'_, Self>) -> qnfsm::Next<Self> {
+        let version = if VERSION == 0 { 0 } else { cx.version("discount", VERSION) };
+        self.cents += sale.cents - sale.cents * u64::from(version) / 10;
+        cx.reply(sale.reply, self.cents);
+        qnfsm::Next::Stay
+    }
+}
+
+fn open_till<const VERSION: u32>(disk: &Memory) -> Node<Sale> {
+    let (kinds, till) = till::<VERSION>();
+    builder(disk, kinds).build(u64::from(VERSION), 1).on_other_build(OnOtherBuild::Run).start(&till).unwrap()
+}
+
+fn sell(node: &Node<Sale>, cents: u64) -> u64 {
+    node.host().request(node.root(), PATIENCE, |reply| Sale { cents, reply }).unwrap()
+}
+
+/// Which versions are recorded, in order.
+fn versions(disk: &Memory) -> Vec<u32> {
+    crate::probe::records(disk.crash().storage(), |record, _| match record {
+        Record::Version { name: "discount", version, .. } => Some(*version),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_was_recorded_before_a_change_of_behaviour_is_played_back_the_old_way() {
+    let disk = Memory::default();
+    let node = open_till::<0>(&disk);
+    assert_eq!((sell(&node, 100), sell(&node, 100)), (100, 200));
+    // Killed each time, so that all of it has to be run again.
+    let disk = disk.crash();
+    node.stop().unwrap();
+    let node = open_till::<1>(&disk);
+    assert_eq!((sell(&node, 100), sell(&node, 100), versions(&disk)), (290, 380, vec![1]));
+    let disk = disk.crash();
+    node.stop().unwrap();
+    let node = open_till::<2>(&disk);
+    assert_eq!((sell(&node, 100), versions(&disk)), (460, vec![1, 2]));
+    let disk = disk.crash();
+    node.stop().unwrap();
+    let node = open_till::<2>(&disk);
+    assert_eq!((sell(&node, 100), versions(&disk)), (540, vec![1, 2]), "it is recorded once");
+    node.stop().unwrap();
+    // From a snapshot it goes on with what it used, and all of it replays.
+    let node = open_till::<2>(&disk);
+    assert_eq!((sell(&node, 100), versions(&disk)), (620, vec![1, 2]));
+    node.stop().unwrap();
+    crate::ring::replay(&disk.storage(), Path::new(DIR), till::<2>().0);
+    // A build of before has used another one; that shows.
+    let replayed = std::panic::catch_unwind(|| crate::ring::replay(&disk.storage(), Path::new(DIR), till::<0>().0));
+    assert!(replayed.is_err());
 }

@@ -128,6 +128,7 @@ fn every_record(mut each: impl FnMut(&RecordDraft<'_>)) {
     each(&Record::Deliveries { worker, round: 1, entries: b"entries" });
     each(&Record::Round { worker, round: 2, bound: u32::MAX, now, digest_before: 0, batches: &[] });
     each(&Record::External { worker, round: 2, port: "weather", answer: b"\x00\xff" });
+    each(&Record::Version { worker, round: 2, name: "discount", version: 3 });
     each(&Record::DigestMark { worker, round: 2, digest });
     each(&Record::SnapshotMark { worker, round: 2, digest, image_digest: !digest, driver_digest: 7 });
     each(&Record::Configured { worker, round: 2, config: b"another shape" });
