@@ -5,11 +5,9 @@ import sys
 from pathlib import Path
 from zlib import crc32
 
-KINDS = {
-    1: "worker_started", 2: "worker_stopped", 3: "round", 4: "external", 5: "digest_mark", 6: "deliveries", 7: "snapshot_mark",
-    8: "configured", 9: "sync_mark", 10: "clean_stop", 11: "skipped", 12: "attempt", 13: "worker_kept",
-    14: "version",
-}
+KINDS = dict(enumerate(
+    "worker_started worker_stopped round external digest_mark deliveries snapshot_mark configured sync_mark clean_stop "
+    "skipped attempt worker_kept version".split(), 1))
 CLASSES = ["message", "reply", "failed", "spawn", "stop", "watch", "unwatch", "down", "refused", "spawned"]
 BLOCK_MAX = RECORD_MAX = 64 << 20
 SYNC_WORD = b"\xf5\x51\x6e\xa7"
@@ -192,11 +190,10 @@ def main(node):
         body, _, at = block(data, b"QNFSM\x1asn")
         fields = Taker(body[20:])
         says, of, image, image_sum, driver, driver_sum = [fields.fixed(size) for size in (4, 8, 8, 4, 8, 4)]
-        catalogue = fields.counted()
         parts = data[at : at + image], data[at + image :]
         if (says, of) != (worker, round_) or (crc32(parts[0]), crc32(parts[1]), len(parts[1])) != (image_sum, driver_sum, driver):
             raise Bad(f"snapshot {worker}-{round_}")
-        print(f"snapshot w{worker} {round_} {show(catalogue)} {show(parts[0])} {show(parts[1])}")
+        print(f"snapshot w{worker} {round_} {show(fields.counted())} {show(parts[0])} {show(parts[1])}")
 
 
 if __name__ == "__main__":
