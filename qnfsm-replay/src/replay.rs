@@ -261,7 +261,7 @@ impl Run<'_> {
         self.epochs.insert(info.epoch);
         let table = table_of(header, dir)?;
         let own = self.catalogue.table();
-        if table.is_foreign_to(own) {
+        if table.is_foreign_to(own) && header.segment >= self.own_from {
             let kinds: Vec<_> = table.kinds.iter().map(|kind| kind.name.as_str()).collect();
             let wrote = format!("one with the kinds {}", kinds.join(", "));
             return Err(WrongProgram::Another { dir: dir.into(), wrote }.into());

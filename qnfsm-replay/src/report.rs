@@ -30,7 +30,8 @@ pub struct Report {
     pub journal_bytes: u64,
     /// The segment that the journal begins with; if that isn't 1, those before it were given up.
     pub oldest_segment: u64,
-    /// Rounds in the journal that stand before the first snapshot of their worker, and can't be run because its start was given up.
+    /// Rounds in the journal that can't be run, because they stand before the first snapshot of a worker whose start was given up, or
+    /// another version of the program recorded them.
     pub rounds_passed_over: u64,
     /// All rounds' digests in one number: the same for equal runs.
     #[serde(serialize_with = "hex_16")]
@@ -76,11 +77,11 @@ impl fmt::Display for Report {
         let stop = if self.clean { "stopped cleanly" } else { "did not stop cleanly" };
         writeln!(f, "  {stop}")?;
         if self.oldest_segment > 1 {
-            let (oldest, rounds) = (self.oldest_segment, count(self.rounds_passed_over, "round"));
-            writeln!(
-                f,
-                "  note: the journal before segment {oldest} was given up; {rounds} before the first snapshot not run"
-            )?;
+            writeln!(f, "  note: the journal before segment {} was given up", self.oldest_segment)?;
+        }
+        if self.rounds_passed_over > 0 {
+            let rounds = count(self.rounds_passed_over, "round");
+            writeln!(f, "  note: {rounds} not run, which stand before the first snapshots to go on from")?;
         }
         if let Some(lost) = &self.lost {
             writeln!(f, "  note: {lost}")?;

@@ -18,7 +18,9 @@ pub enum UpgradeError {
         version: u32,
     },
     /// Its form changed though its version did not.
-    #[error("its fields changed, and its version is {version} still; raise that, and see to the change in `upgrade`")]
+    #[error(
+        "its fields changed, and its version is {version} still; raise that, and see to the change in `Fsm::upgrade`, or of a message with `Kinds::message_version`"
+    )]
     SameVersion {
         /// The version of both.
         version: u32,
@@ -30,6 +32,16 @@ pub enum UpgradeError {
         wrote: u32,
         /// This program's.
         own: u32,
+    },
+    /// The kind takes messages of another type now, whose versions are counted apart.
+    #[error(
+        "its kind took messages of type {was}, and takes {is} now; give both the same name with `Kinds::message_named`"
+    )]
+    Renamed {
+        /// What the type was called.
+        was: String,
+        /// What it is called.
+        is: String,
     },
     /// The type is none of this program's any more.
     #[error("this program has no such {what} any more; register it, or start the build that wrote it")]

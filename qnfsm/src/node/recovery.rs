@@ -54,6 +54,8 @@ pub(super) struct Recovered {
     pub(super) restored: BTreeMap<WorkerId, Mark>,
     /// How many messages FSMs were spared, as far as the journal still says.
     pub(super) skips: BTreeMap<RawQueueId, u32>,
+    /// Workers that ran rounds which another build recorded.
+    pub(super) ran_others: BTreeSet<WorkerId>,
 }
 
 /// The snapshots to start from, and where in the journal to read on.
@@ -76,7 +78,7 @@ struct Plan {
 /// Reads the journal once through: checks every record, and finds the snapshots that count.
 fn plan(reader: &mut Reader, catalogue: &Catalogue, own: OwnBuild, dir: &Path) -> Result<Plan, StartError> {
     let (node, mut plan) = (reader.manifest().node, Plan::default());
-    let mut checked = None;
+    let (mut checked, mut ends_foreign) = (None, false);
     while let Some(entry) = reader.next()? {
         match entry.record {
             Record::WorkerStarted { worker, request, .. } => {
@@ -97,7 +99,8 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, own: OwnBuild, dir: &Path) -
         let segment = entry.position.segment;
         if checked != Some(segment) {
             checked = Some(segment);
-            let differences = check_program(reader, catalogue, dir)?;
+            let (differences, is_foreign_program) = check_program(reader, catalogue, dir)?;
+            ends_foreign = is_foreign_program;
             if !differences.is_empty() {
                 plan.changed.insert(segment, differences);
             }
@@ -113,22 +116,23 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, own: OwnBuild, dir: &Path) -
             }
         }
     }
+    // A journal belongs to the program that wrote it last: that has a kind at least in common with this one.
+    if ends_foreign {
+        return Err(StartError::ForeignProgram { dir: dir.into(), wrote: reader.manifest().program.clone() });
+    }
     Ok(plan)
 }
 
-/// A journal belongs to the program that wrote it: it has a kind at least in common with this one. Says what else differs.
-fn check_program(reader: &Reader, catalogue: &Catalogue, dir: &Path) -> Result<Vec<String>, StartError> {
-    let Some(header) = reader.header() else { return Ok(Vec::new()) };
+/// Compares the program that wrote a segment with this one. Says what differs, and whether it has no kind in common.
+fn check_program(reader: &Reader, catalogue: &Catalogue, dir: &Path) -> Result<(Vec<String>, bool), StartError> {
+    let Some(header) = reader.header() else { return Ok((Vec::new(), false)) };
     if let Some(what) = header.info.unsupported() {
         let file = segment_path(dir, header.segment);
         return Err(ReadError::from(Unsupported { file, offset: 0, what }).into());
     }
     let table = Table::from_bytes(&header.info.catalogue)
         .map_err(|error| StartError::Catalogue(format!("segment {}: {error}", header.segment)))?;
-    if table.is_foreign_to(catalogue.table()) {
-        return Err(StartError::ForeignProgram { dir: dir.into(), wrote: reader.manifest().program.clone() });
-    }
-    Ok(table.differences(catalogue.table()))
+    Ok((table.differences(catalogue.table()), table.is_foreign_to(catalogue.table())))
 }
 
 /// Plays a node's journal back up to its end, or `until` a record's end before that, without finishing its last rounds.
@@ -162,7 +166,7 @@ pub(super) fn recover(
     }
     let mut playback = Playback::new(catalogue.clone(), manifest.node);
     let mut kept = Kept::default();
-    let mut restored = BTreeMap::new();
+    let (mut restored, mut ran_others) = (BTreeMap::new(), BTreeSet::new());
     let mut from = reader_end(&tail);
     let snapshots: BTreeSet<_> = snapshots::list(&**storage, dir).map_err(ReadError::from)?.into_iter().collect();
     for (worker, lasting) in &mut workers {
@@ -212,6 +216,9 @@ pub(super) fn recover(
                 let (dir, build, build_bytes) = (dir.into(), *build, *build_bytes);
                 return Err(StartError::OtherBuild { dir, worker, round, build, build_bytes });
             }
+            if foreign.contains_key(&position.segment) {
+                ran_others.insert(worker);
+            }
         }
         let is_of_another = |at: Option<Reached>, outcome| {
             foreign.contains_key(&position.segment) && (at.is_some() || outcome == Outcome::GoesOn)
@@ -234,7 +241,7 @@ pub(super) fn recover(
     }
     let requests = workers.iter().filter_map(|(worker, lasting)| Some((lasting.request?, *worker)));
     let started_for = requests.collect();
-    Ok(Recovered { playback, kept, tail, seed, workers, started_for, restored, skips })
+    Ok(Recovered { playback, kept, tail, seed, workers, started_for, restored, skips, ran_others })
 }
 
 /// A position behind all records.

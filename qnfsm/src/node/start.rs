@@ -1,7 +1,11 @@
 //! Starts a node, or brings it back: takes the directory, reads what it was, begins an epoch there, opens the edges, and
 //! only then lets workers run and edges speak.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use super::{
     Durability, Files, Node, NodeBuilder, OnOtherBuild, OnPoison, RunOn, StartError,
@@ -103,10 +107,10 @@ impl NodeBuilder {
         let mut kept = recovery::Kept::default();
         let mut playback = Playback::new(catalogue.clone(), self.node);
         let (mut started_for, mut restored) = (recovery::StartedFor::new(), BTreeMap::new());
-        let mut skips = BTreeMap::new();
+        let (mut skips, mut ran_others) = (BTreeMap::new(), BTreeSet::new());
         if let Some(recovered) = recovered {
             (kept, playback, started_for) = (recovered.kept, recovered.playback, recovered.started_for);
-            (restored, skips) = (recovered.restored, recovered.skips);
+            (restored, skips, ran_others) = (recovered.restored, recovered.skips, recovered.ran_others);
         }
         if let Some(files) = &files {
             let again = || self.read_again(files, &catalogue);
@@ -130,6 +134,10 @@ impl NodeBuilder {
         for driver in &mut drivers {
             driver.newest.mark = restored.remove(&driver.worker.id());
             put_in_again(driver, &mut kept, shared, &own, &policies);
+            if ran_others.contains(&driver.worker.id()) {
+                // What another build recorded is not to be run by this one again.
+                driver.snapshot()?;
+            }
         }
         drivers.iter_mut().for_each(|driver| driver.resume(latest));
         shared.put(WorkerId(0), Arc::new(root_frame));

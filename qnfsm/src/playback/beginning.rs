@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::restored::{Restored, Unusable, restore};
 use crate::{
+    codec::{Codec, Trust},
     id::WorkerId,
     journal::{Manifest, Record, Storage, snapshots::Mark},
-    worker::{Catalogue, Worker},
+    worker::{Catalogue, Worker, WorkerConfig},
 };
 
 /// The snapshots of a node, for playbacks that can't begin with its workers' starts.
@@ -55,6 +56,8 @@ struct PassedOver {
     reached: u64,
     /// Another version recorded them; the last snapshot of it that was marked.
     by_another: Option<Option<Mark>>,
+    /// What shapes the worker, if that was changed since.
+    config: Option<WorkerConfig>,
     /// What was wrong with the snapshots that were marked.
     why: Vec<String>,
 }
@@ -75,7 +78,14 @@ impl Unbegun {
         let passed = self.workers.entry(worker).or_default();
         let last = passed.by_another.get_or_insert_default();
         if let Some(mark) = Mark::of(record) {
+            // The same one, marked again, doesn't know.
+            if last.is_none_or(|before| before.round < mark.round) {
+                passed.config = None;
+            }
             *last = Some(mark);
+        }
+        if let Record::Configured { config, .. } = record {
+            passed.config = Codec::CURRENT.decode(config, Trust::Node).ok();
         }
         if let Record::Round { round, .. } = record {
             passed.rounds += 1;
@@ -85,10 +95,15 @@ impl Unbegun {
 
     /// What a record means of a worker that has not begun.
     pub(super) fn take(&mut self, worker: WorkerId, record: &Record<'_>, catalogue: &Arc<Catalogue>) -> Begins {
-        if self.workers.get(&worker).is_some_and(|passed| passed.by_another.is_some()) {
-            return self.behind_another(worker, catalogue);
+        let is_behind_another = self.workers.get(&worker).is_some_and(|passed| passed.by_another.is_some());
+        if is_behind_another {
+            let begins = self.behind_another(worker, catalogue);
+            // What the other version left may be gone; this one has snapshots of its own.
+            if !matches!(begins, Begins::NotYet) {
+                return begins;
+            }
         }
-        let Some(beginning) = self.beginning.as_ref().filter(|beginning| beginning.is_cut) else {
+        let Some(beginning) = self.beginning.as_ref().filter(|beginning| beginning.is_cut || is_behind_another) else {
             return Begins::Never;
         };
         let passed = self.workers.entry(worker).or_default();
@@ -97,7 +112,11 @@ impl Unbegun {
             return Begins::NotYet;
         };
         match beginning.restore(&mark, catalogue) {
-            Ok(restored) => self.begin(worker, restored, mark),
+            Ok(restored) => {
+                // It is newer than all that the other version has said.
+                passed.config = None;
+                self.begin(worker, restored, mark)
+            }
             Err(why) => {
                 passed.why.push(why);
                 Begins::NotYet
@@ -115,17 +134,20 @@ impl Unbegun {
         match self.beginning.as_ref().map(|beginning| beginning.restore(&mark, catalogue)) {
             Some(Ok(restored)) => self.begin(worker, restored, mark),
             Some(Err(why)) => {
-                if passed.why.last() != Some(&why) {
-                    passed.why.push(why);
-                }
+                passed.why.push(why);
+                passed.by_another = Some(None);
                 Begins::NotYet
             }
             None => Begins::Never,
         }
     }
 
-    fn begin(&mut self, worker: WorkerId, restored: Worker, mark: Mark) -> Begins {
-        self.passed_over += self.workers.remove(&worker).map_or(0, |passed| passed.rounds);
+    fn begin(&mut self, worker: WorkerId, mut restored: Worker, mark: Mark) -> Begins {
+        let passed = self.workers.remove(&worker).unwrap_or_default();
+        self.passed_over += passed.rounds;
+        if let Some(config) = passed.config {
+            restored.configure(config);
+        }
         Begins::Here(Box::new(restored), mark)
     }
 

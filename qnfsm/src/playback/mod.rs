@@ -127,7 +127,8 @@ pub struct Progress {
     pub messages: u64,
     /// Workers that were played back.
     pub workers: u32,
-    /// Rounds that were passed over, because they stand before the first snapshot of a worker whose start was given up.
+    /// Rounds that were passed over, because they stand before the first snapshot of a worker whose start was given up, or another
+    /// version of the program recorded them.
     pub rounds_passed_over: u64,
 }
 
@@ -286,8 +287,12 @@ impl Playback {
             if matches!(record, Record::Round { .. }) {
                 self.replicas.remove(&id);
             }
-            if !self.replicas.contains_key(&id) {
-                self.unbegun.note(id, record);
+            match (self.replicas.get_mut(&id), *record) {
+                (Some(replica), Record::Configured { config, .. }) => {
+                    replica.worker.configure(decode_config(config).map_err(contradiction)?);
+                }
+                (Some(_), _) => {}
+                (None, _) => self.unbegun.note(id, record),
             }
             return Ok(());
         }

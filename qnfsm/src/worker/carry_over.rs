@@ -139,8 +139,7 @@ impl<'a> CarryOver<'a> {
         let at = kinds.iter().position(|own| own.name == kind.name);
         let at = at.ok_or_else(|| UpgradeError::Gone { what: format!("kind ({})", kind.name) })?;
         let own = &kinds[at];
-        let is_same = (kind.value.hash, kind.state.hash) == (own.value.hash, own.state.hash);
-        Ok(Way { number: number(at), from: upgrades(kind.version, own.version, is_same)? })
+        Ok(Way { number: number(at), from: kind.upgrades(own)? })
     }
 
     fn message(&self, theirs: u32) -> Result<Way, UpgradeError> {
@@ -153,8 +152,7 @@ impl<'a> CarryOver<'a> {
     /// How messages of one of their types become those of one of this program's.
     fn form(&self, theirs: &TableMessage, own_number: u32) -> Result<Way, UpgradeError> {
         let own = &self.to.table().messages[own_number as usize];
-        let is_same = theirs.is_read_alike(own);
-        Ok(Way { number: own_number, from: upgrades(theirs.version, own.version, is_same)? })
+        Ok(Way { number: own_number, from: theirs.upgrades(own)? })
     }
 
     fn upgraded<'b>(&self, way: Way, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, UpgradeError> {
@@ -173,14 +171,4 @@ fn no_type(number: u32) -> UpgradeError {
 
 fn number(at: usize) -> u32 {
     u32::try_from(at).expect("a program has few kinds and message types")
-}
-
-/// The version that has to be upgraded from; none if the form is as it was.
-fn upgrades(wrote: u32, own: u32, is_same_form: bool) -> Result<Option<u32>, UpgradeError> {
-    match wrote.cmp(&own) {
-        std::cmp::Ordering::Less => Ok(Some(wrote)),
-        std::cmp::Ordering::Equal if is_same_form => Ok(None),
-        std::cmp::Ordering::Equal => Err(UpgradeError::SameVersion { version: own }),
-        std::cmp::Ordering::Greater => Err(UpgradeError::Newer { wrote, own }),
-    }
 }

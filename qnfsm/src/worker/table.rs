@@ -1,11 +1,16 @@
 //! What a program's kinds and message types look like, as a segment's header carries it: names, numbers, schemas. By it a
 //! journal is known as another program's, or as one of another build.
 
+use std::any::type_name;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Codec, DecodeError, Trust},
-    fsm::{OnPanic, QueuePolicy},
+    fsm::{OnPanic, QueuePolicy, UpgradeError},
+    id::WorkerId,
+    message::{DeadLetter, Down},
+    node_request::NodeRequest,
     schema::{Printer, Schema},
 };
 
@@ -71,7 +76,23 @@ impl TableSchema {
     }
 }
 
+/// The version that has to be upgraded from; none if the form is as it was.
+fn upgrades(wrote: u32, own: u32, is_same_form: bool) -> Result<Option<u32>, UpgradeError> {
+    match wrote.cmp(&own) {
+        std::cmp::Ordering::Less => Ok(Some(wrote)),
+        std::cmp::Ordering::Equal if is_same_form => Ok(None),
+        std::cmp::Ordering::Equal => Err(UpgradeError::SameVersion { version: own }),
+        std::cmp::Ordering::Greater => Err(UpgradeError::Newer { wrote, own }),
+    }
+}
+
 impl TableKind {
+    /// The version from which an FSM has to be upgraded to be one of this program's kind; none if its form is the same.
+    pub(super) fn upgrades(&self, own: &TableKind) -> Result<Option<u32>, UpgradeError> {
+        let is_same = (self.value.hash, self.state.hash) == (own.value.hash, own.state.hash);
+        upgrades(self.version, own.version, is_same)
+    }
+
     fn differences(&self, own: &TableKind) -> Vec<String> {
         let name = &self.name;
         let mut found = Vec::new();
@@ -95,10 +116,24 @@ impl TableKind {
 }
 
 impl TableMessage {
-    /// True if bytes of this type are read by the other as they are. The library only ever adds to its own types, behind what there
-    /// was.
-    pub(super) fn is_read_alike(&self, own: &TableMessage) -> bool {
-        own.schema.hash == self.schema.hash || self.name.starts_with("qnfsm::")
+    /// True if bytes of this type are read by the other, of the same name, as they are. The library only ever adds to what it reads
+    /// of its own types, behind what there was.
+    fn is_read_alike(&self, own: &TableMessage) -> bool {
+        let librarys =
+            [type_name::<Down>(), type_name::<DeadLetter>(), type_name::<WorkerId>(), type_name::<NodeRequest>()];
+        own.schema.hash == self.schema.hash || (self.name == own.name && librarys.contains(&&*self.name))
+    }
+
+    /// The version from which a message has to be upgraded to be one of this program's type; none if its form is the same.
+    pub(super) fn upgrades(&self, own: &TableMessage) -> Result<Option<u32>, UpgradeError> {
+        if self.name != own.name {
+            // Each counts its own versions.
+            return match self.schema.hash == own.schema.hash {
+                true => Ok(None),
+                false => Err(UpgradeError::Renamed { was: self.name.clone(), is: own.name.clone() }),
+            };
+        }
+        upgrades(self.version, own.version, self.is_read_alike(own))
     }
 
     fn difference(&self, own: &TableMessage) -> Option<String> {
@@ -165,5 +200,48 @@ impl Table {
     #[must_use]
     pub fn is_foreign_to(&self, program: &Table) -> bool {
         !self.kinds.iter().any(|kind| program.kinds.iter().any(|own| own.name == kind.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(name: &str, version: u32, hash: u64) -> TableMessage {
+        let schema = TableSchema { hash, json: String::new(), opaque: None };
+        TableMessage { name: name.to_owned(), version, schema }
+    }
+
+    #[test]
+    fn a_message_has_to_be_upgraded_from_an_older_version_and_may_not_change_without_one() {
+        let order = |version, hash| message("order", version, hash);
+        assert_eq!(order(1, 7).upgrades(&order(1, 7)), Ok(None));
+        assert_eq!(order(1, 7).upgrades(&order(2, 8)), Ok(Some(1)));
+        assert_eq!(order(1, 7).upgrades(&order(2, 7)), Ok(Some(1)), "it says so itself");
+        assert_eq!(order(1, 7).upgrades(&order(1, 8)), Err(UpgradeError::SameVersion { version: 1 }));
+        assert_eq!(order(3, 7).upgrades(&order(2, 8)), Err(UpgradeError::Newer { wrote: 3, own: 2 }));
+    }
+
+    #[test]
+    fn versions_of_types_with_different_names_are_not_compared() {
+        let renamed = || UpgradeError::Renamed { was: "order".to_owned(), is: "command".to_owned() };
+        assert_eq!(message("order", 1, 7).upgrades(&message("command", 2, 8)), Err(renamed()));
+        assert_eq!(message("order", 3, 7).upgrades(&message("command", 1, 8)), Err(renamed()));
+        assert_eq!(message("order", 3, 7).upgrades(&message("command", 1, 7)), Ok(None), "only the name is another");
+    }
+
+    #[test]
+    fn only_the_librarys_own_types_may_grow_without_a_version() {
+        let request = type_name::<NodeRequest>();
+        assert_eq!(message(request, 1, 7).upgrades(&message(request, 1, 8)), Ok(None));
+        assert_eq!(message(request, 1, 7).difference(&message(request, 1, 8)), None);
+        // One that holds a user's.
+        let secret = "qnfsm::secret::Secret<bank::Pay>";
+        assert_eq!(
+            message(secret, 1, 7).upgrades(&message(secret, 1, 8)),
+            Err(UpgradeError::SameVersion { version: 1 })
+        );
+        assert!(message(secret, 1, 7).difference(&message(secret, 1, 8)).is_some());
+        assert!(message(request, 1, 7).upgrades(&message("command", 1, 8)).is_err());
     }
 }

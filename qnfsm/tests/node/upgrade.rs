@@ -6,7 +6,7 @@ use std::{path::Path, sync::mpsc, time::Duration};
 use qnfsm::{
     Kinds, Node, NodeBuilder, OldFsm, OldMessage, OnOtherBuild, QueueId, Reply, ReplyTo, StartError, Unanswered,
     UpgradeError,
-    journal::{Reader, Record},
+    journal::{Reader, Record, snapshots},
     playback::{Beginning, Playback},
 };
 use serde::{Deserialize, Serialize};
@@ -272,7 +272,12 @@ fn a_new_version_goes_on_with_all_that_an_old_one_left() {
         let (node, _) = start_now(&disk);
         assert_eq!(cents(&node), 1000);
         node.stop().unwrap();
-        assert!(replay(&disk, 2) > 0, "rounds of the old version are passed over");
+        let passed_over = replay(&disk, 2);
+        assert!(passed_over > 0, "rounds of the old version are passed over");
+        // Where the old version's snapshot is gone, a replay begins with the first of its own.
+        let (worker, round) = snapshots::list(&*disk.storage(), Path::new(DIR)).unwrap()[0];
+        assert_eq!(disk.remove_all(&snapshots::path(Path::new(DIR), worker, round)), 1);
+        assert!(replay(&disk, 2) > passed_over);
     }
 }
 
@@ -369,7 +374,12 @@ fn rounds_of_another_build_are_run_only_when_that_is_allowed() {
     }
     let node = start(&killed, 2, OnOtherBuild::Run).unwrap();
     assert_eq!(euros(&node), 3);
+    // What it has run once is not to be run again, whatever happens.
+    let killed_again = killed.crash();
     node.stop().unwrap();
+    let again = start(&killed_again, 2, OnOtherBuild::Refuse).unwrap();
+    assert_eq!(euros(&again), 3);
+    again.stop().unwrap();
     // Behind a clean stop there is nothing of another build to be run.
     for disk in [disk, killed] {
         let node = start(&disk, 3, OnOtherBuild::Refuse).unwrap();
