@@ -121,7 +121,7 @@ impl TableMessage {
     fn is_read_alike(&self, own: &TableMessage) -> bool {
         let librarys =
             [type_name::<Down>(), type_name::<DeadLetter>(), type_name::<WorkerId>(), type_name::<NodeRequest>()];
-        own.schema.hash == self.schema.hash || (self.name == own.name && librarys.contains(&&*self.name))
+        own.schema.hash == self.schema.hash || librarys.contains(&&*self.name)
     }
 
     /// The version from which a message has to be upgraded to be one of this program's type; none if its form is the same.
