@@ -79,10 +79,12 @@ fn make_diverge(record: &mut Record<'_>) {
     *digest_before ^= 1;
 }
 
+/// Changes a byte of what stands at a position: one behind what every record begins with, if it has that many.
 fn flip_byte(dir: &Path, at: Position) {
     let file = segment_path(dir, at.segment);
     let mut bytes = fs::read(&file).unwrap();
-    bytes[usize::try_from(at.offset).unwrap() + 26] ^= 0x10;
+    let flipped = (usize::try_from(at.offset).unwrap() + 26).min(bytes.len() - 1);
+    bytes[flipped] ^= 0x10;
     fs::write(file, bytes).unwrap();
 }
 

@@ -272,6 +272,36 @@ impl Worker {
         if timers.len() != self.timers.len() {
             return Err(ImageError::Inconsistent("a timer of no FSM"));
         }
+        self.check_watches()
+    }
+
+    /// Who hears of dead letters is here, and once; and FSMs and the worker say the same of who watches whom.
+    fn check_watches(&self) -> Result<(), ImageError> {
+        let is_here = |queue: RawQueueId| self.seat(queue).is_some_and(|seat| seat.queue == queue);
+        let mourners: BTreeSet<_> = self.mourners.iter().copied().collect();
+        if mourners.len() != self.mourners.len() || !mourners.into_iter().all(is_here) {
+            return Err(ImageError::Inconsistent("who is told of dead letters is no FSM of it, or stands there twice"));
+        }
+        let mut links = BTreeSet::new();
+        for seat in &self.seats {
+            for target in seat.waiting.watched() {
+                if !links.insert((seat.queue, *target)) {
+                    return Err(ImageError::Inconsistent("an FSM watches a queue twice"));
+                }
+            }
+        }
+        let here = self.here();
+        for (target, watchers) in &self.watches {
+            if watchers.is_empty() || (target.place() == here && !is_here(*target)) {
+                return Err(ImageError::Inconsistent("a queue is watched by nobody, or is no FSM"));
+            }
+            if watchers.iter().any(|watcher| watcher.place() == here && !links.remove(&(*watcher, *target))) {
+                return Err(ImageError::Inconsistent("a watcher doesn't know that it watches"));
+            }
+        }
+        if !links.is_empty() {
+            return Err(ImageError::Inconsistent("an FSM watches what the worker doesn't have as watched"));
+        }
         Ok(())
     }
 }
@@ -353,6 +383,39 @@ mod tests {
         assert_eq!(refusal(stray), "a timer of no FSM");
         assert_eq!(refusal(|image| image.timers = Timers::default()), "an FSM's timer is not among the worker's");
         assert_eq!(refusal(|image| image.next_timer = 0), "an FSM's timer is not among the worker's");
+    }
+
+    #[test]
+    fn who_hears_of_what_is_an_fsm_that_knows_of_it() {
+        let queue = |worker, slot| RawQueueId::new(NodeId(0), Place::worker(WorkerId(worker)), slot, 1);
+        let watched = |image: &mut Image, slot: usize| {
+            let extras = image.cells[slot].waiting.extras.as_mut().expect("a sleeper has a timer");
+            extras.watched.push(queue(0, 1));
+        };
+        let mourners = "who is told of dead letters is no FSM of it, or stands there twice";
+        assert_eq!(refusal(|image| image.mourners = vec![queue(0, 0), queue(0, 1)]), "nothing");
+        for mourners_of in [vec![queue(1, 0)], vec![queue(0, 2)], vec![queue(0, 9)], vec![queue(0, 0); 2]] {
+            assert_eq!(refusal(|image| image.mourners = mourners_of.clone()), mourners, "{mourners_of:?}");
+        }
+        let other_node = RawQueueId::new(NodeId(1), Place::worker(WorkerId(0)), 0, 1);
+        assert_eq!(refusal(|image| image.mourners = vec![other_node]), mourners);
+
+        let watches = |image: &mut Image, target, watcher| image.watches.entry(target).or_default().push(watcher);
+        let both = |image: &mut Image| {
+            watched(image, 0);
+            watches(image, queue(0, 1), queue(0, 0));
+        };
+        assert_eq!(refusal(both), "nothing");
+        assert_eq!(refusal(|image| watches(image, queue(0, 1), queue(1, 0))), "nothing");
+        assert_eq!(refusal(|image| watched(image, 0)), "an FSM watches what the worker doesn't have as watched");
+        let twice = |image: &mut Image| (0..2).for_each(|_| watched(image, 0));
+        assert_eq!(refusal(twice), "an FSM watches a queue twice");
+        let unknowing = "a watcher doesn't know that it watches";
+        assert_eq!(refusal(|image| watches(image, queue(0, 1), queue(0, 0))), unknowing);
+        assert_eq!(refusal(|image| watches(image, queue(1, 1), queue(0, 9))), unknowing);
+        let gone = "a queue is watched by nobody, or is no FSM";
+        assert_eq!(refusal(|image| watches(image, queue(0, 2), queue(1, 0))), gone);
+        assert_eq!(refusal(|image| drop(image.watches.insert(queue(0, 1), vec![]))), gone);
     }
 
     #[test]

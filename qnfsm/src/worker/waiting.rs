@@ -316,6 +316,11 @@ impl Waiting {
         }
     }
 
+    /// The queues that the FSM monitors.
+    pub(super) fn watched(&self) -> &[RawQueueId] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.watched)
+    }
+
     /// The queues that the FSM monitors, which it does no longer.
     pub(super) fn take_watched(&mut self) -> Vec<RawQueueId> {
         self.extras.as_mut().map(|extras| std::mem::take(&mut extras.watched)).unwrap_or_default()
