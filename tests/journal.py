@@ -7,7 +7,7 @@ from zlib import crc32
 
 KINDS = dict(enumerate(
     "worker_started worker_stopped round external digest_mark deliveries snapshot_mark configured sync_mark clean_stop "
-    "skipped attempt worker_kept version".split(), 1))
+    "skipped attempt worker_kept version snapshot_begun".split(), 1))
 CLASSES = ["message", "reply", "failed", "spawn", "stop", "watch", "unwatch", "down", "refused", "spawned"]
 BLOCK_MAX = RECORD_MAX = 64 << 20
 SYNC_WORD = b"\xf5\x51\x6e\xa7"
@@ -127,11 +127,9 @@ def record(kind, taker, place):
         text = f"{taker.worker()} {taker.varint()} "
         if kind == 3:
             text += f"bound={taker.varint(32)} now={taker.varint()} {digest()}"
-        elif kind == 4:
-            text += f"{taker.counted().decode()} {show(taker.counted())}"
-        elif kind == 14:
-            text += f"{taker.counted().decode()} {taker.varint(32)}"
-        elif kind in (2, 5):
+        elif kind in (4, 14):
+            text += f"{taker.counted().decode()} {show(taker.counted()) if kind == 4 else taker.varint(32)}"
+        elif kind in (2, 5, 15):
             text += digest()
         elif kind == 7:
             text += f"{digest()} {digest()} {digest()}"
@@ -180,18 +178,19 @@ def segment(data, number):
 def main(node):
     body, _, _ = block((node / "manifest").read_bytes(), b"QNFSM\x1amf")
     oldest = int.from_bytes(body[33:41], "little")
-    numbers = sorted(int(path.stem) for path in (node / "journal").glob("*.qjl"))
-    at = 0
-    for number in [number for number in numbers if number >= oldest]:
+    for number in sorted(int(path.stem) for path in (node / "journal").glob("*.qjl")):
+        if number < oldest:
+            continue
         at = segment((node / "journal" / f"{number:08}.qjl").read_bytes(), number)
     print(f"end {number}:{at}")
     for worker, round_ in sorted(tuple(map(int, path.stem.split("-"))) for path in (node / "snapshots").glob("*.qsn")):
         data = (node / "snapshots" / f"{worker}-{round_}.qsn").read_bytes()
         body, _, at = block(data, b"QNFSM\x1asn")
-        fields = Taker(body[20:])
-        says, of, image, image_sum, driver, driver_sum = [fields.fixed(size) for size in (4, 8, 8, 4, 8, 4)]
-        parts = data[at : at + image], data[at + image :]
-        if (says, of) != (worker, round_) or (crc32(parts[0]), crc32(parts[1]), len(parts[1])) != (image_sum, driver_sum, driver):
+        fields, end = Taker(body[20:]), Taker(data[-28:])
+        said = [fields.fixed(4), fields.fixed(8)] + [end.fixed(size) for size in (8, 4, 8, 4, 4)]
+        parts = data[at : at + said[2]], data[at + said[2] : -28]
+        sums = [number for part in parts for number in (len(part), crc32(part))]
+        if said != [worker, round_, *sums, crc32(data[-28:-4])]:
             raise Bad(f"snapshot {worker}-{round_}")
         print(f"snapshot w{worker} {round_} {show(fields.counted())} {show(parts[0])} {show(parts[1])}")
 

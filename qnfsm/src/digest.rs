@@ -58,6 +58,66 @@ impl Digest {
     }
 }
 
+/// The digest of bytes that come in pieces, however they are cut. It is another one than [`Digest::of`] the whole, because it learns
+/// only at the end how many they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamDigest {
+    digest: Digest,
+    /// Up to seven bytes that don't make a number yet.
+    rest: [u8; 8],
+    bytes: u64,
+}
+
+impl StreamDigest {
+    /// The digest of no bytes so far.
+    #[must_use]
+    pub const fn new() -> StreamDigest {
+        StreamDigest { digest: Digest::new(), rest: [0; 8], bytes: 0 }
+    }
+
+    /// Takes in the next bytes.
+    pub fn take(&mut self, bytes: &[u8]) {
+        let held = usize::try_from(self.bytes % 8).expect("it is below eight");
+        self.bytes += bytes.len() as u64;
+        let (filling, bytes) = bytes.split_at(bytes.len().min((8 - held) % 8));
+        self.rest[held..held + filling.len()].copy_from_slice(filling);
+        if held + filling.len() == 8 {
+            self.digest.mix(u64::from_le_bytes(self.rest));
+            self.rest = [0; 8];
+        }
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            self.digest.mix(u64::from_le_bytes(chunk.try_into().expect("a chunk has eight bytes")));
+        }
+        let rest = chunks.remainder();
+        self.rest[..rest.len()].copy_from_slice(rest);
+    }
+
+    /// The value of all bytes so far.
+    #[must_use]
+    pub const fn value(mut self) -> u64 {
+        if !self.bytes.is_multiple_of(8) {
+            self.digest.mix(u64::from_le_bytes(self.rest));
+        }
+        self.digest.mix(self.bytes);
+        self.digest.value()
+    }
+
+    /// The digest of these bytes alone.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> u64 {
+        let mut digest = StreamDigest::new();
+        digest.take(bytes);
+        digest.value()
+    }
+}
+
+impl Default for StreamDigest {
+    fn default() -> StreamDigest {
+        StreamDigest::new()
+    }
+}
+
 impl Default for Digest {
     fn default() -> Digest {
         Digest::new()
@@ -77,6 +137,28 @@ mod tests {
         assert_eq!(digest.value(), 0x230f_5ffe_7c96_c39b);
         digest.mix(7);
         assert_eq!(digest.value(), 0x53f6_6444_58f0_61a7);
+    }
+
+    #[test]
+    fn bytes_in_pieces_have_the_digest_of_their_words_and_their_count() {
+        let bytes: Vec<u8> = (0..40).collect();
+        for len in 0..bytes.len() {
+            let whole = &bytes[..len];
+            let mut expected = Digest::new();
+            for word in whole.chunks(8) {
+                let mut padded = [0; 8];
+                padded[..word.len()].copy_from_slice(word);
+                expected.mix(u64::from_le_bytes(padded));
+            }
+            expected.mix(len as u64);
+            for piece in 1..=len.max(1) {
+                let mut digest = StreamDigest::new();
+                digest.take(&[]);
+                whole.chunks(piece).for_each(|bytes| digest.take(bytes));
+                assert_eq!(digest.value(), expected.value(), "{len} bytes in pieces of {piece}");
+            }
+            assert_eq!(StreamDigest::of(whole), expected.value());
+        }
     }
 
     #[test]

@@ -141,7 +141,7 @@ mod time;
 mod worker;
 
 pub use codec::{Codec, DecodeError, EncodeError, Trust};
-pub use digest::Digest;
+pub use digest::{Digest, StreamDigest};
 pub use fsm::{
     Context, External, ExternalFault, Externals, Fsm, Handler, Next, OldFsm, OldMessage, OnPanic, Overflow,
     QueuePolicy, State, TimerId, UpgradeError,

@@ -80,6 +80,9 @@ fn print(record: &Record<'_>, out: &mut String) {
         Record::DigestMark { worker, round, digest } => {
             writeln!(out, "digest_mark {} {round} {digest:016x}", w(worker))
         }
+        Record::SnapshotBegun { worker, round, digest } => {
+            writeln!(out, "snapshot_begun {} {round} {digest:016x}", w(worker))
+        }
         Record::Deliveries { worker, round, entries } => {
             writeln!(out, "deliveries {} {round} {}", w(worker), show(entries))
         }

@@ -64,11 +64,23 @@ pub enum What<'a> {
         message_types: Vec<Name<'a>>,
     },
     /// A worker was started.
-    WorkerStarted { epoch: u32, asked_by: Option<Queue>, request: Option<Number>, config: Config },
+    WorkerStarted {
+        epoch: u32,
+        asked_by: Option<Queue>,
+        request: Option<Number>,
+        config: Config,
+    },
     /// A worker was stopped for good.
-    WorkerStopped { digest: Hex },
+    WorkerStopped {
+        digest: Hex,
+    },
     /// A round began; its frames are the lines that follow.
-    Round { time: Instant, bound: u32, digest_before: Hex, frames: Number },
+    Round {
+        time: Instant,
+        bound: u32,
+        digest_before: Hex,
+        frames: Number,
+    },
     /// A frame that entered with the round.
     Frame {
         source: Where,
@@ -92,9 +104,17 @@ pub enum What<'a> {
         hex: Option<String>,
     },
     /// Which version of a behaviour a worker uses from here on.
-    Version { name: Name<'a>, version: u32 },
+    Version {
+        name: Name<'a>,
+        version: u32,
+    },
     /// The digest of the worker's last round.
-    DigestMark { digest: Hex },
+    DigestMark {
+        digest: Hex,
+    },
+    SnapshotBegun {
+        digest: Hex,
+    },
     /// One delivery of a round.
     Delivery {
         number: Number,
@@ -113,7 +133,13 @@ pub enum What<'a> {
         spawned: Vec<Queue>,
     },
     /// A snapshot's mark, and what became of its file. Its FSMs are the lines that follow.
-    Snapshot { digest: Hex, image_digest: Hex, driver_digest: Hex, file: FileState, contents: Option<Contents> },
+    Snapshot {
+        digest: Hex,
+        image_digest: Hex,
+        driver_digest: Hex,
+        file: FileState,
+        contents: Option<Contents>,
+    },
     /// An FSM in a snapshot. What waits for it are the lines that follow.
     Fsm {
         queue: Queue,
@@ -139,7 +165,13 @@ pub enum What<'a> {
         message: Value<'a>,
     },
     /// A timer of an FSM of a snapshot.
-    Timer { queue: Queue, name: Name<'a>, deadline: Instant, every_ns: Option<Number>, message: Value<'a> },
+    Timer {
+        queue: Queue,
+        name: Name<'a>,
+        deadline: Instant,
+        every_ns: Option<Number>,
+        message: Value<'a>,
+    },
     /// A request of an FSM of a snapshot that has no answer yet.
     Request {
         queue: Queue,
@@ -149,21 +181,42 @@ pub enum What<'a> {
         of: Name<'a>,
     },
     /// The queues that an FSM of a snapshot monitors.
-    Monitors { queue: Queue, queues: Vec<Queue> },
+    Monitors {
+        queue: Queue,
+        queues: Vec<Queue>,
+    },
     /// What shapes a worker was changed.
-    Configured { config: Config },
+    Configured {
+        config: Config,
+    },
     /// Everything before that position is on disk.
-    SyncMark { synced_segment: Number, synced_offset: Number },
+    SyncMark {
+        synced_segment: Number,
+        synced_offset: Number,
+    },
     /// The node was stopped cleanly.
-    CleanStop { epoch: u32 },
+    CleanStop {
+        epoch: u32,
+    },
     /// A delivery was skipped.
-    Skipped { delivery: Delivered, stops: bool },
+    Skipped {
+        delivery: Delivered,
+        stops: bool,
+    },
     /// How far an attempt at the worker's last round came.
-    Attempt { outcome: &'static str, delivery: Option<Delivered> },
+    Attempt {
+        outcome: &'static str,
+        delivery: Option<Delivered>,
+    },
     /// The worker's start may be gone from the journal.
-    WorkerKept { asked_by: Option<Queue>, request: Option<Number> },
+    WorkerKept {
+        asked_by: Option<Queue>,
+        request: Option<Number>,
+    },
     /// A record of a later version, or a part of one that can't be understood though every checksum is right.
-    Unknown { note: String },
+    Unknown {
+        note: String,
+    },
     /// What was read in all: the last line.
     Summary(Summary),
 }

@@ -194,6 +194,7 @@ impl<'a> Records<'a> {
             }
             Record::Version { name, version, .. } => What::Version { name: Name(name), version },
             Record::DigestMark { digest, .. } => What::DigestMark { digest: Hex(digest) },
+            Record::SnapshotBegun { digest, .. } => What::SnapshotBegun { digest: Hex(digest) },
             Record::SyncMark { segment, offset } => {
                 What::SyncMark { synced_segment: Number(segment), synced_offset: Number(offset) }
             }

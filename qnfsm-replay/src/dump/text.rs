@@ -169,6 +169,7 @@ fn mark(what: &What<'_>, f: &mut Formatter<'_>) -> fmt::Result {
         }
         What::WorkerStopped { digest } => write!(f, "worker stopped, digest {digest}"),
         What::DigestMark { digest } => write!(f, "digest {digest}"),
+        What::SnapshotBegun { digest } => write!(f, "snapshot begun, digest {digest}"),
         What::Configured { config } => {
             f.write_str("configured")?;
             configured(config, f)

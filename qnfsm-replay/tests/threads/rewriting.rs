@@ -129,6 +129,7 @@ fn draft<'a>(record: &Record<'a>, batches: &'a [BatchRef<'a>]) -> RecordDraft<'a
         Record::Version { worker, round, name, version } => Record::Version { worker, round, name, version },
         Record::DigestMark { worker, round, digest } => Record::DigestMark { worker, round, digest },
         Record::Deliveries { worker, round, entries } => Record::Deliveries { worker, round, entries },
+        Record::SnapshotBegun { worker, round, digest } => Record::SnapshotBegun { worker, round, digest },
         Record::SnapshotMark { worker, round, digest, image_digest, driver_digest } => {
             Record::SnapshotMark { worker, round, digest, image_digest, driver_digest }
         }

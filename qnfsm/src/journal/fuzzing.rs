@@ -9,6 +9,7 @@ use super::{
     error::Why,
     record::Record,
     segment::SegmentHeader,
+    snapshots::mend_end,
 };
 
 /// Reads the body of a record of that kind.
@@ -26,21 +27,8 @@ pub fn mend_manifest(bytes: &mut [u8]) {
 
 /// Mends the checksums of a snapshot's file: of its header, of the image and of what stands beside it.
 pub fn mend_snapshot(bytes: &mut [u8]) {
-    // Identity, epoch, worker and round, then twice a length and a checksum.
-    const IMAGE: usize = 16 + 4 + 4 + 8;
-    const PART_BYTES: usize = 8 + 4;
     let Some(body_end) = block_end(bytes) else { return };
-    let (head, parts) = bytes.split_at_mut(body_end);
-    let mut rest = &*parts;
-    for at in [IMAGE, IMAGE + PART_BYTES].map(|at| BLOCK_PREFIX_BYTES + at) {
-        let Some(field) = head.get_mut(at..at + PART_BYTES) else { break };
-        let length = field.first_chunk().copied().map_or(0, u64::from_le_bytes);
-        let Some((part, behind)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)) else {
-            break;
-        };
-        field[8..].copy_from_slice(&crc32fast::hash(part).to_le_bytes());
-        rest = behind;
-    }
+    mend_end(bytes, body_end);
     mend_block(bytes);
 }
 

@@ -98,7 +98,17 @@ pub enum Record<'a, B = Batches<'a>> {
         /// The deliveries.
         entries: &'a [u8],
     },
-    /// There is a snapshot of a worker. It counts once the journal is synced past this mark.
+    /// A worker is written down as it is now, while it goes on.
+    SnapshotBegun {
+        /// The worker.
+        worker: WorkerId,
+        /// The round after which it is.
+        round: u64,
+        /// That round's digest.
+        digest: u64,
+    },
+    /// There is a snapshot of a worker. It counts once the journal is synced past this mark. It is of where it was begun, or of
+    /// this place if the worker has run no round since the one that is named.
     SnapshotMark {
         /// The worker.
         worker: WorkerId,
@@ -209,6 +219,7 @@ mod kind {
     pub(super) const ATTEMPT: u8 = 12;
     pub(super) const WORKER_KEPT: u8 = 13;
     pub(super) const VERSION: u8 = 14;
+    pub(super) const SNAPSHOT_BEGUN: u8 = 15;
 }
 
 /// The kind of sync marks, which are looked for in a damaged journal.
@@ -216,7 +227,7 @@ pub(super) const SYNC_MARK_KIND: u8 = kind::SYNC_MARK;
 
 /// True if this version knows the kind.
 pub(super) fn is_known(kind: u8) -> bool {
-    (kind::WORKER_STARTED..=kind::VERSION).contains(&kind)
+    (kind::WORKER_STARTED..=kind::SNAPSHOT_BEGUN).contains(&kind)
 }
 
 impl<'a, B> Record<'a, B> {
@@ -237,6 +248,7 @@ impl<'a, B> Record<'a, B> {
             Record::Attempt { .. } => kind::ATTEMPT,
             Record::WorkerKept { .. } => kind::WORKER_KEPT,
             Record::Version { .. } => kind::VERSION,
+            Record::SnapshotBegun { .. } => kind::SNAPSHOT_BEGUN,
         }
     }
 
@@ -251,6 +263,7 @@ impl<'a, B> Record<'a, B> {
             | Record::Version { worker, .. }
             | Record::DigestMark { worker, .. }
             | Record::Deliveries { worker, .. }
+            | Record::SnapshotBegun { worker, .. }
             | Record::SnapshotMark { worker, .. }
             | Record::Configured { worker, .. }
             | Record::Skipped { worker, .. }
@@ -270,6 +283,7 @@ impl<'a, B> Record<'a, B> {
             | Record::Version { round, .. }
             | Record::DigestMark { round, .. }
             | Record::Deliveries { round, .. }
+            | Record::SnapshotBegun { round, .. }
             | Record::SnapshotMark { round, .. }
             | Record::Configured { round, .. }
             | Record::Skipped { round, .. }
@@ -319,7 +333,8 @@ impl RecordDraft<'_> {
                 put_varint(out, u64::from(version));
             }
             Record::WorkerStopped { worker: _, round: _, digest }
-            | Record::DigestMark { worker: _, round: _, digest } => {
+            | Record::DigestMark { worker: _, round: _, digest }
+            | Record::SnapshotBegun { worker: _, round: _, digest } => {
                 out.extend_from_slice(&digest.to_le_bytes());
             }
             Record::Deliveries { worker: _, round: _, entries } => put_counted(out, entries),
@@ -435,6 +450,7 @@ impl<'a> Record<'a> {
                     }
                     kind::DIGEST_MARK => Record::DigestMark { worker, round, digest: taker.u64()? },
                     kind::DELIVERIES => Record::Deliveries { worker, round, entries: taker.counted()? },
+                    kind::SNAPSHOT_BEGUN => Record::SnapshotBegun { worker, round, digest: taker.u64()? },
                     kind::SNAPSHOT_MARK => {
                         let (digest, image_digest, driver_digest) = (taker.u64()?, taker.u64()?, taker.u64()?);
                         Record::SnapshotMark { worker, round, digest, image_digest, driver_digest }

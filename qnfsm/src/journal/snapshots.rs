@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -10,18 +11,18 @@ use super::{
     bytes::{Block, BlockFault, BlockKind, Taker, block, put_counted, take_block},
     error::{Corruption, IoError, JournalError, ReadError, Unsupported, Why},
     segment::FORMAT_VERSION,
-    storage::{Storage, replace},
+    storage::{File, Storage, remove_if_there},
 };
 use crate::{
-    digest::Digest,
+    digest::{Digest, StreamDigest},
     id::{Epoch, WorkerId},
 };
 
 const SNAPSHOT: BlockKind = BlockKind { magic: *b"QNFSM\x1asn", version: FORMAT_VERSION };
 
-/// What a snapshot's file holds when it is written.
+/// What a snapshot is of, and what it takes to read it.
 #[derive(Debug, Clone, Copy)]
-pub struct SnapshotParts<'a> {
+pub struct SnapshotHeader<'a> {
     /// The worker.
     pub worker: WorkerId,
     /// The round after which it was taken.
@@ -32,10 +33,6 @@ pub struct SnapshotParts<'a> {
     pub identity: u128,
     /// The table of kinds and message types by which it is written.
     pub catalogue: &'a [u8],
-    /// Everything that the worker is.
-    pub image: &'a [u8],
-    /// What its driver keeps beside it: the outputs that aren't acknowledged.
-    pub driver: &'a [u8],
 }
 
 /// What a snapshot's file held.
@@ -69,7 +66,7 @@ impl Snapshot {
     /// What its driver keeps beside it.
     #[must_use]
     pub fn driver(&self) -> &[u8] {
-        &self.bytes[self.image_end..]
+        &self.bytes[self.image_end..self.bytes.len() - END_BYTES]
     }
 }
 
@@ -82,7 +79,7 @@ pub struct Mark {
     pub round: u64,
     /// That round's digest.
     pub digest: u64,
-    /// The digest of the worker's image.
+    /// The [digest](StreamDigest) of the worker's image.
     pub image_digest: u64,
     /// The digest of what its driver keeps beside it.
     pub driver_digest: u64,
@@ -114,7 +111,9 @@ impl Mark {
     /// doesn't show as done.
     pub fn load(&self, storage: &dyn Storage, node_dir: &Path, identity: u128) -> Result<Snapshot, ReadError> {
         let snapshot = load(storage, node_dir, identity, self.worker, self.round)?;
-        if (Digest::of(snapshot.image()), Digest::of(snapshot.driver())) == (self.image_digest, self.driver_digest) {
+        if (StreamDigest::of(snapshot.image()), Digest::of(snapshot.driver()))
+            == (self.image_digest, self.driver_digest)
+        {
             return Ok(snapshot);
         }
         let (worker, round) = (Some(self.worker), Some(self.round));
@@ -133,27 +132,117 @@ pub fn path(node_dir: &Path, worker: WorkerId, round: u64) -> PathBuf {
     node_dir.join(SNAPSHOTS_DIR).join(file_name(worker, round))
 }
 
-/// Writes a snapshot's file, in place of one of the same worker and round, and returns when it is on disk. It counts
-/// only once the journal is synced past its [`Record::SnapshotMark`].
+/// A snapshot's file that is being written. It has its name, in place of one of the same worker and round, once it is whole and on
+/// disk; until then it has another, as what a crash leaves of it.
+#[derive(Debug)]
+pub struct SnapshotFile {
+    storage: Arc<dyn Storage>,
+    /// Where it is to be.
+    dir: PathBuf,
+    path: PathBuf,
+    temporary: PathBuf,
+    file: Option<Box<dyn File>>,
+    checksum: crc32fast::Hasher,
+    image_bytes: u64,
+}
+
+/// What a file ends in: lengths and checksums of the image and of what stands behind it, and a checksum of these.
+const END_BYTES: usize = 2 * (8 + 4) + 4;
+
+impl SnapshotFile {
+    /// Makes the file, for an image that follows in pieces.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn create(
+        storage: Arc<dyn Storage>,
+        node_dir: &Path,
+        about: &SnapshotHeader<'_>,
+    ) -> Result<SnapshotFile, JournalError> {
+        let dir = node_dir.join(SNAPSHOTS_DIR);
+        storage.create_dir_all(&dir).map_err(|error| IoError::new("create", &dir, error))?;
+        storage.sync_dir(node_dir).map_err(|error| IoError::new("sync", node_dir, error))?;
+        let mut header = Vec::new();
+        header.extend_from_slice(&about.identity.to_le_bytes());
+        header.extend_from_slice(&about.epoch.0.to_le_bytes());
+        header.extend_from_slice(&about.worker.0.to_le_bytes());
+        header.extend_from_slice(&about.round.to_le_bytes());
+        put_counted(&mut header, about.catalogue);
+        let path = path(node_dir, about.worker, about.round);
+        let temporary = dir.join(format!("{}.tmp", file_name(about.worker, about.round)));
+        remove_if_there(&*storage, &temporary)?;
+        let file = storage.create_new(&temporary).map_err(|error| IoError::new("create", &temporary, error))?;
+        let (checksum, image_bytes) = (crc32fast::Hasher::new(), 0);
+        let made = SnapshotFile { storage, dir, path, temporary, file: Some(file), checksum, image_bytes };
+        made.write(&block(SNAPSHOT, &header).0)?;
+        Ok(made)
+    }
+
+    fn file(&self) -> &dyn File {
+        self.file.as_deref().expect("it is open until it is finished")
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), IoError> {
+        self.file().write_all(bytes).map_err(|error| IoError::new("write", &self.temporary, error))
+    }
+
+    /// Writes the next piece of the image.
+    ///
+    /// # Errors
+    /// When the disk fails. The file is of no use then.
+    pub fn image(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
+        self.checksum.update(bytes);
+        self.image_bytes += bytes.len() as u64;
+        Ok(self.write(bytes)?)
+    }
+
+    /// Writes what the worker's driver keeps beside the image, which is whole, and returns when all of it is on disk under its name.
+    /// It counts only once the journal is synced past its [`Record::SnapshotMark`].
+    ///
+    /// # Errors
+    /// When the disk fails. The same snapshot may be stored again.
+    pub fn finish(mut self, driver: &[u8]) -> Result<(), JournalError> {
+        let mut end = Vec::with_capacity(driver.len() + END_BYTES);
+        end.extend_from_slice(driver);
+        let image_checksum = self.checksum.clone().finalize();
+        for (bytes, checksum) in [(self.image_bytes, image_checksum), (driver.len() as u64, crc32fast::hash(driver))] {
+            end.extend_from_slice(&bytes.to_le_bytes());
+            end.extend_from_slice(&checksum.to_le_bytes());
+        }
+        end.extend_from_slice(&crc32fast::hash(&end[driver.len()..]).to_le_bytes());
+        self.write(&end)?;
+        let SnapshotFile { storage, dir, path, temporary, .. } = &self;
+        self.file().sync_data().map_err(|error| IoError::new("sync", temporary, error))?;
+        storage.rename(temporary, path).map_err(|error| IoError::new("put in place", path, error))?;
+        storage.sync_dir(dir).map_err(|error| IoError::new("sync", dir, error))?;
+        self.file = None;
+        Ok(())
+    }
+}
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            // It was given up. If it can't be removed, the next of its name will be in its place.
+            let _ = self.storage.remove(&self.temporary);
+        }
+    }
+}
+
+/// Writes a snapshot's file as a whole.
 ///
 /// # Errors
-/// When the disk fails. The same snapshot may be stored again.
-pub fn store(storage: &dyn Storage, node_dir: &Path, parts: &SnapshotParts<'_>) -> Result<(), JournalError> {
-    let dir = node_dir.join(SNAPSHOTS_DIR);
-    storage.create_dir_all(&dir).map_err(|error| IoError::new("create", &dir, error))?;
-    storage.sync_dir(node_dir).map_err(|error| IoError::new("sync", node_dir, error))?;
-    let mut body = Vec::new();
-    body.extend_from_slice(&parts.identity.to_le_bytes());
-    body.extend_from_slice(&parts.epoch.0.to_le_bytes());
-    body.extend_from_slice(&parts.worker.0.to_le_bytes());
-    body.extend_from_slice(&parts.round.to_le_bytes());
-    body.extend_from_slice(&(parts.image.len() as u64).to_le_bytes());
-    body.extend_from_slice(&crc32fast::hash(parts.image).to_le_bytes());
-    body.extend_from_slice(&(parts.driver.len() as u64).to_le_bytes());
-    body.extend_from_slice(&crc32fast::hash(parts.driver).to_le_bytes());
-    put_counted(&mut body, parts.catalogue);
-    let header = block(SNAPSHOT, &body).0;
-    Ok(replace(storage, &dir, &file_name(parts.worker, parts.round), &[&header, parts.image, parts.driver])?)
+/// As [`SnapshotFile`].
+pub fn store(
+    storage: Arc<dyn Storage>,
+    node_dir: &Path,
+    about: &SnapshotHeader<'_>,
+    image: &[u8],
+    driver: &[u8],
+) -> Result<(), JournalError> {
+    let mut file = SnapshotFile::create(storage, node_dir, about)?;
+    file.image(image)?;
+    file.finish(driver)
 }
 
 /// Reads a snapshot of the node with that identity.
@@ -216,33 +305,58 @@ struct Header {
 fn check(bytes: &[u8]) -> Result<(Header, [usize; 2]), (usize, BlockFault)> {
     let Block { body, rest, .. } = take_block(SNAPSHOT, bytes).map_err(|fault| (0, fault))?;
     let image_start = bytes.len() - rest.len();
-    let mut taker = Taker(body);
-    let mut fields = || -> Result<_, Why> {
-        let identity = taker.u128()?;
-        let (epoch, worker, round) = (Epoch(taker.u32()?), WorkerId(taker.u32()?), taker.u64()?);
-        let (image, driver) = ((taker.u64()?, taker.u32()?), (taker.u64()?, taker.u32()?));
-        let header = Header { catalogue: taker.counted()?.to_vec(), identity, epoch, worker, round };
-        taker.end()?;
-        Ok((header, image, driver))
-    };
-    let (header, (image_bytes, image_checksum), (driver_bytes, driver_checksum)) =
-        fields().map_err(|why| (0, why.into()))?;
-    let split = usize::try_from(image_bytes).ok().and_then(|image_bytes| rest.split_at_checked(image_bytes));
-    let Some((image, driver)) = split else {
+    let header = take_header(body).map_err(|why| (0, why.into()))?;
+    let Some((parts, end)) = rest.split_last_chunk::<END_BYTES>() else {
         return Err((bytes.len(), Why::CutShort.into()));
     };
+    let [(image_bytes, image_checksum), (driver_bytes, driver_checksum)] =
+        take_end(end).map_err(|why| (bytes.len() - END_BYTES, why.into()))?;
+    let split = usize::try_from(image_bytes).ok().and_then(|image_bytes| parts.split_at_checked(image_bytes));
+    let Some((image, driver)) = split.filter(|(_, driver)| driver.len() as u64 == driver_bytes) else {
+        let why = Why::Malformed("what it ends in is of an image and outputs of another length");
+        return Err((bytes.len() - END_BYTES, why.into()));
+    };
     let image_end = image_start + image.len();
-    match (driver.len() as u64).cmp(&driver_bytes) {
-        std::cmp::Ordering::Less => return Err((bytes.len(), Why::CutShort.into())),
-        std::cmp::Ordering::Greater => return Err((image_end, Why::Malformed("bytes are left over").into())),
-        std::cmp::Ordering::Equal => {}
-    }
     for (start, part, checksum) in [(image_start, image, image_checksum), (image_end, driver, driver_checksum)] {
         if crc32fast::hash(part) != checksum {
             return Err((start, Why::BodyChecksum.into()));
         }
     }
     Ok((header, [image_start, image_end]))
+}
+
+fn take_header(body: &[u8]) -> Result<Header, Why> {
+    let mut taker = Taker(body);
+    let identity = taker.u128()?;
+    let (epoch, worker, round) = (Epoch(taker.u32()?), WorkerId(taker.u32()?), taker.u64()?);
+    let header = Header { catalogue: taker.counted()?.to_vec(), identity, epoch, worker, round };
+    taker.end()?;
+    Ok(header)
+}
+
+/// The lengths and checksums of the image and of what stands behind it.
+fn take_end(end: &[u8; END_BYTES]) -> Result<[(u64, u32); 2], Why> {
+    let mut taker = Taker(end);
+    let parts = [(taker.u64()?, taker.u32()?), (taker.u64()?, taker.u32()?)];
+    match crc32fast::hash(&end[..END_BYTES - 4]) == taker.u32()? {
+        true => Ok(parts),
+        // Where a file is cut short, something else stands at its end.
+        false => Err(Why::BodyChecksum),
+    }
+}
+
+/// Mends the checksums of a snapshot's file as far as its lengths go; what a fuzzer does.
+pub(super) fn mend_end(bytes: &mut [u8], parts_at: usize) {
+    let Some((parts, end)) = bytes.get_mut(parts_at..).and_then(|rest| rest.split_last_chunk_mut::<END_BYTES>()) else {
+        return;
+    };
+    let length = |field: &[u8]| field.first_chunk().copied().map_or(0, u64::from_le_bytes);
+    let image_bytes = usize::try_from(length(&end[..8])).unwrap_or(usize::MAX);
+    let Some((image, driver)) = parts.split_at_checked(image_bytes) else { return };
+    end[8..12].copy_from_slice(&crc32fast::hash(image).to_le_bytes());
+    end[20..24].copy_from_slice(&crc32fast::hash(driver).to_le_bytes());
+    let checksum = crc32fast::hash(&end[..END_BYTES - 4]);
+    end[END_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// Reads arbitrary bytes as a snapshot's file; what a fuzzer calls.

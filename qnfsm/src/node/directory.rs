@@ -17,7 +17,7 @@ use crate::{
     journal::{
         Journal, JournalError, Manifest, Position, Record, Storage,
         holdings::{Holdings, remove_segment, remove_snapshot},
-        snapshots::{self, SnapshotParts},
+        snapshots::{SnapshotFile, SnapshotHeader},
     },
 };
 
@@ -61,28 +61,38 @@ pub(super) struct Lasting {
     /// Where the record of its start stands, or before that; none once that may be given up.
     pub(super) started: Option<Position>,
     pub(super) request: Option<(RawQueueId, RequestId)>,
-    /// Where snapshots are marked, and their rounds.
-    pub(super) marks: VecDeque<(Position, u64)>,
+    /// The snapshots that are marked, in order.
+    pub(super) marks: VecDeque<Marked>,
+}
+
+/// A snapshot that is marked in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marked {
+    pub(super) round: u64,
+    /// From where on the journal has what the worker did since.
+    pub(super) from: Position,
+    /// It counts once this is on disk.
+    pub(super) end: Position,
 }
 
 impl Lasting {
     /// The oldest segment that is needed to go on from it, with the journal on disk up to `synced`.
     fn oldest_needed(&self, synced: Position) -> u64 {
-        let counting = self.marks.iter().take_while(|(at, _)| *at <= synced).count();
+        let counting = self.marks.iter().take_while(|marked| marked.end <= synced).count();
         match counting.checked_sub(SNAPSHOTS_MIN) {
-            Some(at) => self.marks[at].0.segment,
-            None => self.started.or(self.marks.front().map(|(at, _)| *at)).map_or(0, |at| at.segment),
+            Some(at) => self.marks[at].from.segment,
+            None => self.started.or(self.marks.front().map(|marked| marked.from)).map_or(0, |at| at.segment),
         }
     }
 
     fn forget_before(&mut self, segment: u64) {
         self.started = self.started.filter(|at| at.segment >= segment);
-        self.marks.retain(|(at, _)| at.segment >= segment);
+        self.marks.retain(|marked| marked.from.segment >= segment);
     }
 
     /// Keeps no more snapshots than are needed.
     fn forget_surplus(&mut self, synced: Position) {
-        while self.marks.get(SNAPSHOTS_MIN).is_some_and(|(at, _)| *at <= synced) {
+        while self.marks.get(SNAPSHOTS_MIN).is_some_and(|marked| marked.end <= synced) {
             self.marks.pop_front();
         }
     }
@@ -94,7 +104,7 @@ impl Lasting {
 
     /// True if a snapshot is none that it is brought back from, and none that is being taken.
     fn is_past(&self, round: u64) -> bool {
-        self.marks.back().is_some_and(|(_, newest)| round < *newest) && self.marks.iter().all(|(_, of)| *of != round)
+        self.marks.back().is_some_and(|newest| round < newest.round) && self.marks.iter().all(|of| of.round != round)
     }
 }
 
@@ -139,23 +149,18 @@ impl Directory {
         state.workers.insert(worker, lasting);
     }
 
-    pub(super) fn store_snapshot(
-        &self,
-        worker: WorkerId,
-        round: u64,
-        image: &[u8],
-        driver: &[u8],
-    ) -> Result<(), NodeError> {
+    /// Makes the file of a snapshot, which then comes piece by piece.
+    pub(super) fn snapshot_file(&self, worker: WorkerId, round: u64) -> Result<SnapshotFile, JournalError> {
         let Directory { identity, epoch, ref catalogue, .. } = *self;
-        let parts = SnapshotParts { worker, round, epoch, identity, catalogue, image, driver };
-        Ok(snapshots::store(&*self.storage, &self.dir, &parts)?)
+        let about = SnapshotHeader { worker, round, epoch, identity, catalogue };
+        SnapshotFile::create(self.storage.clone(), &self.dir, &about)
     }
 
-    /// A snapshot was marked, in a record that ends there.
-    pub(super) fn marked(&self, worker: WorkerId, round: u64, end: Position) {
+    /// A snapshot was marked.
+    pub(super) fn marked(&self, worker: WorkerId, marked: Marked) {
         // Where everything is kept, nobody asks what could go.
         if self.is_bounded() {
-            self.state().workers.entry(worker).or_default().marks.push_back((end, round));
+            self.state().workers.entry(worker).or_default().marks.push_back(marked);
         }
     }
 
@@ -165,7 +170,8 @@ impl Directory {
             return false;
         }
         let state = self.state();
-        let marked = state.workers.get(&worker).and_then(|lasting| lasting.marks.back()).map(|(at, _)| at.segment);
+        let marked =
+            state.workers.get(&worker).and_then(|lasting| lasting.marks.back()).map(|marked| marked.from.segment);
         state.waits_for.contains(&worker) && marked < Some(journal.position().segment)
     }
 
@@ -276,8 +282,8 @@ impl State {
             let marks = self.workers.get(worker).map(|lasting| &lasting.marks);
             // One that isn't marked yet is being taken.
             marks.is_none_or(|marks| {
-                marks.back().is_none_or(|(_, newest)| round > *newest)
-                    || marks.iter().any(|(at, of)| *of == round && at.segment >= segment)
+                marks.back().is_none_or(|newest| round > newest.round)
+                    || marks.iter().any(|of| of.round == round && of.from.segment >= segment)
             })
         };
         let snapshots = snapshots.iter().filter(|((worker, round), _)| is_kept(worker, *round));
@@ -307,7 +313,7 @@ mod tests {
     use super::*;
     use crate::{
         id::NodeId,
-        journal::{SegmentInfo, simulated::SimulatedDisk},
+        journal::{SegmentInfo, simulated::SimulatedDisk, snapshots},
         node::facade::Facade,
     };
 
@@ -317,10 +323,15 @@ mod tests {
         Position { segment, offset: 50 }
     }
 
+    /// A snapshot that was begun and marked in that segment.
+    fn marked(segment: u64) -> Marked {
+        Marked { round: segment * 10, from: at(segment), end: at(segment) }
+    }
+
     /// A worker that was started in segment 1, or in one that is gone, with snapshots marked in these segments, of rounds that are
     /// ten times as many.
     fn worker(started: Option<u64>, marks: &[u64]) -> Lasting {
-        let marks = marks.iter().map(|segment| (at(*segment), segment * 10)).collect();
+        let marks = marks.iter().map(|segment| marked(*segment)).collect();
         Lasting { started: started.map(at), request: None, marks }
     }
 
@@ -331,7 +342,7 @@ mod tests {
 
     /// Segments 1 to 9 of 100 bytes each, and snapshots of 10.
     fn holdings(state: &State) -> Holdings {
-        let rounds = |lasting: &Lasting| lasting.marks.iter().map(|(_, round)| *round).collect::<Vec<_>>();
+        let rounds = |lasting: &Lasting| lasting.marks.iter().map(|marked| marked.round).collect::<Vec<_>>();
         let snapshots =
             state.workers.iter().flat_map(|(of, lasting)| rounds(lasting).into_iter().map(|round| ((*of, round), 10)));
         Holdings {
@@ -409,7 +420,7 @@ mod tests {
         let (disk, dir) = (SimulatedDisk::default(), PathBuf::from("/node"));
         let manifest = Manifest::new(1, NodeId(0), "test", 1);
         // All are marked where nothing can be given up.
-        let marks = [10, 20, 30].map(|round| (Position { segment: 1, offset: 50 }, round)).into_iter().collect();
+        let marks = [10, 20, 30].map(|round| Marked { round, from: at(1), end: at(1) }).into_iter().collect();
         let workers = [(WORKER, Lasting { marks, ..Lasting::default() })].into_iter().collect();
         let retention = Retention { bytes: Some(1), is_ring: false };
         let directory = Directory::new(disk.storage(), dir.clone(), manifest.clone(), Vec::new(), retention, workers);
@@ -430,7 +441,9 @@ mod tests {
         let syncs = Syncs::new(Facade::new("test", NodeId(0)));
         syncs.sync(&journal).unwrap();
         for round in [10, 20, 30] {
-            directory.store_snapshot(WORKER, round, b"image", b"driver").unwrap();
+            let mut file = directory.snapshot_file(WORKER, round).unwrap();
+            file.image(b"image").unwrap();
+            file.finish(b"driver").unwrap();
         }
         // Not while somebody looks at what there is.
         assert!(directory.while_nothing_is_given_up(|| directory.is_ours.try_lock().is_err()).unwrap());

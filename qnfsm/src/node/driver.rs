@@ -16,7 +16,7 @@ use super::{
     outbox::{Loop, Outbox},
     ports::Ports,
     shared::{Phase, Shared},
-    snapshotting::Newest,
+    snapshotting::{Newest, UnderWay},
     watchdog::RoundWatch,
 };
 use crate::{
@@ -62,6 +62,7 @@ pub(super) struct Driver {
     recorded: Position,
     pub(super) reactors: Vec<InLoop>,
     pub(super) newest: Newest,
+    pub(super) under_way: Option<UnderWay>,
     /// How many parcels of the inbox were put in before the node's start, and the time at which the node went down.
     resumed: usize,
     went_down: Time,
@@ -101,6 +102,7 @@ impl Driver {
             recorded: Position::default(),
             reactors: Vec::new(),
             newest: Newest::none(written),
+            under_way: None,
             resumed: 0,
             went_down: Time::ZERO,
             gathered: Vec::new(),
@@ -411,6 +413,9 @@ impl Driver {
             self.shared.work_ends(1);
         }
         self.outbox.ask_for_sync(&self.shared);
+        if self.go_on_with_snapshot()? {
+            return Ok(());
+        }
         if self.idle.spins(!self.reactors.is_empty()) {
             return Ok(());
         }

@@ -49,6 +49,7 @@ mod recovery;
 mod retained;
 mod service;
 mod shared;
+mod snapshot_thread;
 mod snapshotting;
 mod start;
 mod starter;

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     StartError,
-    directory::Lasting,
+    directory::{Lasting, Marked},
     retained::{DriverImage, Held},
 };
 use crate::{
@@ -63,8 +63,8 @@ pub(super) struct Recovered {
 struct Plan {
     /// From the journal's start on: a request may be older than the snapshots that playback starts from.
     workers: BTreeMap<WorkerId, Lasting>,
-    /// Where snapshots are marked, in order.
-    marks: BTreeMap<WorkerId, Vec<(Position, Mark)>>,
+    /// Where the snapshots that are marked are of, where their marks end, and the marks, in order.
+    marks: BTreeMap<WorkerId, Vec<(Position, Position, Mark)>>,
     seed: Option<u64>,
     skips: BTreeMap<RawQueueId, u32>,
     /// Segments that another build wrote, and which.
@@ -79,6 +79,7 @@ struct Plan {
 fn plan(reader: &mut Reader, catalogue: &Catalogue, own: OwnBuild, dir: &Path) -> Result<Plan, StartError> {
     let (node, mut plan) = (reader.manifest().node, Plan::default());
     let (mut checked, mut ends_foreign) = (None, false);
+    let mut begun: BTreeMap<WorkerId, (u64, Position)> = BTreeMap::new();
     while let Some(entry) = reader.next()? {
         match entry.record {
             Record::WorkerStarted { worker, request, .. } => {
@@ -90,11 +91,15 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, own: OwnBuild, dir: &Path) -
                 let queue = RawQueueId::new(node, Place::worker(worker), slot, generation);
                 *plan.skips.entry(queue).or_default() += 1;
             }
+            Record::SnapshotBegun { worker, round, .. } => drop(begun.insert(worker, (round, entry.position))),
             Record::WorkerKept { worker, request } => plan.workers.entry(worker).or_default().request = request,
             _ => {}
         }
         if let Some(mark) = Mark::of(&entry.record) {
-            plan.marks.entry(mark.worker).or_default().push((entry.position, mark));
+            // Marked once more, it is of the place where that is said.
+            let from = begun.remove(&mark.worker).filter(|(round, _)| *round == mark.round);
+            let from = from.map_or(entry.position, |(_, from)| from);
+            plan.marks.entry(mark.worker).or_default().push((from, entry.position, mark));
         }
         let segment = entry.position.segment;
         if checked != Some(segment) {
@@ -173,12 +178,12 @@ pub(super) fn recover(
         let marks = marks.remove(worker).unwrap_or_default();
         let mut refused = Vec::new();
         let mut begins = lasting.started;
-        for (position, mark) in marks.iter().rev() {
+        for (from, _, mark) in marks.iter().rev() {
             match restore(&**storage, dir, manifest, catalogue, mark, &mut kept)? {
                 Ok(found) => {
                     playback.resume(found, mark.digest);
                     restored.insert(*worker, *mark);
-                    begins = Some(*position);
+                    begins = Some(*from);
                     break;
                 }
                 // An older one, or the journal from the worker's start, gives the same worker.
@@ -196,9 +201,9 @@ pub(super) fn recover(
         };
         from = from.min(begins);
         // Older ones are needed if this one is damaged some day.
-        let usable = marks.iter().take_while(|(position, _)| *position <= begins);
-        let there = usable.filter(|(_, older)| snapshots.contains(&(older.worker, older.round)));
-        lasting.marks = there.map(|(position, older)| (*position, older.round)).collect();
+        let usable = marks.iter().take_while(|(from, ..)| *from <= begins);
+        let there = usable.filter(|(_, _, older)| snapshots.contains(&(older.worker, older.round)));
+        lasting.marks = there.map(|(from, end, older)| Marked { round: older.round, from: *from, end: *end }).collect();
     }
     reader.seek(if tail.as_ref().is_none_or(|tail| tail.last.is_none()) { Position::default() } else { from })?;
     while let Some(entry) = reader.next()? {

@@ -6,8 +6,12 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use super::restored::{Restored, Unusable, restore};
 use crate::{
     codec::{Codec, Trust},
+    digest::{Digest, StreamDigest},
     id::WorkerId,
-    journal::{Manifest, Record, Storage, snapshots::Mark},
+    journal::{
+        Manifest, Record, Storage,
+        snapshots::{self, Mark, Snapshot},
+    },
     worker::{Catalogue, Worker, WorkerConfig},
 };
 
@@ -31,11 +35,30 @@ impl Beginning {
 
     fn restore(&self, mark: &Mark, catalogue: &Arc<Catalogue>) -> Result<Worker, String> {
         let snapshot = mark.load(&*self.storage, &self.dir, self.identity).map_err(|error| error.to_string())?;
-        match restore(catalogue, &snapshot) {
-            Ok(Restored { worker, .. }) => Ok(worker),
-            Err(Unusable::Damaged(why)) => Err(why),
-            Err(Unusable::Left(why)) => Err(why.to_string()),
-        }
+        restored(&snapshot, catalogue)
+    }
+
+    /// A worker as it was where a snapshot was begun. Whether that came to count, its mark will say.
+    fn restore_begun(
+        &self,
+        worker: WorkerId,
+        round: u64,
+        digest: u64,
+        catalogue: &Arc<Catalogue>,
+    ) -> Result<(Worker, Mark), String> {
+        let snapshot = snapshots::load(&*self.storage, &self.dir, self.identity, worker, round);
+        let snapshot = snapshot.map_err(|error| error.to_string())?;
+        let (image_digest, driver_digest) = (StreamDigest::of(snapshot.image()), Digest::of(snapshot.driver()));
+        let mark = Mark { worker, round, digest, image_digest, driver_digest };
+        restored(&snapshot, catalogue).map(|restored| (restored, mark))
+    }
+}
+
+fn restored(snapshot: &Snapshot, catalogue: &Arc<Catalogue>) -> Result<Worker, String> {
+    match restore(catalogue, snapshot) {
+        Ok(Restored { worker, .. }) => Ok(worker),
+        Err(Unusable::Damaged(why)) => Err(why),
+        Err(Unusable::Left(why)) => Err(why.to_string()),
     }
 }
 
@@ -107,12 +130,22 @@ impl Unbegun {
             return Begins::Never;
         };
         let passed = self.workers.entry(worker).or_default();
-        let Some(mark) = Mark::of(record) else {
-            passed.rounds += u64::from(matches!(record, Record::Round { .. }));
-            return Begins::NotYet;
+        let restored = match *record {
+            Record::SnapshotBegun { round, digest, .. } => beginning.restore_begun(worker, round, digest, catalogue),
+            Record::SnapshotMark { round, .. } if round >= passed.reached => {
+                let mark = Mark::of(record).expect("it is one");
+                beginning.restore(&mark, catalogue).map(|restored| (restored, mark))
+            }
+            Record::Round { round, .. } => {
+                passed.rounds += 1;
+                passed.reached = round;
+                return Begins::NotYet;
+            }
+            // One of a round that is past would lack what came since.
+            _ => return Begins::NotYet,
         };
-        match beginning.restore(&mark, catalogue) {
-            Ok(restored) => {
+        match restored {
+            Ok((restored, mark)) => {
                 // It is newer than all that the other version has said.
                 passed.config = None;
                 self.begin(worker, restored, mark)

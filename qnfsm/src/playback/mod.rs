@@ -307,6 +307,9 @@ impl Playback {
         let reached = replica.worker.rounds() + u64::from(replica.pending.waits);
         match *record {
             Record::Round { .. } if round <= replica.worker.rounds() => {}
+            Record::SnapshotMark { image_digest, .. } if round < reached && self.check_images => {
+                replica.compare_image(round, image_digest)?;
+            }
             Record::Round { bound, now, digest_before, batches, .. } => {
                 if round != reached + 1 {
                     return Err(contradiction(format!("it follows round {reached}")));
@@ -335,11 +338,19 @@ impl Playback {
                 self.rounds += replica.run(None, audience)?;
                 replica.prove(round, digest)?;
             }
+            Record::SnapshotBegun { digest, .. } => {
+                self.rounds += replica.run(None, audience)?;
+                replica.prove(round, digest)?;
+                if self.check_images {
+                    replica.take_image()?;
+                }
+            }
             Record::SnapshotMark { digest, image_digest, .. } => {
                 self.rounds += replica.run(None, audience)?;
                 replica.prove(round, digest)?;
                 if self.check_images {
-                    replica.check_image(image_digest)?;
+                    replica.take_image()?;
+                    replica.compare_image(round, image_digest)?;
                 }
             }
             Record::Configured { config, .. } => {

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Attempt, Audience, Divergence, LastRound, PlaybackError, divergence::describe};
 use crate::{
-    digest::Digest,
+    digest::{Digest, StreamDigest},
     frame::{Batch, BatchRef},
     fsm::{ExternalFault, Externals},
     id::{RawQueueId, WorkerId},
@@ -116,8 +116,8 @@ pub(super) struct Replica {
     pub(super) proved: bool,
     pub(super) all_digests: Digest,
     pub(super) ended: Option<Fault>,
-    /// The last snapshot that was compared: its round and digest.
-    pub(super) checked: Option<(u64, u64)>,
+    /// The digest of the last image that was taken of it, or that it was restored from, and the round that it is of.
+    pub(super) image: Option<(u64, u64)>,
     pub(super) stopped: bool,
 }
 
@@ -182,7 +182,7 @@ impl Replica {
             proved: true,
             all_digests: Digest::new(),
             ended: None,
-            checked: None,
+            image: None,
             stopped: false,
         }
     }
@@ -276,25 +276,35 @@ impl Replica {
 
     /// It was restored from the snapshot of that mark.
     pub(super) fn begins_with(&mut self, mark: &Mark) {
-        self.checked = Some((mark.round, mark.image_digest));
+        self.image = Some((mark.round, mark.image_digest));
     }
 
-    pub(super) fn check_image(&mut self, expected: u64) -> Result<(), PlaybackError> {
-        // A snapshot that is marked once more is of the worker as it was when it was marked first.
-        let mark = Some((self.worker.rounds(), expected));
-        if self.checked == mark {
+    /// Encodes the worker as it is now, to compare it with a snapshot that is marked here or later. One that is marked once more is
+    /// of the worker as it was when it was marked first.
+    pub(super) fn take_image(&mut self) -> Result<(), PlaybackError> {
+        let round = self.worker.rounds();
+        if self.image.is_some_and(|(of, _)| of == round) {
             return Ok(());
         }
-        self.checked = mark;
         let mut image = Vec::new();
-        let found = self.worker.snapshot(&mut image).map(|()| Digest::of(&image));
-        let found = match found {
-            Ok(found) if found == expected => return Ok(()),
-            Ok(found) => format!("a worker whose image has digest {found:016x}"),
-            Err(error) => format!("a worker that can't be encoded: {error}"),
-        };
-        let expected = format!("a worker whose image has digest {expected:016x}: some FSM's data differ");
-        Err(self.diverged(self.worker.rounds(), expected, found))
+        if let Err(error) = self.worker.snapshot(&mut image) {
+            let expected = "a worker that can be encoded".to_owned();
+            return Err(self.diverged(round, expected, error.to_string()));
+        }
+        self.image = Some((round, StreamDigest::of(&image)));
+        Ok(())
+    }
+
+    /// Compares what the worker was after a round with a snapshot of that round, if it is known what it was.
+    pub(super) fn compare_image(&self, round: u64, expected: u64) -> Result<(), PlaybackError> {
+        match self.image {
+            Some((of, found)) if of == round && found != expected => {
+                let found = format!("a worker whose image has digest {found:016x}");
+                let expected = format!("a worker whose image has digest {expected:016x}: some FSM's data differ");
+                Err(self.diverged(round, expected, found))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The first of the round's deliveries that is not the recorded one, where everything was recorded.

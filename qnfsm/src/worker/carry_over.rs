@@ -53,7 +53,7 @@ impl<'a> CarryOver<'a> {
             why: UpgradeError::Refused(error.to_string()),
         };
         let mut image = Image::read(image).map_err(in_image)?;
-        let (node, place, seed) = (image.node, Place::worker(image.worker), image.config.seed);
+        let (node, place, seed) = (image.head.node, Place::worker(image.head.worker), image.head.config.seed);
         for cell in &mut image.cells {
             let queue = RawQueueId::new(node, place, cell.slot, cell.generation);
             self.cell(queue, seed, cell)?;

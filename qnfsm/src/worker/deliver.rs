@@ -25,6 +25,7 @@ impl Worker {
     pub(super) fn fire_timers(&mut self) {
         let now = self.effects.now;
         while let Some((key, queue, due)) = self.timers.pop_due(now) {
+            self.touch(queue.slot());
             match due {
                 Due::Timer => {
                     let Worker { seats, pools, envelopes, .. } = self;
@@ -126,6 +127,7 @@ impl Worker {
         let Header { slot, generation, sender, type_number, untrusted, .. } = *header;
         let to = RawQueueId::new(self.effects.node, self.here(), slot, generation);
         let trust = if untrusted { Trust::Peer } else { Trust::Node };
+        self.touch(slot);
         let Worker { seats, pools, envelopes, .. } = self;
         let own_type = |seat: &&mut Seat| header.class == Class::Message && seat.intake.message == type_number;
         let Some(seat) = occupied(seats, to).filter(own_type) else { return };
@@ -193,6 +195,7 @@ impl Worker {
 
     /// Tells an FSM here that a request of its has no answer. Gives the key of its deadline if it was under way.
     pub(super) fn fail_request(&mut self, to: RawQueueId, request: RequestId, why: NoReply) -> Option<TimerKey> {
+        self.touch(to.slot());
         let Worker { seats, pools, catalogue, .. } = self;
         let seat = occupied(seats, to)?;
         let pending = seat.waiting.take_pending(request)?;
@@ -220,10 +223,11 @@ impl Worker {
         sender: RawQueueId,
         claim: Claim,
     ) {
-        let Worker { seats, envelopes, ready, .. } = self;
+        let Worker { seats, envelopes, ready, taking, .. } = self;
         match seats.get_mut(to.slot() as usize) {
             Some(seat)
-                if seat.queue.generation() == to.generation()
+                if to.slot() < taking.upto
+                    && seat.queue.generation() == to.generation()
                     && seat.intake.plain == type_number
                     && seat.waiting.queue.len() < seat.intake.capacity =>
             {
@@ -237,7 +241,8 @@ impl Worker {
         }
     }
 
-    /// The long way: to nobody, into a full queue, as another type, or of a type whose messages are measured.
+    /// The long way: to nobody, into a full queue, as another type, of a type whose messages are measured, or to an FSM
+    /// that a snapshot is to have as it is.
     #[inline(never)]
     fn deliver_otherwise(
         &mut self,
@@ -273,6 +278,7 @@ impl Worker {
     /// sent.
     #[inline(always)]
     fn enqueue(&mut self, slot: u32, envelope: Envelope, type_number: u32) {
+        self.touch(slot);
         let Worker { seats, envelopes, ready, .. } = self;
         let seat = &mut seats[slot as usize];
         if seat.waiting.queue.len() >= seat.intake.capacity && envelope.claim.may_be_dropped() {

@@ -1,18 +1,15 @@
-//! A worker's snapshot: everything that it is between two rounds, so that a restored one does nothing otherwise.
+//! A worker's image: everything that it is between two rounds, so that a restored one does nothing otherwise. How it is read, and
+//! what must hold of it; [`snapshot`](super::snapshot) writes it.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use serde::{
-    Deserialize, Serialize, Serializer,
-    ser::{Error, SerializeSeq},
-};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    codec::{Codec, DecodeError, EncodeError, Trust},
+    codec::{Codec, DecodeError, Trust},
     id::{Epoch, NodeId, Place, RawQueueId, WorkerId},
     slots::Slots,
     time::Time,
@@ -22,7 +19,6 @@ use crate::{
         outputs::{Outputs, StreamImage},
         ready::Behind,
         seats::Seat,
-        timers::Timers,
         waiting::Waiting,
         waiting_image::WaitingImage,
     },
@@ -50,24 +46,20 @@ pub enum ImageError {
     Inconsistent(&'static str),
 }
 
-/// Why a worker can't be written down.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a snapshot can't be made, because {queue} of kind {kind} can't be encoded: {error}")]
-pub struct SnapshotError {
-    /// The queue of the FSM.
-    pub queue: RawQueueId,
-    /// Its kind.
-    pub kind: String,
-    /// What is wrong.
-    pub error: EncodeError,
-}
-
 /// No worker counts so far in centuries; below it counting can't overflow.
 pub(super) const COUNT_MAX: u64 = 1 << 62;
 
-/// The image. What is written has its FSMs as [`CellsOf`] a worker, what is read as a list; their bytes are the same.
+/// The image. It is written part by part, one behind the other: see [`Worker::snapshot`].
 #[derive(Serialize, Deserialize)]
-pub(super) struct Image<Cells = Vec<CellImage>> {
+pub(super) struct Image {
+    pub(super) head: Head,
+    pub(super) cells: Vec<CellImage>,
+    pub(super) rest: Rest,
+}
+
+/// What stands before the FSMs.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Head {
     pub(super) node: NodeId,
     pub(super) worker: WorkerId,
     pub(super) epoch: Epoch,
@@ -76,9 +68,12 @@ pub(super) struct Image<Cells = Vec<CellImage>> {
     pub(super) now: Time,
     pub(super) next_timer: u64,
     pub(super) slots: Slots,
-    pub(super) cells: Cells,
+}
+
+/// What stands behind the FSMs. Timers are those that the FSMs know of.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Rest {
     pub(super) ready: Vec<u32>,
-    pub(super) timers: Timers,
     pub(super) streams: Vec<StreamImage>,
     pub(super) taken: BTreeMap<Place, (Epoch, u64)>,
     pub(super) watches: BTreeMap<RawQueueId, Vec<RawQueueId>>,
@@ -101,82 +96,14 @@ impl Image {
     /// Reads what [`Worker::snapshot`] wrote. Whether it holds together is not looked at.
     pub(super) fn read(bytes: &[u8]) -> Result<Image, ImageError> {
         let image: Image = Codec::CURRENT.decode(bytes, Trust::Node).map_err(ImageError::Malformed)?;
-        if image.worker.0 >= 1 << 31 {
+        if image.head.worker.0 >= 1 << 31 {
             return Err(ImageError::Inconsistent("no worker has that number"));
         }
         Ok(image)
     }
 }
 
-/// All FSMs of a worker as a list of [`CellImage`]. They are written one after another, so that beside the image no more than
-/// one of them is in memory twice.
-struct CellsOf<'a> {
-    worker: &'a Worker,
-    /// Why one of them couldn't be written; serde carries no more of it than a text.
-    refused: RefCell<Option<SnapshotError>>,
-}
-
-impl Serialize for CellsOf<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Worker { seats, pools, envelopes, catalogue, .. } = self.worker;
-        let mut cells = serializer.serialize_seq(Some(self.worker.fsms as usize))?;
-        let mut buffer = Vec::new();
-        for (slot, seat) in (0..).zip(seats) {
-            let Some(cell) = &seat.cell else { continue };
-            let (generation, kind) = (seat.queue.generation(), seat.kind);
-            buffer.clear();
-            let pool = pools.see(seat.intake.message);
-            let waiting = cell.encode(&mut buffer).and_then(|()| seat.waiting.to_image(pool, envelopes));
-            let waiting = waiting.map_err(|error| {
-                let text = error.to_string();
-                let kind = catalogue.kind_name(kind).to_owned();
-                self.refused.replace(Some(SnapshotError { queue: self.worker.queue_of(slot), kind, error }));
-                S::Error::custom(text)
-            })?;
-            let image = CellImage { slot, generation, kind, bytes: ImageBytes(buffer), waiting };
-            cells.serialize_element(&image)?;
-            buffer = image.bytes.0;
-        }
-        cells.end()
-    }
-}
-
 impl Worker {
-    /// Appends everything that the worker is.
-    ///
-    /// # Errors
-    /// When an FSM's data can't be encoded.
-    ///
-    /// # Panics
-    /// When the last round's outputs weren't drained, or the worker can't go on: faults of the driver.
-    pub fn snapshot(&self, out: &mut Vec<u8>) -> Result<(), SnapshotError> {
-        assert!(self.outputs.is_empty(), "outputs are drained before a snapshot");
-        assert!(self.fault.is_none(), "a worker with a fault is in the middle of a round");
-        let image = Image {
-            node: self.effects.node,
-            worker: self.id(),
-            epoch: self.epoch,
-            config: self.config,
-            round: self.round,
-            now: self.effects.now,
-            next_timer: self.effects.next_timer,
-            slots: self.effects.slots.clone(),
-            cells: CellsOf { worker: self, refused: RefCell::default() },
-            ready: self.ready.iter(&self.seats).collect(),
-            timers: self.timers.clone(),
-            streams: self.outputs.image(),
-            taken: self.taken.clone(),
-            watches: self.watches.clone(),
-            mourners: self.mourners.clone(),
-            counters: self.counters.clone(),
-            versions: self.effects.versions.clone(),
-        };
-        Codec::CURRENT.encode(&image, out).map_err(|_| {
-            let refused = image.cells.refused.take();
-            refused.expect("beside FSMs, which are bytes here, an image is numbers and short texts")
-        })
-    }
-
     /// The worker of an image.
     ///
     /// # Errors
@@ -188,34 +115,35 @@ impl Worker {
     /// # Errors
     /// When its parts contradict one another, or it is of other kinds than the catalogue's.
     pub(super) fn of_image(catalogue: Arc<Catalogue>, image: Image) -> Result<Worker, ImageError> {
-        let counters = &image.counters;
-        let counts = [image.round, image.next_timer, counters.handled, counters.panics];
+        let Image { head, cells, rest } = image;
+        let counters = &rest.counters;
+        let counts = [head.round, head.next_timer, counters.handled, counters.panics];
         if counts.iter().chain(counters.dead_letters.values()).any(|count| *count > COUNT_MAX) {
             return Err(ImageError::Inconsistent("a count that no worker reaches"));
         }
-        if !image.slots.is_consistent() {
+        if !head.slots.is_consistent() {
             return Err(ImageError::Inconsistent("its free slots are not slots, or stand there twice"));
         }
-        let mut worker = Worker::new(catalogue, image.node, image.worker, image.epoch, image.config);
-        let place = Place::worker(image.worker);
-        worker.outputs = Outputs::new(place, image.epoch, image.streams);
-        worker.round = image.round;
-        worker.effects.now = image.now;
-        worker.effects.next_timer = image.next_timer;
+        let mut worker = Worker::new(catalogue, head.node, head.worker, head.epoch, head.config);
+        let place = Place::worker(head.worker);
+        worker.outputs = Outputs::new(place, head.epoch, rest.streams);
+        worker.round = head.round;
+        worker.effects.now = head.now;
+        worker.effects.next_timer = head.next_timer;
         worker.seats.extend(
             (0..)
-                .zip(image.slots.generations())
-                .map(|(slot, generation)| Seat::empty(RawQueueId::new(image.node, place, slot, generation))),
+                .zip(head.slots.generations())
+                .map(|(slot, generation)| Seat::empty(RawQueueId::new(head.node, place, slot, generation))),
         );
-        for CellImage { slot, generation, kind, bytes, waiting } in image.cells {
-            let queue = RawQueueId::new(image.node, place, slot, generation);
-            if !image.slots.has(slot, generation) {
+        for CellImage { slot, generation, kind, bytes, waiting } in cells {
+            let queue = RawQueueId::new(head.node, place, slot, generation);
+            if !head.slots.has(slot, generation) {
                 return Err(ImageError::Inconsistent("an FSM is in a slot of another generation"));
             }
             let Worker { catalogue, pools, envelopes, seats, .. } = &mut worker;
             let known = catalogue.kind(kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
             let in_cell = |error| ImageError::Cell { queue, kind: known.name.to_owned(), error };
-            let cell = (known.restore)(&bytes.0, known.setup(queue, image.config.seed)).map_err(in_cell)?;
+            let cell = (known.restore)(&bytes.0, known.setup(queue, head.config.seed)).map_err(in_cell)?;
             let mut waiting = Waiting::of_image(waiting, known.intake, pools, envelopes).map_err(in_cell)?;
             let seat = &mut seats[slot as usize];
             if seat.cell.is_some() {
@@ -225,42 +153,50 @@ impl Worker {
             *seat = Seat { kind, intake: known.intake, waiting, cell: Some(cell), ..Seat::empty(queue) };
             worker.fsms += 1;
         }
-        if image.slots.free_slots().any(|slot| worker.seats[slot as usize].cell.is_some()) {
+        if head.slots.free_slots().any(|slot| worker.seats[slot as usize].cell.is_some()) {
             return Err(ImageError::Inconsistent("an FSM is in a slot that is free"));
         }
-        for slot in &image.ready {
+        for slot in &rest.ready {
             match worker.seats.get(*slot as usize) {
                 Some(seat) if seat.behind == Behind::NOT_READY => worker.ready.push(&mut worker.seats, *slot),
                 _ => return Err(ImageError::Inconsistent("its ready queue names a slot twice or one that isn't")),
             }
         }
-        worker.effects.slots = image.slots;
-        worker.timers = image.timers;
-        worker.taken = image.taken;
-        worker.watches = image.watches;
-        worker.mourners = image.mourners;
-        worker.counters = image.counters;
-        worker.effects.versions = image.versions;
+        worker.effects.slots = head.slots;
+        worker.taken = rest.taken;
+        worker.watches = rest.watches;
+        worker.mourners = rest.mourners;
+        worker.counters = rest.counters;
+        worker.effects.versions = rest.versions;
+        worker.set_timers()?;
         worker.check_links()?;
         Ok(worker)
     }
 
-    /// What FSMs know of timers and watches is what the worker knows.
+    /// Sets the timers that the FSMs know of.
+    fn set_timers(&mut self) -> Result<(), ImageError> {
+        let mut numbers = BTreeSet::new();
+        for seat in &self.seats {
+            for (key, due) in seat.waiting.keys() {
+                if key.timer.0 > self.effects.next_timer {
+                    return Err(ImageError::Inconsistent("a timer has a number that was never given out"));
+                }
+                if !numbers.insert(key.timer) {
+                    return Err(ImageError::Inconsistent("two timers have one number"));
+                }
+                self.timers.set(key, seat.queue, due);
+            }
+        }
+        Ok(())
+    }
+
+    /// What FSMs are and what waits for them go together, and what they know of watches is what the worker knows.
     fn check_links(&mut self) -> Result<(), ImageError> {
         if self.seats.iter().any(|seat| seat.waiting.is_ready() && seat.behind == Behind::NOT_READY) {
             return Err(ImageError::Inconsistent("an FSM has work and no turn"));
         }
-        let mut timers = BTreeSet::new();
-        for (slot, seat) in (0..).zip(&self.seats) {
+        for seat in &self.seats {
             let Some(cell) = &seat.cell else { continue };
-            for (key, due) in seat.waiting.keys() {
-                if self.timers.find(key) != Some((self.queue_of(slot), due)) || key.timer.0 > self.effects.next_timer {
-                    return Err(ImageError::Inconsistent("an FSM's timer is not among the worker's"));
-                }
-                if !timers.insert(key.timer) {
-                    return Err(ImageError::Inconsistent("two timers have one number"));
-                }
-            }
             let requests = cell.requests();
             let contradiction = cell.contradiction().or_else(|| {
                 seat.waiting.contradiction(requests, seat.intake.message, &self.catalogue, &self.envelopes)
@@ -268,9 +204,6 @@ impl Worker {
             if let Some(what) = contradiction {
                 return Err(ImageError::Inconsistent(what));
             }
-        }
-        if timers.len() != self.timers.len() {
-            return Err(ImageError::Inconsistent("a timer of no FSM"));
         }
         self.check_watches()
     }
@@ -312,9 +245,7 @@ mod tests {
     use crate::{
         Context, Fsm, Kinds, Next,
         frame::{Batch, Class, Header, edge_queue},
-        fsm::TimerId,
         id::EdgeId,
-        worker::timers::{Due, TimerKey},
     };
 
     #[derive(Serialize, Deserialize)]
@@ -375,14 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_of_no_fsm_is_refused() {
-        let stray = |image: &mut Image| {
-            let queue = RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), 2, 1);
-            image.timers.set(TimerKey { deadline: Time::ZERO, timer: TimerId(1) }, queue, Due::Timer);
+    fn timers_with_numbers_that_were_not_given_out_once_are_refused() {
+        let never = "a timer has a number that was never given out";
+        assert_eq!(refusal(|image| image.head.next_timer = 0), never);
+        let twice = |image: &mut Image| {
+            let extras = image.cells[0].waiting.extras.clone();
+            image.cells[1].waiting.extras = extras;
         };
-        assert_eq!(refusal(stray), "a timer of no FSM");
-        assert_eq!(refusal(|image| image.timers = Timers::default()), "an FSM's timer is not among the worker's");
-        assert_eq!(refusal(|image| image.next_timer = 0), "an FSM's timer is not among the worker's");
+        assert_eq!(refusal(twice), "two timers have one number");
     }
 
     #[test]
@@ -393,14 +324,14 @@ mod tests {
             extras.watched.push(queue(0, 1));
         };
         let mourners = "who is told of dead letters is no FSM of it, or stands there twice";
-        assert_eq!(refusal(|image| image.mourners = vec![queue(0, 0), queue(0, 1)]), "nothing");
+        assert_eq!(refusal(|image| image.rest.mourners = vec![queue(0, 0), queue(0, 1)]), "nothing");
         for mourners_of in [vec![queue(1, 0)], vec![queue(0, 2)], vec![queue(0, 9)], vec![queue(0, 0); 2]] {
-            assert_eq!(refusal(|image| image.mourners = mourners_of.clone()), mourners, "{mourners_of:?}");
+            assert_eq!(refusal(|image| image.rest.mourners = mourners_of.clone()), mourners, "{mourners_of:?}");
         }
         let other_node = RawQueueId::new(NodeId(1), Place::worker(WorkerId(0)), 0, 1);
-        assert_eq!(refusal(|image| image.mourners = vec![other_node]), mourners);
+        assert_eq!(refusal(|image| image.rest.mourners = vec![other_node]), mourners);
 
-        let watches = |image: &mut Image, target, watcher| image.watches.entry(target).or_default().push(watcher);
+        let watches = |image: &mut Image, target, watcher| image.rest.watches.entry(target).or_default().push(watcher);
         let both = |image: &mut Image| {
             watched(image, 0);
             watches(image, queue(0, 1), queue(0, 0));
@@ -415,21 +346,21 @@ mod tests {
         assert_eq!(refusal(|image| watches(image, queue(1, 1), queue(0, 9))), unknowing);
         let gone = "a queue is watched by nobody, or is no FSM";
         assert_eq!(refusal(|image| watches(image, queue(0, 2), queue(1, 0))), gone);
-        assert_eq!(refusal(|image| drop(image.watches.insert(queue(0, 1), vec![]))), gone);
+        assert_eq!(refusal(|image| drop(image.rest.watches.insert(queue(0, 1), vec![]))), gone);
     }
 
     #[test]
     fn counts_that_would_overflow_are_refused() {
-        assert_eq!(refusal(|image| image.round = u64::MAX), "a count that no worker reaches");
-        assert_eq!(refusal(|image| image.next_timer = u64::MAX), "a count that no worker reaches");
-        assert_eq!(refusal(|image| image.counters.handled = u64::MAX), "a count that no worker reaches");
-        assert_eq!(refusal(|image| image.counters.panics = u64::MAX), "a count that no worker reaches");
+        assert_eq!(refusal(|image| image.head.round = u64::MAX), "a count that no worker reaches");
+        assert_eq!(refusal(|image| image.head.next_timer = u64::MAX), "a count that no worker reaches");
+        assert_eq!(refusal(|image| image.rest.counters.handled = u64::MAX), "a count that no worker reaches");
+        assert_eq!(refusal(|image| image.rest.counters.panics = u64::MAX), "a count that no worker reaches");
     }
 
     #[test]
     fn slots_that_contradict_their_fsms_are_refused() {
-        assert_eq!(refusal(|image| image.slots.free(0)), "an FSM is in a slot that is free");
-        assert_eq!(refusal(|image| image.slots.free(2)), "its free slots are not slots, or stand there twice");
+        assert_eq!(refusal(|image| image.head.slots.free(0)), "an FSM is in a slot that is free");
+        assert_eq!(refusal(|image| image.head.slots.free(2)), "its free slots are not slots, or stand there twice");
         let twice = |image: &mut Image| {
             let copy = image.cells[0].clone();
             image.cells.push(copy);
@@ -437,50 +368,11 @@ mod tests {
         assert_eq!(refusal(twice), "two FSMs are in one slot");
         assert_eq!(refusal(|image| image.cells[0].generation = 2), "an FSM is in a slot of another generation");
         assert_eq!(refusal(|image| image.cells[0].kind = 1), "a kind that is not registered");
-        assert_eq!(refusal(|image| image.ready = vec![0, 0]), "its ready queue names a slot twice or one that isn't");
-        assert_eq!(refusal(|image| image.ready = vec![9]), "its ready queue names a slot twice or one that isn't");
-        assert_eq!(refusal(|image| image.worker = WorkerId(1 << 31)), "no worker has that number");
-    }
-
-    /// Can't be written down once it has had a message.
-    #[derive(Serialize, Deserialize)]
-    struct Sulker {
-        #[serde(serialize_with = "unless_it_sulks")]
-        sulks: bool,
-    }
-
-    fn unless_it_sulks<S: Serializer>(sulks: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-        if *sulks { Err(S::Error::custom("it sulks")) } else { serializer.serialize_bool(false) }
-    }
-
-    impl Fsm for Sulker {
-        const NAME: &'static str = "sulker";
-        type State = ();
-        type Message = u8;
-        fn start(&mut self, _: &mut Context<'_, Self>) {}
-        fn handle(&mut self, (): (), _: u8, _: &mut Context<'_, Self>) -> Next<Self> {
-            self.sulks = true;
-            Next::Stay
-        }
-    }
-
-    #[test]
-    fn an_fsm_that_cant_be_encoded_is_named_and_nothing_of_the_image_is_left() {
-        let catalogue = Kinds::new().with::<Sulker>().seal().expect("the kind is plain");
-        let number = catalogue.type_number::<u8>().expect("the kind takes it");
-        let mut worker = Worker::new(catalogue, NodeId(0), WorkerId(0), Epoch::FIRST, WorkerConfig::default());
-        let edge = edge_queue(NodeId(0), EdgeId::HOST);
-        let queue = |slot, generation| RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), slot, generation);
-        let mut batch = Batch::new(edge.place(), Epoch::FIRST, 1);
-        batch.push(&Header::to(Class::Spawn, 0, queue(0, 0), edge), &[0, 0]);
-        batch.push(&Header::to(Class::Spawn, 0, queue(0, 0), edge), &[0, 0]);
-        batch.push(&Header::message(number, queue(1, 1), edge), &[7]);
-        worker.feed(Time::ZERO, [batch.as_ref()]);
-        assert!(worker.round(10, &mut NoPorts).idle);
-        let mut out = vec![1, 2, 3];
-        let refused = worker.snapshot(&mut out).map_err(|refused| (refused.queue, refused.kind, refused.error));
-        let why = EncodeError::Refused("it sulks".to_owned());
-        assert_eq!(refused, Err((queue(1, 1), "sulker".to_owned(), why)));
-        assert_eq!(out, [1, 2, 3]);
+        assert_eq!(
+            refusal(|image| image.rest.ready = vec![0, 0]),
+            "its ready queue names a slot twice or one that isn't"
+        );
+        assert_eq!(refusal(|image| image.rest.ready = vec![9]), "its ready queue names a slot twice or one that isn't");
+        assert_eq!(refusal(|image| image.head.worker = WorkerId(1 << 31)), "no worker has that number");
     }
 }

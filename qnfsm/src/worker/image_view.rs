@@ -32,50 +32,51 @@ impl ImageView {
     /// The node.
     #[must_use]
     pub fn node(&self) -> NodeId {
-        self.0.node
+        self.0.head.node
     }
 
     /// The worker.
     #[must_use]
     pub fn worker(&self) -> WorkerId {
-        self.0.worker
+        self.0.head.worker
     }
 
     /// The epoch in which it was started.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.0.epoch
+        self.0.head.epoch
     }
 
     /// The last round that it had run.
     #[must_use]
     pub fn round(&self) -> u64 {
-        self.0.round
+        self.0.head.round
     }
 
     /// The time of its last batch.
     #[must_use]
     pub fn now(&self) -> Time {
-        self.0.now
+        self.0.head.now
     }
 
     /// What shapes it.
     #[must_use]
     pub fn config(&self) -> &WorkerConfig {
-        &self.0.config
+        &self.0.head.config
     }
 
     /// What it had counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {
-        &self.0.counters
+        &self.0.rest.counters
     }
 
     /// Its FSMs, in the order of their slots.
     #[must_use]
     pub fn fsms(&self) -> impl ExactSizeIterator<Item = FsmView<'_>> {
         self.0.cells.iter().map(|cell| {
-            let queue = RawQueueId::new(self.0.node, Place::worker(self.0.worker), cell.slot, cell.generation);
+            let queue =
+                RawQueueId::new(self.0.head.node, Place::worker(self.0.head.worker), cell.slot, cell.generation);
             FsmView { queue, cell }
         })
     }

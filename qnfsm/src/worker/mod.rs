@@ -37,6 +37,7 @@ mod outputs;
 mod queue;
 mod ready;
 mod seats;
+mod snapshot;
 mod table;
 mod timers;
 mod turn;
@@ -59,9 +60,10 @@ pub use catalogue::Catalogue;
 pub use config::{Recording, WorkerConfig};
 pub use delivery::{Deliveries, Delivery};
 pub use fault::{Fault, FaultKind};
-pub use image::{ImageError, SnapshotError};
+pub use image::ImageError;
 pub use image_view::{FsmView, ImageView, RequestView, TimerLabel, TimerView, WaitingView, Waits};
 pub use kinds::{Kinds, KindsError};
+pub use snapshot::SnapshotError;
 pub use table::{Table, TableKind, TableMessage, TableSchema};
 pub use turn::Turn;
 pub use typed_cell::CellView;
@@ -75,7 +77,7 @@ use crate::{
     time::Time,
     worker::{
         care::Care, delivery::Notes, notice::Notice, outputs::Outputs, queue::Envelopes, ready::Ready, seats::Seat,
-        timers::Timers, typed_cell::Cell,
+        snapshot::Taking, timers::Timers, typed_cell::Cell,
     },
 };
 
@@ -114,6 +116,7 @@ pub struct Worker {
     turn: Turn,
     /// What is to be seen to in the round that runs, if it is run with care.
     care: Option<Box<Care>>,
+    taking: Taking,
 }
 
 /// What a worker has counted since it started. Part of its state.
@@ -191,6 +194,7 @@ impl Worker {
             fault: None,
             turn: Turn::default(),
             care: None,
+            taking: Taking::NOTHING,
         }
     }
 

@@ -39,6 +39,9 @@ impl Worker {
             return;
         }
         watchers.push(watcher);
+        if watcher.place() == here {
+            self.touch(watcher.slot());
+        }
         if let Some(seat) = self.seat_mut(watcher) {
             seat.waiting.watch(target);
         }
@@ -60,6 +63,9 @@ impl Worker {
 
     /// Ends a watch here; says whether there was one.
     fn forget_watch(&mut self, watcher: RawQueueId, target: RawQueueId) -> bool {
+        if watcher.place() == self.here() {
+            self.touch(watcher.slot());
+        }
         if let Some(seat) = self.seat_mut(watcher) {
             seat.waiting.unwatch(target);
         }

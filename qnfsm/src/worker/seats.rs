@@ -118,6 +118,7 @@ impl Worker {
             let slot = u32::try_from(slot).expect("slots are numbered in 32 bits");
             self.seats.push(Seat::empty(RawQueueId::new(queue.node(), queue.place(), slot, 0)));
         }
+        self.touch(slot);
         let seat = &mut self.seats[slot as usize];
         seat.queue = queue;
         seat.kind = kind;
@@ -147,6 +148,7 @@ impl Worker {
         if self.seat(queue).is_none() {
             return;
         }
+        self.touch(queue.slot());
         let Worker { seats, envelopes, .. } = self;
         let seat = &mut seats[queue.slot() as usize];
         let Some(cell) = seat.cell.take() else { return };

@@ -18,7 +18,7 @@ pub(crate) struct TimerKey {
 }
 
 /// What is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     /// A timer of the FSM's.
     Timer,
@@ -27,7 +27,7 @@ pub(crate) enum Due {
 }
 
 /// All timers of a worker.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Timers(BTreeMap<TimerKey, (RawQueueId, Due)>);
 
 impl Timers {
@@ -56,13 +56,5 @@ impl Timers {
     /// When the next one is due.
     pub(crate) fn next(&self) -> Option<Time> {
         self.0.first_key_value().map(|(key, _)| key.deadline)
-    }
-
-    pub(crate) fn find(&self, key: TimerKey) -> Option<(RawQueueId, Due)> {
-        self.0.get(&key).copied()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
     }
 }

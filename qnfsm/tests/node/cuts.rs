@@ -7,7 +7,7 @@ use qnfsm::{
     Limits, WorkerId,
     journal::{
         Manifest, Position, Reader, Record,
-        snapshots::{self, SnapshotParts},
+        snapshots::{self, SnapshotHeader},
     },
 };
 
@@ -96,8 +96,8 @@ fn a_snapshot_that_is_not_the_one_of_its_mark_is_passed_over() {
         for (worker, round) in (0..3).flat_map(|worker| (1..100).map(move |round| (WorkerId(worker), round))) {
             let Ok(snapshot) = snapshots::load(&*storage, Path::new(DIR), identity, worker, round) else { continue };
             let (epoch, catalogue, image) = (snapshot.epoch, snapshot.catalogue(), snapshot.image());
-            let parts = SnapshotParts { worker, round, epoch, identity, catalogue, image, driver: &[0, 0] };
-            snapshots::store(&*storage, Path::new(DIR), &parts).unwrap();
+            let about = SnapshotHeader { worker, round, epoch, identity, catalogue };
+            snapshots::store(storage.clone(), Path::new(DIR), &about, image, &[0, 0]).unwrap();
         }
         bring_back(&disk, at, &root, 1);
     }

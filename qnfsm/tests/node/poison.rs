@@ -19,7 +19,7 @@ use crate::{
     probe::{self, COUNTS, DIR, Dice, Gate, Node, PATIENCE, Tell, refused, start},
 };
 
-const SHORT: Duration = Duration::from_millis(50);
+const SHORT: Duration = Duration::from_millis(200);
 
 fn builder(disk: &Memory, on_poison: OnPoison) -> NodeBuilder {
     probe::builder(disk.storage()).on_poison(on_poison)

@@ -18,9 +18,8 @@ const STARTS: usize = 24;
 /// How much room each thread's stack takes.
 const STACK_BYTES: u64 = 512 << 20;
 
-fn builder(dir: &Path) -> qnfsm::NodeBuilder {
-    // Snapshots are frequent, so that one tells of what a worker should not have taken for recorded.
-    let limits = Limits { drain: Duration::ZERO, snapshot_every_bytes: 1, ..Limits::default() };
+fn builder(dir: &Path, snapshot_every_bytes: u64) -> qnfsm::NodeBuilder {
+    let limits = Limits { drain: Duration::ZERO, snapshot_every_bytes, ..Limits::default() };
     let mut builder = ring::builder(dir, Arc::new(RealFiles), limits);
     builder.service(1, Unanswered::SentAgain, |_: u64, _| ());
     builder.reactor(RunOn::Thread, Mute);
@@ -56,7 +55,8 @@ fn child() {
     let root = Root::new(3, 2, u32::MAX);
     // Each start but the first finds the directory free, as the one before must leave it.
     for _ in 0..STARTS {
-        match builder(Path::new(&dir)).start(&root) {
+        // A snapshot has a thread of its own, which would take the room of another.
+        match builder(Path::new(&dir), u64::MAX).start(&root) {
             Ok(node) => {
                 node.stop().unwrap();
                 println!("\nit runs");
@@ -77,7 +77,7 @@ fn where_the_system_gives_no_further_thread_the_node_says_so_and_loses_nothing()
     let root = Root::new(3, 2, u32::MAX);
     let dir = std::env::temp_dir().join(format!("qnfsm-threads-{}", std::process::id()));
     let received = |node: &ring::Node| ring::tallies(node).iter().map(ring::Counter::received).sum::<u64>();
-    let node = builder(&dir).start(&root).unwrap();
+    let node = builder(&dir, 1).start(&root).unwrap();
     ring::settle(&node, 1);
     drop(node);
     let mut said = Vec::new();
@@ -100,7 +100,7 @@ fn where_the_system_gives_no_further_thread_the_node_says_so_and_loses_nothing()
         assert!(lines.len() == STARTS, "{lines:?}");
         said.push(lines[0].to_owned());
         // With threads enough it goes on.
-        let node = builder(&dir).start(&root).unwrap();
+        let node = builder(&dir, 1).start(&root).unwrap();
         let before = received(&node);
         let after = ring::settle(&node, before + 1);
         assert!(after.iter().all(|counter| counter.broken.is_empty()), "{after:?}");

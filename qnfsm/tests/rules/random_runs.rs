@@ -199,7 +199,7 @@ fn replay_with(
     worker: &mut Worker,
     records: &[Record],
     ports: &mut Ports,
-    before: impl Fn(&mut Worker),
+    mut before: impl FnMut(&mut Worker),
 ) -> Vec<(u64, Vec<u8>)> {
     let mut seen = vec![];
     for Record { now, batches, bound, .. } in records {
@@ -289,6 +289,29 @@ impl Model {
     }
 }
 
+/// A snapshot that is taken bit by bit, and what it has to be.
+struct Taken {
+    expected: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Taken {
+    fn begun(worker: &mut Worker) -> Taken {
+        let mut expected = Vec::new();
+        worker.snapshot(&mut expected).unwrap();
+        worker.begin_snapshot();
+        Taken { expected, bytes: Vec::new() }
+    }
+
+    /// Takes more of it. True when it is whole, and what it has to be.
+    fn goes_on(&mut self, worker: &mut Worker, bytes_min: usize) -> bool {
+        let is_whole = worker.go_on_with_snapshot(bytes_min, &mut self.bytes).unwrap();
+        assert_eq!(is_whole, worker.snapshot_progress().is_none());
+        assert!(!is_whole || self.bytes == self.expected, "it is of another moment");
+        is_whole
+    }
+}
+
 proptest! {
     #![proptest_config(cases(80))]
 
@@ -304,6 +327,28 @@ proptest! {
             let mut restored = Worker::restore(catalogue(), &records[after].image).unwrap();
             prop_assert_eq!(&replay(&mut restored, &records[after + 1..])[..], &expected[after + 1..]);
         }
+    }
+
+    /// What happens while a snapshot is taken isn't in it, and takes no notice of it.
+    #[test]
+    fn r7_a_snapshot_taken_bit_by_bit_is_of_when_it_was_begun(config in config(), steps in steps(), bytes_min in 0usize..600) {
+        let records = live(config, &steps)?;
+        let expected: Vec<_> = records.iter().map(|record| (record.digest, record.image.clone())).collect();
+        let mut worker = zoo(config);
+        let mut taken = Taken::begun(&mut worker);
+        let mut whole = 0;
+        let seen = replay_with(&mut worker, &records, &mut Ports::default(), |worker| {
+            if taken.goes_on(worker, bytes_min) {
+                whole += 1;
+                taken = Taken::begun(worker);
+            }
+        });
+        prop_assert_eq!(&seen, &expected);
+        if records.last().is_some_and(|record| !record.image.is_empty()) {
+            while !taken.goes_on(&mut worker, bytes_min) {}
+            whole += 1;
+        }
+        prop_assert!(whole > 0 || records.last().is_some_and(|record| record.image.is_empty()));
     }
 
     /// What is run with care does the same; each delivery was announced.

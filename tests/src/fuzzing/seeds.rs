@@ -345,7 +345,7 @@ impl Recorded {
             let mut image = Vec::new();
             worker.snapshot(&mut image).expect("a seed's worker can be written");
             if at == 1 {
-                let image_digest = qnfsm::Digest::of(&image);
+                let image_digest = qnfsm::StreamDigest::of(&image);
                 write(Record::DigestMark { worker: worker_id, round: number, digest });
                 let driver_digest = qnfsm::Digest::of(&[]);
                 write(Record::SnapshotMark { worker: worker_id, round: number, digest, image_digest, driver_digest });
@@ -381,16 +381,9 @@ impl Recorded {
         }
         for (at, (image, driver)) in self.images.iter().enumerate() {
             let round = at as u64 + 1;
-            let parts = snapshots::SnapshotParts {
-                worker: WORKER,
-                round,
-                epoch: Epoch::FIRST,
-                identity: 1,
-                catalogue: b"kinds",
-                image,
-                driver,
-            };
-            snapshots::store(&*self.files, dir, &parts).expect("memory has room");
+            let (epoch, catalogue) = (Epoch::FIRST, b"kinds");
+            let about = snapshots::SnapshotHeader { worker: WORKER, round, epoch, identity: 1, catalogue };
+            snapshots::store(self.files.clone(), dir, &about, image, driver).expect("memory has room");
             let file = self.files.bytes(&snapshots::path(dir, WORKER, round)).expect("it was stored");
             let mut named = String::new();
             write!(named, "{name}-{round}").expect("a string has room");

@@ -116,6 +116,7 @@ fn later(worker: &Worker, step: u8) -> Time {
 /// # Panics
 /// When something doesn't hold.
 pub fn run(worker: &mut Worker, script: &mut Script<'_>) {
+    let mut slow = Slow::begun(worker);
     for _ in 0..ROUNDS_MAX {
         if script.is_empty() {
             break;
@@ -138,6 +139,7 @@ pub fn run(worker: &mut Worker, script: &mut Script<'_>) {
         let sound = batches.iter().all(|batch| is_sound(*batch));
         assert!(sound || end.fault.is_some(), "bytes that are no frames went in unnoticed");
         match end.fault {
+            None if slow.goes_on(worker) => slow = Slow::begun(worker),
             None => {}
             Some(fault) => {
                 assert!(!sound || !matches!(fault.what, FaultKind::BadBatch { .. }), "sound frames were refused");
@@ -145,8 +147,29 @@ pub fn run(worker: &mut Worker, script: &mut Script<'_>) {
             }
         }
     }
+    while !slow.goes_on(worker) {}
     let again = restored(worker);
     assert_eq!(image(&again), image(worker), "a restored worker is another one");
+}
+
+/// A snapshot that is taken one FSM at a time, a round between two of them.
+struct Slow {
+    expected: Vec<u8>,
+    image: Vec<u8>,
+}
+
+impl Slow {
+    fn begun(worker: &mut Worker) -> Slow {
+        worker.begin_snapshot();
+        Slow { expected: image(worker), image: Vec::new() }
+    }
+
+    /// Takes one FSM more. True when it is whole.
+    fn goes_on(&mut self, worker: &mut Worker) -> bool {
+        let is_whole = worker.go_on_with_snapshot(0, &mut self.image).expect("a worker that ran can be written");
+        assert!(!is_whole || self.image == self.expected, "a snapshot that was taken bit by bit is of another moment");
+        is_whole
+    }
 }
 
 /// One round, with its outputs drained and looked through.

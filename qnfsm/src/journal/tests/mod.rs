@@ -130,6 +130,7 @@ fn every_record(mut each: impl FnMut(&RecordDraft<'_>)) {
     each(&Record::External { worker, round: 2, port: "weather", answer: b"\x00\xff" });
     each(&Record::Version { worker, round: 2, name: "discount", version: 3 });
     each(&Record::DigestMark { worker, round: 2, digest });
+    each(&Record::SnapshotBegun { worker, round: 2, digest });
     each(&Record::SnapshotMark { worker, round: 2, digest, image_digest: !digest, driver_digest: 7 });
     each(&Record::Configured { worker, round: 2, config: b"another shape" });
     each(&Record::SyncMark { segment: 0, offset: 77 });
