@@ -4,7 +4,7 @@
 use std::{fmt, path::PathBuf};
 
 use qnfsm::{
-    KindsError,
+    KindsError, OtherResource,
     journal::{Corruption, IoError, OpenError, Position, ReadError, Unsupported},
     playback::{Divergence, PlaybackError},
 };
@@ -78,6 +78,17 @@ pub enum WrongProgram {
         dir: PathBuf,
         /// What differs.
         differences: Vec<String>,
+    },
+    /// It was recorded with resources that the program doesn't have.
+    #[error(
+        "{} was recorded with other resources: {}; register those with `Kinds::resource`, and replay it again",
+        .file.display(), .resources.iter().map(OtherResource::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    OtherResources {
+        /// The segment's file that was recorded so, as all that follow may be.
+        file: PathBuf,
+        /// What differs.
+        resources: Vec<OtherResource>,
     },
     /// Another version of the program recorded a part, and this one can't go on from there.
     #[error("{}: {what}; replay it with the build that wrote it", .file.display())]
@@ -171,6 +182,7 @@ impl ReplayError {
             ReplayError::Program(WrongProgram::Changed { .. } | WrongProgram::OtherVersion { .. }) => {
                 ("changed_types", 16)
             }
+            ReplayError::Program(WrongProgram::OtherResources { .. }) => ("other_resources", 17),
             ReplayError::Corrupt(_) => ("corrupt", 20),
             ReplayError::Unsupported(_) => ("unsupported", 21),
             ReplayError::Diverged(_) => ("diverged", 30),

@@ -35,6 +35,7 @@
 //! | 14 | permission denied | the operator: another user |
 //! | 15 | another program's directory | the caller: that program |
 //! | 16 | the program's types are other ones than the recorded | the developer: the build that wrote it |
+//! | 17 | the program's resources are other ones than the recorded | the caller: the resources that it was recorded with |
 //! | 20 | the journal is damaged | the operator: a copy |
 //! | 21 | written by a newer version of the library | the developer: that version |
 //! | 30 | diverged: the program does not do what was recorded | the developer: the FSM that is named |

@@ -13,7 +13,7 @@ use std::{
 };
 
 use qnfsm::{
-    Catalogue, Epoch, FaultKind, Kinds, Table, build_identity,
+    Catalogue, Epoch, FaultKind, Kinds, OtherResource, Table, build_identity,
     journal::{self, Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, holdings, segment_path},
     playback::{Beginning, Playback, Progress},
 };
@@ -130,6 +130,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         segment: 0,
         builds: Vec::new(),
         epochs: BTreeSet::new(),
+        passed_over: BTreeSet::new(),
         stopped: None,
     };
     let threads = options.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
@@ -162,6 +163,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         journal_bytes,
         oldest_segment: manifest.oldest_segment,
         rounds_passed_over: progress.rounds_passed_over,
+        other_resources: run.passed_over.iter().map(OtherResource::to_string).collect(),
         digest: player.playback.digest(),
         clean: run.stopped == Some(manifest.epoch),
         lost: reader.tail().and_then(|tail| tail.lost.as_ref()).map(ToString::to_string),
@@ -171,15 +173,15 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     })
 }
 
-/// The segment before which another version of the program recorded what this one goes on from; 0 if there is none, or this program
-/// recorded nothing.
+/// The segment before which another version of the program, or one with other resources, recorded what this one goes on from; 0 if there
+/// is none, or this program recorded nothing.
 fn own_from(storage: &dyn Storage, dir: &Path, files: &BTreeMap<u64, u64>, own: &Table) -> Result<u64, ReplayError> {
     let mut of_another = false;
     for segment in files.keys() {
         // What is no header, or none of a table, is an error where it is read.
         let Some(header) = journal::read_header(storage, dir, *segment)? else { break };
         let Ok(table) = Table::from_bytes(&header.info.catalogue) else { break };
-        match table.differences(own).is_empty() {
+        match table.differences(own).is_empty() && table.other_resources(own).is_empty() {
             true if of_another => return Ok(*segment),
             true => break,
             false => of_another = true,
@@ -196,7 +198,7 @@ struct Run<'a> {
     catalogue: &'a Catalogue,
     /// By segment, from the oldest that counts on, how long it is.
     files: &'a BTreeMap<u64, u64>,
-    /// The segment before which another version of the program recorded.
+    /// The segment before which another version of the program, or one with other resources, recorded.
     own_from: u64,
     options: &'a Options<'a>,
     /// The segment that is being read.
@@ -204,6 +206,8 @@ struct Run<'a> {
     /// By segment, where its first record begins, and whether another executable than this one wrote it.
     builds: Vec<(Position, bool)>,
     epochs: BTreeSet<Epoch>,
+    /// Resources of before, which this program doesn't have.
+    passed_over: BTreeSet<OtherResource>,
     /// The epoch whose clean stop is the last that was read.
     stopped: Option<Epoch>,
 }
@@ -269,6 +273,15 @@ impl Run<'_> {
         let differences = table.differences(own);
         if !differences.is_empty() && header.segment >= self.own_from {
             return Err(WrongProgram::Changed { dir: dir.into(), differences }.into());
+        }
+        let resources = table.other_resources(own);
+        if !resources.is_empty() && header.segment >= self.own_from {
+            let file = segment_path(dir, header.segment);
+            return Err(WrongProgram::OtherResources { file, resources }.into());
+        }
+        // Where the types are others too, the resources alone would not do.
+        if differences.is_empty() {
+            self.passed_over.extend(resources);
         }
         self.builds.push((first, (info.build, info.build_bytes) != build_identity()));
         Ok(())

@@ -31,8 +31,11 @@ pub struct Report {
     /// The segment that the journal begins with; if that isn't 1, those before it were given up.
     pub oldest_segment: u64,
     /// Rounds in the journal that can't be run, because they stand before the first snapshot of a worker whose start was given up, or
-    /// another version of the program recorded them.
+    /// another version of the program, or one with other resources, recorded them.
     pub rounds_passed_over: u64,
+    /// The resources with which such a version recorded rounds that were passed over, and which this program doesn't have: each with
+    /// both hashes.
+    pub other_resources: Vec<String>,
     /// All rounds' digests in one number: the same for equal runs.
     #[serde(serialize_with = "hex_16")]
     pub digest: u64,
@@ -82,6 +85,12 @@ impl fmt::Display for Report {
         if self.rounds_passed_over > 0 {
             let rounds = count(self.rounds_passed_over, "round");
             writeln!(f, "  note: {rounds} not run, which stand before the first snapshots to go on from")?;
+        }
+        for resource in &self.other_resources {
+            writeln!(
+                f,
+                "  note: {resource}; register that with `Kinds::resource` to run the rounds that were recorded with it"
+            )?;
         }
         if let Some(lost) = &self.lost {
             writeln!(f, "  note: {lost}")?;

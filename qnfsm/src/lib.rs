@@ -91,6 +91,7 @@
 //! | [`OldFsm`], [`OldMessage`], [`UpgradeError`] | what an older version of the program left |
 //! | [`NodeBuilder`], [`Node`], [`Host`], [`Limits`] | a process with workers, edges and a journal |
 //! | [`NodeRequest`], [`NodeMetrics`] | what an FSM may ask its node; what a node knows of itself |
+//! | [`Resource`], [`ContentHash`] | a large table that all FSMs read |
 //! | [`Secret`] | a value that is recorded and never shown |
 //! | [`Replier`], [`Unanswered`], [`External`] | services for blocking and async work; values read from outside |
 //! | [`Reactor`], [`Outlet`], [`Inputs`] | what a network edge is written against |
@@ -143,8 +144,8 @@ mod worker;
 pub use codec::{Codec, DecodeError, EncodeError, Trust};
 pub use digest::{Digest, StreamDigest};
 pub use fsm::{
-    Context, External, ExternalFault, Externals, Fsm, Handler, Next, OldFsm, OldMessage, OnPanic, Overflow,
-    QueuePolicy, State, TimerId, UpgradeError,
+    ContentHash, Context, External, ExternalFault, Externals, Fsm, Handler, Next, OldFsm, OldMessage, OnPanic,
+    Overflow, QueuePolicy, Resource, State, TimerId, UpgradeError,
 };
 pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId};
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
@@ -160,6 +161,7 @@ pub use secret::Secret;
 pub use time::Time;
 pub use worker::{
     Admission, CarryOverError, Catalogue, CellView, Counters, Deliveries, Delivery, Fault, FaultKind, FsmView,
-    ImageError, ImageView, Kinds, KindsError, Recording, RequestView, RoundEnd, Skip, SnapshotError, Table, TableKind,
-    TableMessage, TableSchema, TimerLabel, TimerView, Turn, WaitingView, Waits, Worker, WorkerConfig,
+    ImageError, ImageView, Kinds, KindsError, OtherResource, Recording, RequestView, RoundEnd, Skip, SnapshotError,
+    Table, TableKind, TableMessage, TableResource, TableSchema, TimerLabel, TimerView, Turn, WaitingView, Waits,
+    Worker, WorkerConfig,
 };

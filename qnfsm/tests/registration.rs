@@ -8,8 +8,8 @@ use std::{
 };
 
 use qnfsm::{
-    Codec, Context, Down, Epoch, External, Fsm, Kinds, Message, Next, NodeBuilder, NodeId, Place, QueueId, RawQueueId,
-    Reply, ReplyTo, RequestId, StartError, Time, Trust, WorkerId, testing::Drive,
+    Codec, ContentHash, Context, Down, Epoch, External, Fsm, Kinds, Message, Next, NodeBuilder, NodeId, Place, QueueId,
+    RawQueueId, Reply, ReplyTo, RequestId, Resource, StartError, Time, Trust, WorkerId, testing::Drive,
 };
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +128,40 @@ fn a_message_types_name_can_be_read() {
     check_kinds(Kinds::new().message_named::<u64>("a\0b"), &["\"a\\0b\" of message type u64", "control character"]);
     let twice = Kinds::new().message_named::<u64>("number").message_named::<u32>("number");
     check_kinds(twice, &["two message types are named \"number\": u64 and u32", "with `Kinds::message_named`"]);
+}
+
+/// A table with one of the names, whose content the codec may refuse.
+struct Atlas<const AT: usize>(Vec<()>);
+
+impl<const AT: usize> Resource for Atlas<AT> {
+    const NAME: &'static str = NAMES[AT];
+
+    fn content_hash(&self) -> ContentHash {
+        ContentHash::of_value(&self.0)
+    }
+}
+
+/// Another type by the name of the first.
+struct Globe;
+
+impl Resource for Globe {
+    const NAME: &'static str = NAMES[0];
+
+    fn content_hash(&self) -> ContentHash {
+        ContentHash::of_bytes(&[])
+    }
+}
+
+#[test]
+fn a_resource_has_a_name_of_its_own_and_a_hash() {
+    let with = |kinds: Kinds| kinds.resource(Arc::new(Atlas::<0>(vec![])));
+    with(Kinds::new()).seal().unwrap();
+    let named = Kinds::new().resource(Arc::new(Atlas::<3>(vec![])));
+    check_kinds(named, &["the NAME \"bell\\u{7}\" of resource ", "control character"]);
+    check_kinds(with(with(Kinds::new())), &["two resources are named \"good\"", "once"]);
+    check_kinds(with(Kinds::new().resource(Arc::new(Globe))), &["two resources are named \"good\""]);
+    let unhashed = Kinds::new().resource(Arc::new(Atlas::<0>(vec![(); 5000])));
+    check_kinds(unhashed, &["resource good can't be hashed: 5000 elements", "`ContentHash::of_bytes`"]);
 }
 
 #[track_caller]

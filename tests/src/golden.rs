@@ -1,11 +1,11 @@
 //! The program whose journals are kept for ever, in `tests/golden/<format version>/`: every later build opens, replays and goes on
 //! from them. So nothing that an FSM here does may change, nor any of its types; a later format gets recordings of its own.
 
-use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
 
 use qnfsm::{
-    Context, DeadLetter, Down, External, Fsm, Kinds, Limits, Next, Node, NodeBuilder, NodeRequest, OnPanic, QueueId,
-    Reply, ReplyTo, Unanswered, WorkerId,
+    ContentHash, Context, DeadLetter, Down, External, Fsm, Kinds, Limits, Next, Node, NodeBuilder, NodeRequest,
+    OnPanic, QueueId, Reply, ReplyTo, Resource, Unanswered, WorkerId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,17 @@ impl External for Die {
     const NAME: &'static str = "die";
     type Question = u32;
     type Answer = u32;
+}
+
+/// The mountain: every so many grams there is water, and whoever digs there panics.
+struct Mountain(Vec<u64>);
+
+impl Resource for Mountain {
+    const NAME: &'static str = "mountain";
+
+    fn content_hash(&self) -> ContentHash {
+        ContentHash::of_value(&self.0)
+    }
 }
 
 /// What a service is asked.
@@ -173,7 +184,7 @@ enum Shift {
 /// What a miner takes.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Work {
-    /// Digs that much. Every seventh gram it strikes water, and panics.
+    /// Digs that much.
     Dig {
         /// How much.
         grams: u64,
@@ -198,7 +209,8 @@ impl Fsm for Miner {
         match (shift, work) {
             (Shift::Ready, Work::Dig { grams, boss }) => {
                 self.depth += grams;
-                assert!(!self.depth.is_multiple_of(7), "water");
+                let Mountain(waters) = cx.resource();
+                assert!(waters.iter().all(|every| !self.depth.is_multiple_of(*every)), "water");
                 cx.send(boss, Order::Dug(Reply { request: qnfsm::RequestId(0), outcome: Ok(grams) }));
                 cx.state_timeout(Duration::from_millis(1), Work::Rested);
                 Next::Goto(Shift::Resting { since: 1 })
@@ -226,6 +238,7 @@ pub fn kinds() -> Kinds {
         .replies::<Order, u64>()
         .accepts::<Order, DeadLetter>()
         .accepts::<Order, Down>()
+        .resource(Arc::new(Mountain(vec![7, 1000])))
 }
 
 /// A node of the program, and who values ore.

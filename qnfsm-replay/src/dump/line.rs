@@ -46,6 +46,15 @@ impl Line<'_> {
     }
 }
 
+/// A table that FSMs read.
+#[derive(Debug, Serialize)]
+pub struct Resource<'a> {
+    /// Its name.
+    pub name: Name<'a>,
+    /// The hash of its content.
+    pub hash: Hex,
+}
+
 /// What a line says.
 #[derive(Debug, Serialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -62,6 +71,7 @@ pub enum What<'a> {
         build_bytes: Number,
         kinds: Vec<Name<'a>>,
         message_types: Vec<Name<'a>>,
+        resources: Vec<Resource<'a>>,
     },
     /// A worker was started.
     WorkerStarted {

@@ -19,7 +19,9 @@ use qnfsm::{
     journal::{Excerpt, Reader, RealFiles, Storage, holdings},
 };
 
-pub use line::{Config, Contents, Delivered, FileState, Hex, Instant, Line, Name, Number, Queue, What, Where};
+pub use line::{
+    Config, Contents, Delivered, FileState, Hex, Instant, Line, Name, Number, Queue, Resource, What, Where,
+};
 use records::Records;
 pub use summary::{Opaque, Summary};
 use tables::Own;

@@ -9,7 +9,7 @@ use qnfsm::{
 };
 
 use super::{
-    Hex, Instant, Line, Name, Number, Options, Queue, Value, What,
+    Hex, Instant, Line, Name, Number, Options, Queue, Resource, Value, What,
     line::{Config, Where},
     summary::{Counts, Types},
     tables::{Own, Tables},
@@ -112,6 +112,12 @@ impl<'a> Records<'a> {
             build_bytes: Number(info.build_bytes),
             kinds: tables.table.kinds.iter().map(|kind| Name(&kind.name)).collect(),
             message_types: tables.table.messages.iter().map(|message| Name(&message.name)).collect(),
+            resources: tables
+                .table
+                .resources
+                .iter()
+                .map(|it| Resource { name: Name(&it.name), hash: Hex(it.hash) })
+                .collect(),
         };
         let at = Position { segment: header.segment, offset: 0 };
         (self.take)(&About { at, worker: None, round: None }.line(segment))?;

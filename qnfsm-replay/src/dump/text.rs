@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use qnfsm::schema::short_name;
 
 use super::{
-    Line, Name, Number, Queue, Summary, Value, What,
+    Line, Name, Number, Queue, Resource, Summary, Value, What,
     line::{Config, Contents, Delivered, FileState},
 };
 
@@ -48,10 +48,13 @@ pub(super) fn write(line: &Line<'_>, f: &mut Formatter<'_>) -> fmt::Result {
 }
 
 fn segment(line: &Line<'_>, f: &mut Formatter<'_>) -> fmt::Result {
-    let What::Segment { program, epoch, build, kinds, message_types, .. } = &line.what else { return Ok(()) };
+    let What::Segment { program, epoch, build, kinds, message_types, resources, .. } = &line.what else {
+        return Ok(());
+    };
     let (kinds, types) = (count(kinds.len(), "kind"), count(message_types.len(), "message type"));
     let Some(segment) = line.segment else { return Ok(()) };
-    write!(f, "segment {segment} of `{program}`, epoch {epoch}, build {build}, {kinds}, {types}")
+    write!(f, "segment {segment} of `{program}`, epoch {epoch}, build {build}, {kinds}, {types}")?;
+    resources.iter().try_for_each(|Resource { name, hash }| write!(f, ", resource {name} with hash {hash}"))
 }
 
 /// What enters a worker.

@@ -15,6 +15,7 @@ use crate::{
         Fsm, OnPanic,
         effects::{Effect, Effects, Externals, Halt, Own, Sending, TimerName},
         pool::{Lent, MessageRef, Pool},
+        resource::{Resource, Resources},
     },
     id::{QueueId, RawQueueId, RequestId, WorkerId},
     message::{DeadLetter, Down, Message, Reply, ReplyTo},
@@ -45,6 +46,7 @@ pub struct Context<'a, F: Fsm> {
     pools: Lent<'a, F::Message>,
     own: &'a mut Own,
     externals: &'a mut dyn Externals,
+    resources: &'a Resources,
     sender: RawQueueId,
     beats: u64,
     of: std::marker::PhantomData<fn(F)>,
@@ -56,10 +58,11 @@ impl<'a, F: Fsm> Context<'a, F> {
         pools: Lent<'a, F::Message>,
         own: &'a mut Own,
         externals: &'a mut dyn Externals,
+        resources: &'a Resources,
         sender: RawQueueId,
         beats: u64,
     ) -> Context<'a, F> {
-        Context { effects, pools, own, externals, sender, beats, of: std::marker::PhantomData }
+        Context { effects, pools, own, externals, resources, sender, beats, of: std::marker::PhantomData }
     }
 
     /// The FSM's own queue.
@@ -349,6 +352,17 @@ impl<'a, F: Fsm> Context<'a, F> {
         read.unwrap_or_else(|ExternalFaultText(text)| self.halt(text))
     }
 
+    /// The large table of that type which the program registered with [`Kinds::resource`](crate::Kinds::resource). The reference
+    /// outlives the borrow of the context, so that one can read and send; [`Kinds::resource`](crate::Kinds::resource) shows it.
+    ///
+    /// # Panics
+    /// When the program registered none, with a text that says what to add. As with any panic of a handler,
+    /// [`Fsm::ON_PANIC`] decides what follows.
+    #[must_use]
+    pub fn resource<T: Resource>(&self) -> &'a T {
+        self.resources.see().unwrap_or_else(|| unregistered_resource::<T>())
+    }
+
     /// Which version of a behaviour applies, where this program has `latest`: so that journals of before its change replay the old way.
     ///
     /// While a node runs that is `latest`, which is recorded when the worker first uses it. In what is replayed, or played back when a
@@ -394,6 +408,14 @@ impl<'a, F: Fsm> Context<'a, F> {
         self.effects.halt(super::effects::ExternalFault(text));
         panic::resume_unwind(Box::new(Halt));
     }
+}
+
+#[cold]
+fn unregistered_resource<T: Resource>() -> ! {
+    let resource = type_name::<T>();
+    panic!(
+        "resource {resource} is not registered; add `Kinds::resource::<{resource}>(…)` to the function that names the kinds"
+    );
 }
 
 struct ExternalFaultText(String);

@@ -4,6 +4,7 @@ mod context;
 mod effects;
 mod old;
 mod pool;
+mod resource;
 
 use std::fmt::Debug;
 
@@ -15,6 +16,8 @@ pub use effects::{ExternalFault, Externals, Handler};
 pub(crate) use old::Reading;
 pub use old::{OldFsm, OldMessage, UpgradeError};
 pub(crate) use pool::{AnyPool, MessageRef, Pool, Pools};
+pub(crate) use resource::Resources;
+pub use resource::{ContentHash, Resource};
 
 use crate::message::Message;
 

@@ -97,12 +97,12 @@ pub(super) enum EdgeSpec {
     Service(Unanswered, OpenService),
 }
 
-/// What a start does about rounds behind the last snapshots that another build of the program recorded, with the same types. After a
-/// clean stop there are none.
+/// What a start does about rounds behind the last snapshots that another build of the program recorded, with the same types, or the
+/// program with other [resources](crate::Resource). After a clean stop there are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnOtherBuild {
-    /// The start fails and names that build: a journal's tail belongs to the build that wrote it.
+    /// The start fails and names that build, or those resources: a journal's tail belongs to what recorded it.
     #[default]
     Refuse,
     /// They are run by this build, and compared with what was recorded: for a build that is known to handle in the same way what is

@@ -7,7 +7,7 @@ use crate::{
     id::{EdgeId, Place, RawQueueId, WorkerId},
     journal::{JournalError, LookError, OpenError, Position, ReadError, RecoverToError},
     playback::PlaybackError,
-    worker::{CarryOverError, Fault, KindsError},
+    worker::{CarryOverError, Fault, KindsError, OtherResource},
 };
 
 /// Why a node doesn't start. Nothing of what its journal holds is changed, unless the node was told to
@@ -73,6 +73,24 @@ pub enum StartError {
         worker: WorkerId,
         /// What can't be, and why.
         source: Box<CarryOverError>,
+    },
+    /// Rounds have to be run again that were recorded with resources which this program doesn't have.
+    #[error(
+        "{} was written with other resources and not stopped cleanly: {worker} has to be played back from round {round} on, and a \
+         journal's tail belongs to the resources that it was recorded with. What differs: {}. Register those with `Kinds::resource`, \
+         start the node and stop it, then start it with these; or, if what was recorded comes out the same with these, allow it with \
+         `on_other_build(OnOtherBuild::Run)`, which compares every round and stops at the first that differs",
+        .dir.display(), list(.resources)
+    )]
+    OtherResources {
+        /// The directory.
+        dir: PathBuf,
+        /// The worker.
+        worker: WorkerId,
+        /// Its first round that no snapshot covers.
+        round: u64,
+        /// What differs.
+        resources: Vec<OtherResource>,
     },
     /// Rounds have to be run again that another build recorded.
     #[error(
@@ -184,6 +202,10 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+fn list(resources: &[OtherResource]) -> String {
+    resources.iter().map(OtherResource::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl From<LookError> for StartError {
@@ -309,6 +331,7 @@ mod tests {
         let refused = || io::Error::from(io::ErrorKind::OutOfMemory);
         let playback = |source| StartError::Playback { position: Position::default(), source };
         let left = CarryOverError { of: text(), why: UpgradeError::UnknownVersion { version: 1 } };
+        let resource = OtherResource { name: text(), recorded: 1, own: None };
         let divergence = Divergence { worker, round, delivery: None, expected: text(), found: text() };
         let texts = [
             (StartError::UnregisteredRoot("lobby"), "add it with `Kinds::with`"),
@@ -316,6 +339,10 @@ mod tests {
             (
                 StartError::Changed { dir: dir(), worker, round, differences: vec![text()] },
                 "Start that build and stop it",
+            ),
+            (
+                StartError::OtherResources { dir: dir(), worker, round, resources: vec![resource] },
+                "Register those with `Kinds::resource`",
             ),
             (
                 StartError::OtherBuild { dir: dir(), worker, round, build: 1, build_bytes: 2 },

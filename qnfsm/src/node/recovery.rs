@@ -22,12 +22,12 @@ use crate::{
     frame::{Batch, BatchRef},
     id::{Place, RawQueueId, RequestId, WorkerId},
     journal::{
-        Manifest, NodeLock, Outcome, Position, Reached, ReadError, Reader, Record, SegmentHeader, Storage, Tail,
-        Unsupported, segment_path,
+        Manifest, NodeLock, Outcome, Position, Reached, ReadError, Reader, Record, SegmentHeader, SegmentInfo, Storage,
+        Tail, Unsupported, segment_path,
         snapshots::{self, Mark},
     },
     playback::{self, Audience, Playback, Restored, Unusable},
-    worker::{CarryOver, Catalogue, Table, Worker, WorkerConfig},
+    worker::{CarryOver, Catalogue, OtherResource, Table, Worker, WorkerConfig},
 };
 
 /// The executable that brings a node back.
@@ -54,7 +54,7 @@ pub(super) struct Recovered {
     pub(super) restored: BTreeMap<WorkerId, Mark>,
     /// How many messages FSMs were spared, as far as the journal still says.
     pub(super) skips: BTreeMap<RawQueueId, u32>,
-    /// Workers that ran rounds which another build recorded.
+    /// Workers that ran rounds which another build recorded, or this one with other resources.
     pub(super) ran_others: BTreeSet<WorkerId>,
 }
 
@@ -71,6 +71,8 @@ struct Plan {
     foreign: BTreeMap<u64, (u64, u64)>,
     /// Segments of a program with another table, and what differs.
     changed: BTreeMap<u64, Vec<String>>,
+    /// Segments that were recorded with resources which this program doesn't have, and which.
+    other_resources: BTreeMap<u64, Vec<OtherResource>>,
     /// Segments whose node marked the end of each round before it let out anything of it.
     marked: BTreeSet<u64>,
 }
@@ -104,12 +106,16 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, own: OwnBuild, dir: &Path) -
         let segment = entry.position.segment;
         if checked != Some(segment) {
             checked = Some(segment);
-            let (differences, is_foreign_program) = check_program(reader, catalogue, dir)?;
-            ends_foreign = is_foreign_program;
+            let Some(SegmentHeader { info, .. }) = reader.header() else { continue };
+            let (table, own_table) = (check_table(info, segment, dir)?, catalogue.table());
+            ends_foreign = table.is_foreign_to(own_table);
+            let (differences, resources) = (table.differences(own_table), table.other_resources(own_table));
             if !differences.is_empty() {
                 plan.changed.insert(segment, differences);
             }
-            let Some(SegmentHeader { info, .. }) = reader.header() else { continue };
+            if !resources.is_empty() {
+                plan.other_resources.insert(segment, resources);
+            }
             let config: Result<WorkerConfig, _> = Codec::CURRENT.decode(&info.configuration, Trust::Node);
             plan.seed = config.ok().map(|config| config.seed);
             let build = (info.build, info.build_bytes);
@@ -128,16 +134,13 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, own: OwnBuild, dir: &Path) -
     Ok(plan)
 }
 
-/// Compares the program that wrote a segment with this one. Says what differs, and whether it has no kind in common.
-fn check_program(reader: &Reader, catalogue: &Catalogue, dir: &Path) -> Result<(Vec<String>, bool), StartError> {
-    let Some(header) = reader.header() else { return Ok((Vec::new(), false)) };
-    if let Some(what) = header.info.unsupported() {
-        let file = segment_path(dir, header.segment);
+/// The table of the program that wrote a segment, which this library can read.
+fn check_table(info: &SegmentInfo, segment: u64, dir: &Path) -> Result<Table, StartError> {
+    if let Some(what) = info.unsupported() {
+        let file = segment_path(dir, segment);
         return Err(ReadError::from(Unsupported { file, offset: 0, what }).into());
     }
-    let table = Table::from_bytes(&header.info.catalogue)
-        .map_err(|error| StartError::Catalogue(format!("segment {}: {error}", header.segment)))?;
-    Ok((table.differences(catalogue.table()), table.is_foreign_to(catalogue.table())))
+    Table::from_bytes(&info.catalogue).map_err(|error| StartError::Catalogue(format!("segment {segment}: {error}")))
 }
 
 /// Plays a node's journal back up to its end, or `until` a record's end before that, without finishing its last rounds.
@@ -158,7 +161,7 @@ pub(super) fn recover(
         });
     }
     until.into_iter().for_each(|until| reader.end_at(until));
-    let Plan { mut workers, mut marks, seed, skips, foreign, changed, marked } =
+    let Plan { mut workers, mut marks, seed, skips, foreign, changed, other_resources, marked } =
         plan(&mut reader, catalogue, own, dir)?;
     let tail = reader.tail().cloned();
     if let Some(until) = until.filter(|until| *until != reader_end(&tail)) {
@@ -208,6 +211,8 @@ pub(super) fn recover(
     reader.seek(if tail.as_ref().is_none_or(|tail| tail.last.is_none()) { Position::default() } else { from })?;
     while let Some(entry) = reader.next()? {
         let position = entry.position;
+        let resources = other_resources.get(&position.segment);
+        let is_foreign = resources.is_some() || foreign.contains_key(&position.segment);
         // What another build could not end, this one may. But what the node said of the round itself holds.
         if let Record::Round { worker, round, .. } = entry.record
             && restored.get(&worker).is_none_or(|mark: &Mark| mark.round < round)
@@ -217,21 +222,23 @@ pub(super) fn recover(
                 let (dir, differences) = (dir.into(), differences.clone());
                 return Err(StartError::Changed { dir, worker, round, differences });
             }
+            if let (false, Some(resources)) = (own.runs_others, resources) {
+                let (dir, resources) = (dir.into(), resources.clone());
+                return Err(StartError::OtherResources { dir, worker, round, resources });
+            }
             if let (false, Some((build, build_bytes))) = (own.runs_others, foreign.get(&position.segment)) {
                 let (dir, build, build_bytes) = (dir.into(), *build, *build_bytes);
                 return Err(StartError::OtherBuild { dir, worker, round, build, build_bytes });
             }
-            if foreign.contains_key(&position.segment) {
+            if is_foreign {
                 ran_others.insert(worker);
             }
         }
-        let is_of_another = |at: Option<Reached>, outcome| {
-            foreign.contains_key(&position.segment) && (at.is_some() || outcome == Outcome::GoesOn)
-        };
+        let is_of_another = |at: Option<Reached>, outcome| is_foreign && (at.is_some() || outcome == Outcome::GoesOn);
         if matches!(entry.record, Record::Attempt { at, outcome, .. } if is_of_another(at, outcome)) {
             continue;
         }
-        playback.is_of_another_build(foreign.contains_key(&position.segment));
+        playback.is_of_another_build(is_foreign);
         playback.ends_are_marked(marked.contains(&position.segment));
         playback.apply(&entry.record, &mut kept).map_err(|source| StartError::Playback { position, source })?;
     }

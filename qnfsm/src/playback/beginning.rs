@@ -198,7 +198,8 @@ impl Unbegun {
             None => format!("its start was given up to keep the journal short, and no snapshot of it can be used{why}"),
             Some(_) if passed.why.is_empty() => {
                 format!(
-                    "it was recorded up to round {} by another version of the program, which wasn't stopped cleanly",
+                    "it was recorded up to round {} by another version of the program, or with other resources, and not stopped \
+                     cleanly then",
                     passed.reached
                 )
             }

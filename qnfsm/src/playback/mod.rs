@@ -212,13 +212,14 @@ impl Playback {
         self.ends_are_marked = are_marked;
     }
 
-    /// Whether another build wrote the records that follow. A round that the journal ends in may have ended when it was recorded, so it
-    /// is run with the versions of behaviours that are on record, and not with newer ones.
+    /// Whether another build, or this one with other resources, wrote the records that follow. A round that the journal ends in may
+    /// have ended when it was recorded, so it is run with the versions of behaviours that are on record, and not with newer ones.
     pub fn is_of_another_build(&mut self, is: bool) {
         self.is_of_another_build = is;
     }
 
-    /// Whether another version of the program wrote the records that follow: workers go on from the snapshots with which it ended.
+    /// Whether another version of the program, or one with other resources, wrote the records that follow: workers go on from the
+    /// snapshots with which it ended.
     pub fn is_of_another_version(&mut self, is: bool) {
         self.is_of_another_version = is;
     }

@@ -27,7 +27,7 @@ pub(crate) enum Unusable {
 pub(crate) fn restore(catalogue: &Arc<Catalogue>, snapshot: &Snapshot) -> Result<Restored, Unusable> {
     let table = Table::from_bytes(snapshot.catalogue());
     let table = table.map_err(|error| Unusable::Damaged(format!("its table of kinds: {error}")))?;
-    if table == *catalogue.table() {
+    if table.is_written_alike(catalogue.table()) {
         let worker = Worker::restore(catalogue.clone(), snapshot.image());
         let worker = worker.map_err(|error| Unusable::Damaged(error.to_string()))?;
         return Ok(Restored { worker, written_by: None });

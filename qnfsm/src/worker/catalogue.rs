@@ -7,7 +7,7 @@ use std::{any::TypeId, collections::BTreeMap, sync::Arc};
 
 use crate::{
     codec::{DecodeError, EncodeError, Trust},
-    fsm::{AnyPool, MessageRef, OldMessage, OnPanic, Pools, QueuePolicy, TypeNumbers, UpgradeError},
+    fsm::{AnyPool, MessageRef, OldMessage, OnPanic, Pools, QueuePolicy, Resources, TypeNumbers, UpgradeError},
     id::{RawQueueId, RequestId},
     message::{Message, NoReply},
     worker::{cell::AnyCell, kinds::SchemaOf, table::Table},
@@ -149,6 +149,7 @@ pub struct Catalogue {
     pub(super) answers: BTreeMap<(u32, u32), Answer>,
     pub(super) numbers: Arc<TypeNumbers>,
     pub(super) table: Table,
+    pub(super) resources: Resources,
 }
 
 impl std::fmt::Debug for Catalogue {

@@ -7,7 +7,7 @@ use std::any::Any;
 
 use crate::{
     codec::EncodeError,
-    fsm::{Effects, Externals, MessageRef, Pools},
+    fsm::{Effects, Externals, MessageRef, Pools, Resources},
     id::RawQueueId,
     worker::{
         envelope::{Claim, Envelope},
@@ -62,7 +62,7 @@ impl Outcome {
 /// A cell whose FSM type is not known here.
 pub(super) trait AnyCell: Any + Send {
     /// Runs the start handler.
-    fn start(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals);
+    fn start(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals, resources: &Resources);
     /// Runs the handler on a message, which it takes out of its pool; then on `more`, one after another, until there is
     /// something to be done about one. Says what came of the last one.
     fn handle(
@@ -72,9 +72,10 @@ pub(super) trait AnyCell: Any + Send {
         effects: &mut Effects,
         pools: &mut Pools,
         externals: &mut dyn Externals,
+        resources: &Resources,
     ) -> Outcome;
     /// Runs the enter action of the state that was just entered.
-    fn enter(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals);
+    fn enter(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals, resources: &Resources);
 
     /// Starts over from the start value.
     fn restart(&mut self);

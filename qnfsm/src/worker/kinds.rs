@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    codec::{Codec, Trust},
-    fsm::{AnyPool, Fsm, OldMessage, Pool, TypeNumbers, UpgradeError},
+    codec::{Codec, EncodeError, Trust},
+    fsm::{AnyPool, Fsm, OldMessage, Pool, Resource, Resources, TypeNumbers, UpgradeError},
     id::WorkerId,
     message::{DeadLetter, Down, Message, Reply},
     name,
@@ -16,7 +16,7 @@ use crate::{
     worker::{
         catalogue::{Accept, Answer, Catalogue, Intake, Kind, MessageType},
         queue::ENVELOPE_BYTES,
-        table::{Table, TableKind, TableMessage, TableSchema},
+        table::{Table, TableKind, TableMessage, TableResource, TableSchema},
         typed_cell::Cell,
     },
 };
@@ -50,6 +50,9 @@ pub struct Kinds {
     answers: Vec<((TypeId, TypeId), Answer)>,
     samples: Samples,
     named: Vec<(TypeId, &'static str)>,
+    resources: Resources,
+    /// Their names and hashes, in the same order.
+    resource_table: Vec<TableResource>,
     error: Option<KindsError>,
 }
 
@@ -98,6 +101,22 @@ pub enum KindsError {
         /// What it is about the type.
         source: SchemaError,
     },
+    /// Two resources of one name, or of one type.
+    #[error("two resources are named \"{name}\"; each NAME, and each type, is registered with `Kinds::resource` once")]
+    ResourceTwice {
+        /// The name.
+        name: &'static str,
+    },
+    /// A resource whose content has no hash.
+    #[error(
+        "resource {name} can't be hashed: {source}; or hash the bytes that it was made from, with `ContentHash::of_bytes`"
+    )]
+    Resource {
+        /// Its name.
+        name: &'static str,
+        /// What the codec refuses of it.
+        source: EncodeError,
+    },
 }
 
 pub(super) type SchemaOf = fn(&Samples) -> Result<Schema, SchemaError>;
@@ -128,6 +147,8 @@ impl Kinds {
             answers: Vec::new(),
             samples: Samples::new(),
             named: Vec::new(),
+            resources: Resources::default(),
+            resource_table: Vec::new(),
             error: None,
         };
         kinds.add_message::<Down>();
@@ -288,6 +309,83 @@ impl Kinds {
         self
     }
 
+    /// Registers a large table that FSMs read with [`Context::resource`](crate::Context::resource). All workers share it.
+    ///
+    /// What is recorded names it by the hash of its content. A node that was killed goes on with the same table only, and a replay
+    /// needs the one that the journal was recorded with; behind a clean stop a node starts with any.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use qnfsm::{ContentHash, Context, Fsm, Kinds, Next, QueueId, Resource, testing::Drive};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// /// Cents by article.
+    /// struct Prices(Vec<u64>);
+    ///
+    /// impl Resource for Prices {
+    ///     const NAME: &'static str = "prices";
+    ///     fn content_hash(&self) -> ContentHash { ContentHash::of_value(&self.0) }
+    /// }
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Till { display: QueueId<u64> }
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Sale { article: usize }
+    ///
+    /// impl Fsm for Till {
+    ///     const NAME: &'static str = "till";
+    ///     type State = ();
+    ///     type Message = Sale;
+    ///
+    ///     fn start(&mut self, _: &mut Context<'_, Self>) {}
+    ///
+    ///     fn handle(&mut self, (): (), sale: Sale, cx: &mut Context<'_, Self>) -> Next<Self> {
+    ///         let Prices(cents) = cx.resource();
+    ///         // What is read of it may be held on to while the context is used.
+    ///         match cents.get(sale.article) {
+    ///             Some(cents) => cx.send(self.display, *cents),
+    ///             None => return Next::Unhandled(sale),
+    ///         }
+    ///         Next::Stay
+    ///     }
+    /// }
+    ///
+    /// // Here it is made on the spot; a program mostly reads a file once and hands clones of the `Arc` to this function.
+    /// fn kinds() -> Kinds {
+    ///     Kinds::new().with::<Till>().message::<u64>().resource(Arc::new(Prices(vec![120, 75])))
+    /// }
+    ///
+    /// let display = qnfsm::testing::elsewhere(1);
+    /// let mut t = Drive::new(kinds(), Till { display });
+    /// t.tell(Sale { article: 1 });
+    /// assert_eq!(t.sent_to(display), [75]);
+    /// ```
+    #[must_use]
+    pub fn resource<T: Resource>(mut self, resource: Arc<T>) -> Kinds {
+        let name = T::NAME;
+        if let Some(why) = name::refusal(name) {
+            let of = format!("the NAME {name:?} of resource {}", type_name::<T>());
+            self.error.get_or_insert(KindsError::Name { of, why });
+            return self;
+        }
+        if self.resources.see::<T>().is_some() || self.resource_table.iter().any(|other| other.name == name) {
+            self.error.get_or_insert(KindsError::ResourceTwice { name });
+            return self;
+        }
+        match resource.content_hash().number() {
+            Ok(hash) => {
+                self.resource_table.push(TableResource { name: name.to_owned(), hash });
+                self.resources.add(resource);
+            }
+            Err(source) => {
+                self.error.get_or_insert(KindsError::Resource { name, source });
+            }
+        }
+        self
+    }
+
     fn add_message<M: Message>(&mut self) {
         if self.messages.iter().all(|message| message.type_id != TypeId::of::<M>()) {
             self.messages.push(MessageType {
@@ -309,7 +407,7 @@ impl Kinds {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let mut table = Table { messages: Vec::new(), kinds: Vec::new() };
+        let mut table = Table { messages: Vec::new(), kinds: Vec::new(), resources: self.resource_table };
         let mut bytes_max = Vec::new();
         for message in &self.messages {
             let named = self.named.iter().find(|(of, _)| *of == message.type_id).map(|(_, name)| *name);
@@ -357,7 +455,8 @@ impl Kinds {
         let kind_types: Vec<_> = self.kinds.iter().map(|kind| kind.type_id).collect();
         let (accepted, answered) = (accepts.keys().copied().collect(), answers.keys().copied().collect());
         let numbers = Arc::new(TypeNumbers::new(&message_types, &kind_types, accepted, answered));
-        let catalogue = Catalogue { kinds: self.kinds, messages: self.messages, accepts, answers, numbers, table };
+        let Kinds { kinds, messages, resources, .. } = self;
+        let catalogue = Catalogue { kinds, messages, accepts, answers, numbers, table, resources };
         for (of, why) in catalogue.opaque() {
             tracing::warn!(%of, %why, "a type is opaque: its values are shown in hex, and not every change of it is seen");
         }

@@ -64,7 +64,7 @@ pub use image::ImageError;
 pub use image_view::{FsmView, ImageView, RequestView, TimerLabel, TimerView, WaitingView, Waits};
 pub use kinds::{Kinds, KindsError};
 pub use snapshot::SnapshotError;
-pub use table::{Table, TableKind, TableMessage, TableSchema};
+pub use table::{OtherResource, Table, TableKind, TableMessage, TableResource, TableSchema};
 pub use turn::Turn;
 pub use typed_cell::CellView;
 

@@ -1,7 +1,7 @@
 //! What a program's kinds and message types look like, as a segment's header carries it: names, numbers, schemas. By it a
 //! journal is known as another program's, or as one of another build.
 
-use std::any::type_name;
+use std::{any::type_name, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub struct Table {
     pub messages: Vec<TableMessage>,
     /// Kinds by number.
     pub kinds: Vec<TableKind>,
+    /// The tables that FSMs read.
+    pub resources: Vec<TableResource>,
 }
 
 /// A message type in a journal's header.
@@ -51,6 +53,37 @@ pub struct TableKind {
     pub value: TableSchema,
     /// Its states.
     pub state: TableSchema,
+}
+
+/// A resource in a journal's header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableResource {
+    /// Its [`Resource::NAME`](crate::Resource::NAME).
+    pub name: String,
+    /// The hash of its content.
+    pub hash: u64,
+}
+
+/// A resource with which something was recorded, and that a program doesn't have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OtherResource {
+    /// Its name.
+    pub name: String,
+    /// The hash of its content, as recorded.
+    pub recorded: u64,
+    /// That of the one which the program has by that name, if it has one.
+    pub own: Option<u64>,
+}
+
+impl fmt::Display for OtherResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OtherResource { name, recorded, own } = self;
+        write!(f, "resource {name} was recorded with hash {recorded:016x}, and this program has ")?;
+        match own {
+            Some(own) => write!(f, "one with hash {own:016x}"),
+            None => f.write_str("none of that name"),
+        }
+    }
 }
 
 /// A schema in a journal's header.
@@ -196,6 +229,24 @@ impl Table {
         found
     }
 
+    /// The resources with which the program of this table recorded, and which `program` doesn't have. What it has beside them doesn't
+    /// count.
+    #[must_use]
+    pub fn other_resources(&self, program: &Table) -> Vec<OtherResource> {
+        let compare = |recorded: &TableResource| {
+            let own = program.resources.iter().find(|own| own.name == recorded.name).map(|own| own.hash);
+            let TableResource { name, hash } = recorded;
+            (own != Some(*hash)).then(|| OtherResource { name: name.clone(), recorded: *hash, own })
+        };
+        self.resources.iter().filter_map(compare).collect()
+    }
+
+    /// True if images and frames of the one program are those of the other as they are. Resources are in neither.
+    pub(crate) fn is_written_alike(&self, program: &Table) -> bool {
+        let Table { messages, kinds, resources: _ } = self;
+        (messages, kinds) == (&program.messages, &program.kinds)
+    }
+
     /// True if the programs have no kind in common: the directory is another program's.
     #[must_use]
     pub fn is_foreign_to(&self, program: &Table) -> bool {
@@ -220,6 +271,28 @@ mod tests {
         assert_eq!(order(1, 7).upgrades(&order(2, 7)), Ok(Some(1)), "it says so itself");
         assert_eq!(order(1, 7).upgrades(&order(1, 8)), Err(UpgradeError::SameVersion { version: 1 }));
         assert_eq!(order(3, 7).upgrades(&order(2, 8)), Err(UpgradeError::Newer { wrote: 3, own: 2 }));
+    }
+
+    #[test]
+    fn a_resource_is_another_one_when_its_hash_is_or_it_is_not_there() {
+        let table = |resources: &[(&str, u64)]| {
+            let resource = |&(name, hash): &(&str, u64)| TableResource { name: name.to_owned(), hash };
+            Table { messages: vec![], kinds: vec![], resources: resources.iter().map(resource).collect() }
+        };
+        let recorded = table(&[("prices", 7), ("map", 8)]);
+        let others = |own: &[(&str, u64)]| {
+            let others = recorded.other_resources(&table(own));
+            others.iter().map(OtherResource::to_string).collect::<Vec<_>>()
+        };
+        assert!(others(&[("map", 8), ("unheard of", 1), ("prices", 7)]).is_empty());
+        assert_eq!(
+            others(&[("prices", 0xabc)]),
+            [
+                "resource prices was recorded with hash 0000000000000007, and this program has one with hash 0000000000000abc",
+                "resource map was recorded with hash 0000000000000008, and this program has none of that name",
+            ]
+        );
+        assert!(recorded.is_written_alike(&table(&[])) && recorded.differences(&table(&[])).is_empty());
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Worker {
     fn hand_over_several(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         let mut left = messages;
         while left > 0 && self.fault.is_none() {
-            let Worker { seats, effects, pools, envelopes, config, .. } = self;
+            let Worker { seats, effects, pools, envelopes, config, catalogue, .. } = self;
             let seat = &mut seats[slot as usize];
             let (queue, waiting) = (seat.queue, &mut seat.waiting);
             if waiting.start_is_due || config.recording == Recording::Everything {
@@ -97,7 +97,9 @@ impl Worker {
             let Some(first) = several.next().copied() else { break };
             let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
             let more = Some(&mut several);
-            let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(&first, more, effects, pools, externals)));
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+                cell.handle(&first, more, effects, pools, externals, &catalogue.resources)
+            }));
             left = several.left;
             let latest = *envelopes.latest();
             match ended {
@@ -112,7 +114,7 @@ impl Worker {
     /// FSM has no work left.
     #[inline(always)]
     pub(super) fn handle(&mut self, slot: u32, externals: &mut dyn Externals) -> bool {
-        let Worker { seats, effects, pools, envelopes, .. } = self;
+        let Worker { seats, effects, pools, envelopes, catalogue, .. } = self;
         let seat = &mut seats[slot as usize];
         let me = seat.queue;
         if seat.waiting.start_is_due {
@@ -129,7 +131,9 @@ impl Worker {
             }
         }
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.handle(envelope, None, effects, pools, externals)));
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+            cell.handle(envelope, None, effects, pools, externals, &catalogue.resources)
+        }));
         match ended {
             // By far the most common end has a short way.
             Ok(outcome) if !everything && outcome.leaves_effects_alone(envelope.claim, effects) => self.apply(me),
@@ -192,10 +196,11 @@ impl Worker {
     /// Runs the start handler.
     #[cold]
     fn start(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
-        let Worker { seats, effects, pools, .. } = self;
+        let Worker { seats, effects, pools, catalogue, .. } = self;
         let seat = &mut seats[queue.slot() as usize];
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.start(effects, pools, externals)));
+        let ended =
+            panic::catch_unwind(AssertUnwindSafe(|| cell.start(effects, pools, externals, &catalogue.resources)));
         seat.waiting.start_is_due = !cell.has_started();
         if ended.is_err() || self.effects.is_refused() {
             return self.panicked(queue, ended.err(), Sent { sender: queue, request: None }, Claim::Nothing);
@@ -212,10 +217,11 @@ impl Worker {
 
     /// Runs the enter action of the FSM's new state and brings back what it had postponed.
     fn enter_state(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
-        let Worker { seats, effects, pools, .. } = self;
+        let Worker { seats, effects, pools, catalogue, .. } = self;
         // An effect of its own may have stopped the FSM.
         let Some(cell) = occupied(seats, queue).and_then(|seat| seat.cell.as_deref_mut()) else { return };
-        let ended = panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, pools, externals)));
+        let ended =
+            panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, pools, externals, &catalogue.resources)));
         if ended.is_err() || self.effects.is_refused() {
             // Its handler has returned: what becomes of the message's request is its business.
             return self.panicked(queue, ended.err(), Sent { sender: queue, request: None }, Claim::Nothing);

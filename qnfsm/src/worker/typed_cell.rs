@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
-    fsm::{Context, Effects, Externals, Fsm, Next, OldFsm, OnPanic, Own, Pools, Reading, UpgradeError, state_digest},
+    fsm::{
+        Context, Effects, Externals, Fsm, Next, OldFsm, OnPanic, Own, Pools, Reading, Resources, UpgradeError,
+        state_digest,
+    },
     random::Generator,
     schema::Printer,
     worker::{
@@ -169,11 +172,17 @@ fn encoded<T: Serialize>(value: &T) -> Result<Vec<u8>, UpgradeError> {
 }
 
 impl<F: Fsm> AnyCell for Cell<F> {
-    fn start(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals) {
+    fn start(
+        &mut self,
+        effects: &mut Effects,
+        pools: &mut Pools,
+        externals: &mut dyn Externals,
+        resources: &Resources,
+    ) {
         let queue = self.own.queue;
         effects.digest.mix(u64::from(queue.slot()));
         let lent = pools.lend(self.own.message);
-        let state = self.fsm.start(&mut Context::new(effects, lent, &mut self.own, externals, queue, 0));
+        let state = self.fsm.start(&mut Context::new(effects, lent, &mut self.own, externals, resources, queue, 0));
         self.set_state(state, effects);
         effects.digest.mix(self.state_digest);
     }
@@ -185,6 +194,7 @@ impl<F: Fsm> AnyCell for Cell<F> {
         effects: &mut Effects,
         pools: &mut Pools,
         externals: &mut dyn Externals,
+        resources: &Resources,
     ) -> Outcome {
         let mut this = self;
         let mut lent = pools.lend(this.own.message);
@@ -192,7 +202,8 @@ impl<F: Fsm> AnyCell for Cell<F> {
         loop {
             let (state, of) = (this.state.expect("an FSM starts before it handles"), this.own.message);
             let taken = lent.own.take(message);
-            let mut cx = Context::new(effects, lent.again(), &mut this.own, externals, sender, claim.beats());
+            let mut cx =
+                Context::new(effects, lent.again(), &mut this.own, externals, resources, sender, claim.beats());
             let outcome = match this.fsm.handle(state, taken, &mut cx) {
                 Next::Stay => Outcome::Stayed,
                 Next::Goto(to) if to == state => Outcome::Stayed,
@@ -218,12 +229,18 @@ impl<F: Fsm> AnyCell for Cell<F> {
         }
     }
 
-    fn enter(&mut self, effects: &mut Effects, pools: &mut Pools, externals: &mut dyn Externals) {
+    fn enter(
+        &mut self,
+        effects: &mut Effects,
+        pools: &mut Pools,
+        externals: &mut dyn Externals,
+        resources: &Resources,
+    ) {
         let to = self.state.expect("a state is entered after it was set");
         let from = self.left.take();
         let queue = self.own.queue;
         let lent = pools.lend(self.own.message);
-        self.fsm.enter(from, to, &mut Context::new(effects, lent, &mut self.own, externals, queue, 0));
+        self.fsm.enter(from, to, &mut Context::new(effects, lent, &mut self.own, externals, resources, queue, 0));
     }
 
     fn restart(&mut self) {

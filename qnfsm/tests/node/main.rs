@@ -25,6 +25,7 @@ mod probe;
 mod reactors;
 mod recorder;
 mod recover_to;
+mod resources;
 mod retention;
 mod ring;
 mod services;
