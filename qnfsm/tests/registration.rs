@@ -3,7 +3,7 @@
 
 use std::{
     marker::PhantomData,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -284,6 +284,9 @@ fn gauges<M: Message>() -> Kinds {
 #[derive(Default)]
 struct Warnings(Mutex<Vec<String>>);
 
+/// One test at a time that is warned: whether a warning is heard is settled for all threads by the one that gives it first.
+static ALONE: Mutex<()> = Mutex::new(());
+
 impl tracing::Subscriber for Warnings {
     fn enabled(&self, of: &tracing::Metadata<'_>) -> bool {
         *of.level() == tracing::Level::WARN
@@ -316,6 +319,7 @@ impl tracing::Subscriber for Warnings {
 
 #[test]
 fn each_opaque_type_is_listed_and_warned_of_once() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let warnings = Arc::new(Warnings::default());
     let catalogue =
         tracing::subscriber::with_default(warnings.clone(), || gauges::<reading::before::Reading>().seal().unwrap());
@@ -337,6 +341,7 @@ fn replies_of_several_types_leave_nothing_opaque() {
 
 #[test]
 fn an_opaque_type_that_was_changed_is_told_from_what_it_was() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let [before, after] = [gauges::<reading::before::Reading>(), gauges::<reading::after::Reading>()].map(Kinds::seal);
     let (before, after) = (before.unwrap(), after.unwrap());
     assert_eq!(before.table().differences(after.table()), ["message type reading has other fields"]);
