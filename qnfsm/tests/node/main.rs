@@ -29,6 +29,7 @@ mod resources;
 mod retention;
 mod ring;
 mod services;
+mod snapshots;
 #[cfg(target_os = "linux")]
 mod threads;
 mod upgrade;
