@@ -19,6 +19,7 @@ use crate::{
         outputs::{Outputs, StreamImage},
         ready::Behind,
         seats::Seat,
+        taking::Watchers,
         waiting::Waiting,
         waiting_image::WaitingImage,
     },
@@ -54,6 +55,8 @@ pub(super) const COUNT_MAX: u64 = 1 << 62;
 pub(super) struct Image {
     pub(super) head: Head,
     pub(super) cells: Vec<CellImage>,
+    pub(super) ready: Vec<u32>,
+    pub(super) watches: Watchers,
     pub(super) rest: Rest,
 }
 
@@ -70,13 +73,11 @@ pub(super) struct Head {
     pub(super) slots: Slots,
 }
 
-/// What stands behind the FSMs. Timers are those that the FSMs know of.
+/// What stands at the end. Timers are those that the FSMs know of.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Rest {
-    pub(super) ready: Vec<u32>,
     pub(super) streams: Vec<StreamImage>,
     pub(super) taken: BTreeMap<Place, (Epoch, u64)>,
-    pub(super) watches: BTreeMap<RawQueueId, Vec<RawQueueId>>,
     pub(super) mourners: Vec<RawQueueId>,
     pub(super) counters: Counters,
     /// Which version of each behaviour is used.
@@ -115,7 +116,7 @@ impl Worker {
     /// # Errors
     /// When its parts contradict one another, or it is of other kinds than the catalogue's.
     pub(super) fn of_image(catalogue: Arc<Catalogue>, image: Image) -> Result<Worker, ImageError> {
-        let Image { head, cells, rest } = image;
+        let Image { head, cells, ready, watches, rest } = image;
         let counters = &rest.counters;
         let counts = [head.round, head.next_timer, counters.handled, counters.panics];
         if counts.iter().chain(counters.dead_letters.values()).any(|count| *count > COUNT_MAX) {
@@ -156,7 +157,7 @@ impl Worker {
         if head.slots.free_slots().any(|slot| worker.seats[slot as usize].cell.is_some()) {
             return Err(ImageError::Inconsistent("an FSM is in a slot that is free"));
         }
-        for slot in &rest.ready {
+        for slot in &ready {
             match worker.seats.get(*slot as usize) {
                 Some(seat) if seat.behind == Behind::NOT_READY => worker.ready.push(&mut worker.seats, *slot),
                 _ => return Err(ImageError::Inconsistent("its ready queue names a slot twice or one that isn't")),
@@ -164,7 +165,7 @@ impl Worker {
         }
         worker.effects.slots = head.slots;
         worker.taken = rest.taken;
-        worker.watches = rest.watches;
+        worker.watches = watches;
         worker.mourners = rest.mourners;
         worker.counters = rest.counters;
         worker.effects.versions = rest.versions;
@@ -331,7 +332,7 @@ mod tests {
         let other_node = RawQueueId::new(NodeId(1), Place::worker(WorkerId(0)), 0, 1);
         assert_eq!(refusal(|image| image.rest.mourners = vec![other_node]), mourners);
 
-        let watches = |image: &mut Image, target, watcher| image.rest.watches.entry(target).or_default().push(watcher);
+        let watches = |image: &mut Image, target, watcher| image.watches.entry(target).or_default().push(watcher);
         let both = |image: &mut Image| {
             watched(image, 0);
             watches(image, queue(0, 1), queue(0, 0));
@@ -346,7 +347,7 @@ mod tests {
         assert_eq!(refusal(|image| watches(image, queue(1, 1), queue(0, 9))), unknowing);
         let gone = "a queue is watched by nobody, or is no FSM";
         assert_eq!(refusal(|image| watches(image, queue(0, 2), queue(1, 0))), gone);
-        assert_eq!(refusal(|image| drop(image.rest.watches.insert(queue(0, 1), vec![]))), gone);
+        assert_eq!(refusal(|image| drop(image.watches.insert(queue(0, 1), vec![]))), gone);
     }
 
     #[test]
@@ -368,11 +369,8 @@ mod tests {
         assert_eq!(refusal(twice), "two FSMs are in one slot");
         assert_eq!(refusal(|image| image.cells[0].generation = 2), "an FSM is in a slot of another generation");
         assert_eq!(refusal(|image| image.cells[0].kind = 1), "a kind that is not registered");
-        assert_eq!(
-            refusal(|image| image.rest.ready = vec![0, 0]),
-            "its ready queue names a slot twice or one that isn't"
-        );
-        assert_eq!(refusal(|image| image.rest.ready = vec![9]), "its ready queue names a slot twice or one that isn't");
+        assert_eq!(refusal(|image| image.ready = vec![0, 0]), "its ready queue names a slot twice or one that isn't");
+        assert_eq!(refusal(|image| image.ready = vec![9]), "its ready queue names a slot twice or one that isn't");
         assert_eq!(refusal(|image| image.head.worker = WorkerId(1 << 31)), "no worker has that number");
     }
 }

@@ -39,6 +39,7 @@ mod ready;
 mod seats;
 mod snapshot;
 mod table;
+mod taking;
 mod timers;
 mod turn;
 mod typed_cell;
@@ -345,6 +346,7 @@ impl Worker {
         let turn_messages = self.config.turn_messages.max(1);
         let mut left = bound;
         while left > 0 && self.fault.is_none() {
+            self.note_turn();
             let Some(seat) = self.ready.pop(&mut self.seats) else { break };
             let queue = seat.queue;
             let messages = turn_messages.min(left);

@@ -34,14 +34,12 @@ impl Worker {
     /// Begins a watch, which ends with the first news; a target here that is gone is told of at once.
     pub(super) fn watch(&mut self, watcher: RawQueueId, target: RawQueueId) {
         let here = self.here();
+        self.note_watch(target);
         let watchers = self.watches.entry(target).or_default();
         if watchers.contains(&watcher) {
             return;
         }
         watchers.push(watcher);
-        if watcher.place() == here {
-            self.touch(watcher.slot());
-        }
         if let Some(seat) = self.seat_mut(watcher) {
             seat.waiting.watch(target);
         }
@@ -69,6 +67,7 @@ impl Worker {
         if let Some(seat) = self.seat_mut(watcher) {
             seat.waiting.unwatch(target);
         }
+        self.note_watch(target);
         let Some(watchers) = self.watches.get_mut(&target) else { return false };
         let before = watchers.len();
         watchers.retain(|other| *other != watcher);

@@ -13,6 +13,11 @@ impl Behind {
     pub(super) const NOT_READY: Behind = Behind(u32::MAX);
     /// The slot is the last one.
     const NOBODY: Behind = Behind(u32::MAX - 1);
+
+    /// The slot, if there is one.
+    pub(super) fn slot(self) -> Option<u32> {
+        (self != Behind::NOT_READY && self != Behind::NOBODY).then_some(self.0)
+    }
 }
 
 impl Seat {
@@ -43,6 +48,16 @@ impl Ready {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.first == Behind::NOBODY
+    }
+
+    /// The slot whose turn is next.
+    pub(super) fn first(&self) -> Option<u32> {
+        self.first.slot()
+    }
+
+    /// The slot whose turn is last, if there is a first one.
+    pub(super) fn last(&self) -> u32 {
+        self.last
     }
 
     /// Puts a slot behind all others, if it doesn't stand there already.

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::{
     codec::{Codec, EncodeError},
     id::RawQueueId,
@@ -15,6 +17,7 @@ use crate::{
         image::{CellImage, Head, Rest},
         image_bytes::ImageBytes,
         seats::Seat,
+        taking::{Turns, Watches},
     },
 };
 
@@ -43,8 +46,10 @@ pub(super) struct Taking {
 struct Begun {
     /// What stands before the FSMs, until it is written.
     head: Vec<u8>,
-    /// What stands behind them.
+    /// What stands at the end.
     rest: Vec<u8>,
+    turns: Turns,
+    watches: Watches,
     /// How many slots there were.
     slots: u32,
     /// A bit for each slot to which something has happened since.
@@ -87,6 +92,8 @@ impl Worker {
                 return Err(error);
             }
         }
+        put(&self.ready.iter(&self.seats).collect::<Vec<_>>(), out);
+        put(&self.watches, out);
         self.put_rest(out);
         Ok(())
     }
@@ -94,7 +101,7 @@ impl Worker {
     /// Begins a snapshot of what the worker is now, which [`Worker::go_on_with_snapshot`] gives bit by bit, between rounds. One that
     /// was begun before is given up.
     ///
-    /// This takes what is small: what is known of slots, turns, watches and streams. FSMs and their messages are left for later.
+    /// What is copied at once is small: 8 bytes for each slot at most, and what is known of streams. All else is left for later.
     ///
     /// # Panics
     /// When the last round's outputs weren't drained, or the worker can't go on: faults of the driver.
@@ -104,11 +111,12 @@ impl Worker {
         self.put_rest(&mut rest);
         let slots = u32::try_from(self.seats.len()).expect("slots are numbered in 32 bits");
         let touched = vec![0; self.seats.len().div_ceil(64)];
-        let begun = Begun { head, rest, slots, touched, aside: BTreeMap::new(), refused: None };
+        let (turns, watches) = (Turns::of(&self.ready), Watches::of(&self.watches));
+        let begun = Begun { head, rest, turns, watches, slots, touched, aside: BTreeMap::new(), refused: None };
         self.taking = Taking { upto: 0, begun: Some(Box::new(begun)) };
     }
 
-    /// Appends the next FSMs to the image: one at least, and more until it is `bytes_min` bytes. True when the image is whole; all
+    /// Appends the next part of the image: an FSM at least, and more until it is `bytes_min` bytes, or some entries of a list. True when the image is whole; all
     /// that was appended since the snapshot was begun is what [`Worker::snapshot`] would have given then.
     ///
     /// # Errors
@@ -136,12 +144,16 @@ impl Worker {
                 break;
             }
         }
-        if slot < begun.slots {
+        let is_whole = slot == begun.slots
+            && (slot == upto || out.len() < end)
+            && begun.turns.put(&self.seats, out)
+            && begun.watches.put(&self.watches, out);
+        if is_whole {
+            out.append(&mut begun.rest);
+        } else {
             self.taking = Taking { upto: slot, begun: Some(begun) };
-            return Ok(false);
         }
-        out.append(&mut begun.rest);
-        Ok(true)
+        Ok(is_whole)
     }
 
     /// Gives up the snapshot that is being taken, if one is.
@@ -164,10 +176,35 @@ impl Worker {
         }
     }
 
+    /// The turn of the first slot that is ready is about to come.
+    #[inline(always)]
+    pub(super) fn note_turn(&mut self) {
+        if self.taking.upto != Taking::ALL {
+            self.put_turn_aside();
+        }
+    }
+
+    #[cold]
+    fn put_turn_aside(&mut self) {
+        let Some(slot) = self.ready.first() else { return };
+        self.put_aside(slot);
+        if let Some(begun) = &mut self.taking.begun {
+            begun.turns.note(slot, &self.seats);
+        }
+    }
+
+    /// Who watches a queue is about to change.
+    pub(super) fn note_watch(&mut self, target: RawQueueId) {
+        if let Some(begun) = &mut self.taking.begun {
+            begun.watches.note(target, &self.watches);
+        }
+    }
+
     /// Keeps what is in a slot as it is now, if the snapshot that is being taken doesn't have it yet.
     #[cold]
     fn put_aside(&mut self, slot: u32) {
-        let Some(mut begun) = self.taking.begun.take_if(|begun| begun.is_untouched(slot)) else { return };
+        let is_due = |begun: &mut Box<Begun>| slot >= self.taking.upto && begun.is_untouched(slot);
+        let Some(mut begun) = self.taking.begun.take_if(is_due) else { return };
         begun.touched[slot as usize / 64] |= 1 << (slot % 64);
         let mut cell = Vec::new();
         match self.put_cell(&self.seats[slot as usize], &mut Vec::new(), &mut cell) {
@@ -192,8 +229,7 @@ impl Worker {
             next_timer: self.effects.next_timer,
             slots: self.effects.slots.clone(),
         };
-        let encoded = Codec::CURRENT.encode(&(head, u64::from(self.fsms)), out);
-        encoded.expect("beside FSMs, an image is numbers and short texts");
+        put(&(head, u64::from(self.fsms)), out);
     }
 
     /// The FSM of a seat, if there is one.
@@ -217,21 +253,23 @@ impl Worker {
 
     fn put_rest(&self, out: &mut Vec<u8>) {
         let rest = Rest {
-            ready: self.ready.iter(&self.seats).collect(),
             streams: self.outputs.image(),
             taken: self.taken.clone(),
-            watches: self.watches.clone(),
             mourners: self.mourners.clone(),
             counters: self.counters.clone(),
             versions: self.effects.versions.clone(),
         };
-        Codec::CURRENT.encode(&rest, out).expect("beside FSMs, an image is numbers and short texts");
+        put(&rest, out);
     }
+}
+
+fn put<T: Serialize>(part: &T, out: &mut Vec<u8>) {
+    Codec::CURRENT.encode(part, out).expect("beside FSMs, an image is numbers and short texts");
 }
 
 #[cfg(test)]
 mod tests {
-    use serde::{Deserialize, Serialize, Serializer, ser::Error};
+    use serde::{Deserialize, Serializer, ser::Error};
 
     use super::*;
     use crate::{

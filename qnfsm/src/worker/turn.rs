@@ -48,7 +48,6 @@ impl Worker {
     #[inline(always)]
     pub(super) fn turn(&mut self, queue: RawQueueId, messages: u32, externals: &mut dyn Externals) -> u32 {
         self.turn.show(queue);
-        self.touch(queue.slot());
         if self.care.is_some() {
             return self.careful_turn(queue, messages, externals);
         }

@@ -13,7 +13,7 @@ use qnfsm::{
 
 use crate::{
     puppet::{Act, Counted, Note, Op, Order, Plain, Then, To, Which, note, then, told},
-    stage::{EDGE, Ports, Stage, WORKER, catalogue, outside, push_order, push_spawn, queue},
+    stage::{EDGE, Ports, Slow, Stage, WORKER, catalogue, outside, push_order, push_spawn, queue},
 };
 
 /// So many random cases, or as many as `PROPTEST_CASES` says.
@@ -289,29 +289,6 @@ impl Model {
     }
 }
 
-/// A snapshot that is taken bit by bit, and what it has to be.
-struct Taken {
-    expected: Vec<u8>,
-    bytes: Vec<u8>,
-}
-
-impl Taken {
-    fn begun(worker: &mut Worker) -> Taken {
-        let mut expected = Vec::new();
-        worker.snapshot(&mut expected).unwrap();
-        worker.begin_snapshot();
-        Taken { expected, bytes: Vec::new() }
-    }
-
-    /// Takes more of it. True when it is whole, and what it has to be.
-    fn goes_on(&mut self, worker: &mut Worker, bytes_min: usize) -> bool {
-        let is_whole = worker.go_on_with_snapshot(bytes_min, &mut self.bytes).unwrap();
-        assert_eq!(is_whole, worker.snapshot_progress().is_none());
-        assert!(!is_whole || self.bytes == self.expected, "it is of another moment");
-        is_whole
-    }
-}
-
 proptest! {
     #![proptest_config(cases(80))]
 
@@ -335,12 +312,12 @@ proptest! {
         let records = live(config, &steps)?;
         let expected: Vec<_> = records.iter().map(|record| (record.digest, record.image.clone())).collect();
         let mut worker = zoo(config);
-        let mut taken = Taken::begun(&mut worker);
+        let mut taken = Slow::begun(&mut worker);
         let mut whole = 0;
         let seen = replay_with(&mut worker, &records, &mut Ports::default(), |worker| {
             if taken.goes_on(worker, bytes_min) {
                 whole += 1;
-                taken = Taken::begun(worker);
+                taken = Slow::begun(worker);
             }
         });
         prop_assert_eq!(&seen, &expected);

@@ -73,6 +73,29 @@ pub(crate) struct Stage {
     batch: Batch,
 }
 
+/// A snapshot that is taken bit by bit, and what it has to be.
+pub(crate) struct Slow {
+    expected: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl Slow {
+    pub(crate) fn begun(worker: &mut Worker) -> Slow {
+        let mut expected = Vec::new();
+        worker.snapshot(&mut expected).unwrap();
+        worker.begin_snapshot();
+        Slow { expected, bytes: Vec::new() }
+    }
+
+    /// Takes more of it. True when it is whole, and what it has to be.
+    pub(crate) fn goes_on(&mut self, worker: &mut Worker, bytes_min: usize) -> bool {
+        let is_whole = worker.go_on_with_snapshot(bytes_min, &mut self.bytes).unwrap();
+        assert_eq!(is_whole, worker.snapshot_progress().is_none());
+        assert!(!is_whole || self.bytes == self.expected, "it is of another moment");
+        is_whole
+    }
+}
+
 /// The number of a kind.
 pub(crate) fn kind_number(catalogue: &Catalogue, which: Which) -> u32 {
     let name = format!("{which:?}").to_lowercase();
@@ -145,9 +168,12 @@ impl Stage {
         let next = self.batch.as_ref().next_number();
         let batch = std::mem::replace(&mut self.batch, Batch::new(Place::edge(EDGE), Epoch::FIRST, next));
         let batch = Some(batch.as_ref()).filter(|batch| batch.count > 0);
+        // Whatever the round does, a snapshot that is taken meanwhile is of what was so before.
+        let mut slow = Slow::begun(&mut self.worker);
         self.worker.feed(Time::from_nanos(self.now), batch);
         let end = self.worker.round(self.bound, &mut self.ports);
         self.worker.drain_outputs(|place, batch| self.out.push((place, batch.clone())));
+        while end.fault.is_none() && !slow.goes_on(&mut self.worker, 1000) {}
         self.ends.push(end.clone());
         end
     }
