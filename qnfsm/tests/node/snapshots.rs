@@ -9,16 +9,17 @@ use std::{
 };
 
 use qnfsm::{
-    Limits, NodeError,
+    Limits, NodeError, NodeId,
     journal::{
-        JournalError, Position, Record,
+        JournalError, Manifest, Position, Reader, Record,
         faulty::{FaultyFiles, Operation},
     },
+    playback::{Beginning, Playback},
 };
 
 use crate::{
     files::Memory,
-    probe::{self, PATIENCE, Tell},
+    probe::{self, PATIENCE, Probe, Tell},
 };
 
 /// What a journal says of one snapshot: its round, where it was begun, and where it is marked.
@@ -48,26 +49,33 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// A node that snapshots when it is at rest, with the files in which nothing new can be made.
-fn held(disk: &Memory, limits: Limits) -> (FaultyFiles, probe::Node) {
+/// A node with files in which nothing new can be made once it runs.
+fn held(disk: &Memory, snapshot_every_bytes: u64) -> (FaultyFiles, probe::Node) {
     let files = FaultyFiles::new(disk.storage());
+    let limits = Limits { snapshot_every_bytes, ..probe::limits() };
     let node = probe::start(probe::builder(Arc::new(files.clone())).limits(limits));
     files.hold(Operation::Create);
     (files, node)
 }
 
-fn by_time() -> Limits {
-    Limits { snapshot_every: Some(Duration::from_millis(1)), ..probe::limits() }
+/// A node that has begun a snapshot whose file can't be made yet, when it had come to that total.
+fn begun(disk: &Memory, total: u64) -> (FaultyFiles, probe::Node) {
+    let (files, node) = held(disk, 30_000);
+    let made = files.count(Operation::Create);
+    node.host().send(node.root(), &Tell::Add(total, vec![0; 40_000])).unwrap();
+    until("a snapshot", || files.count(Operation::Create) > made);
+    (files, node)
 }
 
 #[test]
 fn a_worker_goes_on_while_its_snapshot_is_held_up_and_that_is_of_where_it_was_begun() {
     let disk = Memory::default();
-    let (files, node) = held(&disk, by_time());
+    let (files, node) = held(&disk, 30_000);
     let made = files.count(Operation::Create);
     let count = |of| node.host().send(node.root(), &Tell::Count(of)).unwrap();
     let runs = |of| probe::COUNTS.lock().unwrap().get(&of).copied().unwrap_or_default();
     count(201);
+    node.host().send(node.root(), &Tell::Add(0, vec![0; 40_000])).unwrap();
     until("a snapshot", || files.count(Operation::Create) > made);
     for _ in 0..10 {
         count(202);
@@ -99,27 +107,27 @@ fn a_worker_goes_on_while_its_snapshot_is_held_up_and_that_is_of_where_it_was_be
 #[test]
 fn a_replay_notices_that_a_worker_was_another_where_its_snapshot_was_begun() {
     let disk = Memory::default();
-    let (files, node) = held(&disk, by_time());
-    let made = files.count(Operation::Create);
-    node.host().send(node.root(), &Tell::Add(1, vec![])).unwrap();
-    until("a snapshot", || files.count(Operation::Create) > made);
+    let (files, node) = begun(&disk, 1);
     node.host().send(node.root(), &Tell::Add(2, vec![])).unwrap();
     assert_eq!(probe::total(&node), 3);
     files.release();
     until("a mark", || said(&disk).iter().any(|(.., mark)| mark.is_some()));
     let crash = disk.crash();
     drop(node);
-    let mut reader = qnfsm::journal::Reader::open(crash.storage(), probe::DIR.as_ref()).unwrap();
-    let mut playback =
-        qnfsm::playback::Playback::new(probe::kinds().seal().unwrap(), qnfsm::NodeId(0)).checking_images();
-    let mut noticed = None;
+    let mut reader = Reader::open(crash.storage(), probe::DIR.as_ref()).unwrap();
+    let mut playback = Playback::new(probe::kinds().seal().unwrap(), NodeId(0)).checking_images();
+    let (mut noticed, mut reached) = (None, 0);
     while let Some(entry) = reader.next().unwrap() {
         let record = match entry.record {
-            Record::SnapshotMark { worker, round, digest, image_digest, driver_digest } => {
+            // One that comes when the worker has run on.
+            Record::SnapshotMark { worker, round, digest, image_digest, driver_digest } if round < reached => {
                 Record::SnapshotMark { worker, round, digest, image_digest: !image_digest, driver_digest }
             }
             record => record,
         };
+        if let Record::Round { round, .. } = record {
+            reached = round;
+        }
         noticed = playback.apply(&record, &mut ()).err().map(|error| error.to_string());
         if noticed.is_some() {
             break;
@@ -130,32 +138,69 @@ fn a_replay_notices_that_a_worker_was_another_where_its_snapshot_was_begun() {
 }
 
 #[test]
+fn a_replay_of_a_journal_without_its_beginning_begins_where_a_snapshot_was_begun() {
+    let disk = Memory::default();
+    let (files, node) = begun(&disk, 1);
+    node.host().send(node.root(), &Tell::Add(2, vec![])).unwrap();
+    assert_eq!(probe::total(&node), 3);
+    files.release();
+    until("a mark", || said(&disk).iter().any(|(.., mark)| mark.is_some()));
+    let crash = disk.crash();
+    drop(node);
+    let (round, begun, mark) = said(&crash).into_iter().find(|(.., mark)| mark.is_some()).unwrap();
+    let storage = crash.storage();
+    let mut reader = Reader::open(storage.clone(), probe::DIR.as_ref()).unwrap();
+    let cut = Manifest { oldest_segment: 2, ..reader.manifest().clone() };
+    let beginning = Beginning::of(storage, probe::DIR, &cut);
+    let kinds = probe::kinds().seal().unwrap();
+    let mut playback = Playback::new(kinds, NodeId(0)).checking_images().beginning(Some(beginning));
+    let mut rounds = 0;
+    while let Some(entry) = reader.next().unwrap() {
+        // What stands before was given up, and the worker runs on before the mark.
+        if Some(entry.position) >= begun && Some(entry.position) <= mark {
+            playback.apply(&entry.record, &mut ()).unwrap();
+            rounds += u64::from(matches!(entry.record, Record::Round { .. }));
+        }
+    }
+    playback.finish(&mut ()).unwrap();
+    let progress = playback.progress();
+    assert_eq!((progress.rounds, progress.rounds_passed_over), (rounds, 0));
+    let worker = playback.workers().next().unwrap();
+    assert!(rounds >= 1 && worker.rounds() == round + rounds, "{rounds} rounds after {round}");
+    assert_eq!(worker.fsm::<Probe>(probe::queue(0, 1)).unwrap().0.total, 3);
+}
+
+#[test]
 fn a_worker_waits_for_a_disk_that_does_not_keep_up_before_the_next_snapshot_is_due() {
     const EVERY_BYTES: u64 = 20_000;
     let disk = Memory::default();
-    let (files, node) = held(&disk, Limits { snapshot_every_bytes: EVERY_BYTES, ..probe::limits() });
-    for _ in 0..200 {
-        node.host().send(node.root(), &Tell::Add(1, vec![0; 1000])).unwrap();
-    }
+    let (files, node) = held(&disk, EVERY_BYTES);
+    let add = |times| {
+        for _ in 0..times {
+            node.host().send(node.root(), &Tell::Add(1, vec![0; 1000])).unwrap();
+        }
+    };
+    // So many that the next round is begun when the snapshot is.
+    add(25);
     until("a snapshot", || said(&disk).iter().any(|(_, begun, _)| begun.is_some()));
-    // Time in which it would go on if it did.
+    // Time in which it would record all of them if it did not wait.
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(300) {
-        thread::yield_now();
+    while begun.elapsed() < Duration::from_millis(500) {
+        add(1);
+        thread::sleep(Duration::from_millis(5));
     }
-    files.release();
-    assert_eq!(probe::total(&node), 200);
-    let all = said(&disk);
-    for (round, begun, mark) in all {
-        let (Some(begun), Some(mark)) = (begun, mark) else { continue };
-        let rounds = probe::records(disk.crash().storage(), |record, at| {
-            let Record::Round { batches, .. } = *record else { return None };
-            (begun < at && at < mark).then(|| batches.map(|batch| batch.bytes.len() as u64).sum::<u64>())
+    let recorded = || {
+        let bytes = probe::records(disk.crash().storage(), |record, _| match *record {
+            Record::Round { batches, .. } => Some(batches.map(|batch| batch.bytes.len() as u64).sum::<u64>()),
+            _ => None,
         });
-        // The round with which it becomes too much is one of them.
-        let but_the_last = rounds.split_last().map_or(0, |(_, others)| others.iter().sum());
-        assert!(but_the_last < EVERY_BYTES, "{but_the_last} bytes after round {round} before its snapshot is marked");
-    }
+        bytes.into_iter().sum::<u64>()
+    };
+    // What came until the first was begun, as much again, and the rounds with which it became so much.
+    assert!(recorded() < 3 * EVERY_BYTES + 25_000, "{} bytes were recorded", recorded());
+    files.release();
+    assert!(probe::total(&node) > 60, "it goes on");
+    until("a second mark", || said(&disk).iter().filter(|(.., mark)| mark.is_some()).count() > 1);
     node.stop().unwrap();
 }
 
@@ -163,10 +208,7 @@ fn a_worker_waits_for_a_disk_that_does_not_keep_up_before_the_next_snapshot_is_d
 fn a_snapshot_that_cannot_be_written_stops_the_node_also_where_it_is_given_up() {
     for at_stop in [false, true] {
         let disk = Memory::default();
-        let (files, node) = held(&disk, by_time());
-        let made = files.count(Operation::Create);
-        node.host().send(node.root(), &Tell::Add(1, vec![])).unwrap();
-        until("a snapshot", || files.count(Operation::Create) > made);
+        let (files, node) = begun(&disk, 1);
         assert_eq!(probe::total(&node), 1);
         // The snapshot's thread has made its file, or is about to.
         files.fail(Operation::Sync, 1, ErrorKind::StorageFull);
