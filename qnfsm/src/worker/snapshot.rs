@@ -328,4 +328,55 @@ mod tests {
         assert_eq!(refused, Err((queue(1, 1), "sulker".to_owned(), why)));
         assert_eq!(out, [1, 2, 3]);
     }
+
+    /// Sends each message on, if it knows to whom.
+    #[derive(Serialize, Deserialize)]
+    struct Relay {
+        to: Option<RawQueueId>,
+    }
+
+    impl Fsm for Relay {
+        const NAME: &'static str = "relay";
+        type State = ();
+        type Message = u8;
+        fn start(&mut self, _: &mut Context<'_, Self>) {}
+        fn handle(&mut self, (): (), message: u8, cx: &mut Context<'_, Self>) -> Next<Self> {
+            if let Some(to) = self.to {
+                cx.send(crate::QueueId::from_raw(to), message);
+            }
+            Next::Stay
+        }
+    }
+
+    #[test]
+    fn r7_what_is_sent_to_an_fsm_that_is_not_written_yet_is_not_in_the_snapshot() {
+        let catalogue = Kinds::new().with::<Relay>().seal().expect("the kind is plain");
+        let number = catalogue.type_number::<u8>().expect("the kind takes it");
+        let mut worker = Worker::new(catalogue, NodeId(0), WorkerId(0), Epoch::FIRST, WorkerConfig::default());
+        let edge = edge_queue(NodeId(0), EdgeId::HOST);
+        let queue = |slot, generation| RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), slot, generation);
+        let mut batch = Batch::new(edge.place(), Epoch::FIRST, 1);
+        for to in [Some(queue(2, 1)), None, None] {
+            let mut value = vec![0];
+            Codec::CURRENT.encode(&Relay { to }, &mut value).expect("it is numbers");
+            batch.push(&Header::to(Class::Spawn, 0, queue(0, 0), edge), &value);
+        }
+        worker.feed(Time::ZERO, [batch.as_ref()]);
+        assert!(worker.round(10, &mut NoPorts).idle);
+        let mut before = Vec::new();
+        worker.snapshot(&mut before).expect("relays can be encoded");
+        worker.begin_snapshot();
+        let mut taken = Vec::new();
+        assert_eq!(worker.go_on_with_snapshot(0, &mut taken), Ok(false), "the first is written, and no more");
+        let mut batch = Batch::new(edge.place(), Epoch::FIRST, 4);
+        batch.push(&Header::message(number, queue(0, 1), edge), &[7]);
+        worker.feed(Time::ZERO, [batch.as_ref()]);
+        // The message waits for the last one, which has no turn in this round.
+        assert!(!worker.round(1, &mut NoPorts).idle);
+        while worker.go_on_with_snapshot(0, &mut taken) == Ok(false) {}
+        assert!(taken == before, "the message is in it");
+        let mut after = Vec::new();
+        worker.snapshot(&mut after).expect("relays can be encoded");
+        assert!(after != before);
+    }
 }
