@@ -49,6 +49,22 @@ pub enum UpgradeError {
         /// Which kind or message type.
         what: String,
     },
+    /// It waits for an answer that its kind doesn't take.
+    #[error(
+        "it waits for the answer to a request, of type {answer}, and this program doesn't say how its messages take that; declare it with `Kinds::replies`, or start the build that wrote it"
+    )]
+    NoAnswer {
+        /// The answer's type.
+        answer: String,
+    },
+    /// A message is on its way to it that its kind doesn't take.
+    #[error(
+        "a message of type {message} is on its way to it, and this program doesn't say how its messages take that; declare it with `Kinds::accepts`, or start the build that wrote it"
+    )]
+    NotAccepted {
+        /// The message's type.
+        message: String,
+    },
     /// The bytes are no value of the type that was given for the old version.
     #[error("the old value can't be read: {0}; give the types as they were in that version")]
     Read(#[from] DecodeError),

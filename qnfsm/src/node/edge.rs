@@ -224,6 +224,20 @@ pub enum Unanswered {
     Interrupted,
 }
 
+/// What each edge of the user's does so, in the order in which they were added.
+#[derive(Debug, Clone)]
+pub(crate) struct Policies(pub(crate) Vec<Unanswered>);
+
+impl Policies {
+    /// True if an edge gets a request again; the node's own knows which it has served. One that there isn't any more gets none.
+    pub(crate) fn sends_again(&self, edge: EdgeId) -> bool {
+        match edge.0.checked_sub(EdgeId::FIRST_OF_USER.0) {
+            None => true,
+            Some(at) => self.0.get(at as usize) == Some(&Unanswered::SentAgain),
+        }
+    }
+}
+
 /// An edge that waits for the world in a loop, such as sockets under mio. One thread at a time drives it: its own or a
 /// worker's.
 pub trait Reactor: Send + 'static {

@@ -64,8 +64,8 @@ pub enum StartError {
         /// What differs.
         differences: Vec<String>,
     },
-    /// Something that another version of the program left can't be carried over to this one.
-    #[error("{} was written by another version of the program, and of {worker} this can't be carried over: {source}", .dir.display())]
+    /// Something that another build of the program left can't be carried over to this one.
+    #[error("{} was written by another build of the program, and of {worker} this can't be carried over: {source}", .dir.display())]
     Left {
         /// The directory.
         dir: PathBuf,

@@ -15,6 +15,7 @@ use std::{
 use super::{
     StartError,
     directory::{Lasting, Marked},
+    edge::Policies,
     retained::{DriverImage, Held},
 };
 use crate::{
@@ -27,16 +28,18 @@ use crate::{
         snapshots::{self, Mark},
     },
     playback::{self, Audience, Playback, Restored, Unusable},
-    worker::{CarryOver, Catalogue, OtherResource, Table, Worker, WorkerConfig},
+    worker::{CarryOver, CarryOverError, Catalogue, OtherResource, Table, Worker, WorkerConfig},
 };
 
 /// The executable that brings a node back.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct OwnBuild {
     /// Its hash and its length in bytes.
     pub(super) identity: (u64, u64),
     /// It may run what another one recorded.
     pub(super) runs_others: bool,
+    /// What its edges do with requests that were under way.
+    pub(super) policies: Policies,
 }
 
 /// What was read of a node's directory, before its workers go on.
@@ -78,7 +81,7 @@ struct Plan {
 }
 
 /// Reads the journal once through: checks every record, and finds the snapshots that count.
-fn plan(reader: &mut Reader, catalogue: &Catalogue, own: OwnBuild, dir: &Path) -> Result<Plan, StartError> {
+fn plan(reader: &mut Reader, catalogue: &Catalogue, own: &OwnBuild, dir: &Path) -> Result<Plan, StartError> {
     let (node, mut plan) = (reader.manifest().node, Plan::default());
     let (mut checked, mut ends_foreign) = (None, false);
     let mut begun: BTreeMap<WorkerId, (u64, Position)> = BTreeMap::new();
@@ -150,7 +153,7 @@ pub(super) fn recover(
     lock: &NodeLock,
     manifest: &Manifest,
     catalogue: &Arc<Catalogue>,
-    own: OwnBuild,
+    own: &OwnBuild,
     until: Option<Position>,
 ) -> Result<Recovered, StartError> {
     let mut reader = Reader::open_locked(storage.clone(), dir, lock)?;
@@ -181,8 +184,9 @@ pub(super) fn recover(
         let marks = marks.remove(worker).unwrap_or_default();
         let mut refused = Vec::new();
         let mut begins = lasting.started;
-        for (from, _, mark) in marks.iter().rev() {
-            match restore(&**storage, dir, manifest, catalogue, mark, &mut kept)? {
+        for (from, end, mark) in marks.iter().rev() {
+            let is_foreign = foreign.contains_key(&end.segment);
+            match restore(&**storage, dir, manifest, catalogue, mark, is_foreign, &mut kept)? {
                 Ok(found) => {
                     playback.resume(found, mark.digest);
                     restored.insert(*worker, *mark);
@@ -251,6 +255,11 @@ pub(super) fn recover(
         let what = format!("the journal ended at {first} first and then at {again}");
         return Err(StartError::Unstable { dir: dir.into(), what });
     }
+    kept.carry_over(&playback, catalogue, &own.policies).map_err(|(worker, source)| StartError::Left {
+        dir: dir.into(),
+        worker,
+        source: Box::new(source),
+    })?;
     let requests = workers.iter().filter_map(|(worker, lasting)| Some((lasting.request?, *worker)));
     let started_for = requests.collect();
     Ok(Recovered { playback, kept, tail, seed, workers, started_for, restored, skips, ran_others })
@@ -269,29 +278,33 @@ fn restore(
     manifest: &Manifest,
     catalogue: &Arc<Catalogue>,
     mark: &Mark,
+    is_foreign: bool,
     kept: &mut Kept,
 ) -> Result<Result<Worker, String>, StartError> {
-    let left = |source| StartError::Left { dir: dir.into(), worker: mark.worker, source: Box::new(source) };
     let read = || {
         let snapshot = mark.load(storage, dir, manifest.identity).map_err(|error| error.to_string())?;
         let driver = DriverImage::from_bytes(snapshot.driver()).map_err(|error| error.to_string())?;
         Ok((snapshot, driver))
     };
-    let (snapshot, mut driver) = match read() {
+    let (snapshot, driver) = match read() {
         Ok(read) => read,
         Err(why) => return Ok(Err(why)),
     };
     match playback::restore(catalogue, &snapshot) {
         Ok(Restored { worker, written_by }) => {
-            if let Some(table) = written_by {
+            if written_by.is_some() {
                 tracing::info!(worker = %mark.worker, round = mark.round, "carried over from another version of the program");
-                driver.carry_over(&CarryOver::new(&table, catalogue)).map_err(left)?;
             }
-            kept.resume(mark.worker, driver);
+            match written_by.or_else(|| is_foreign.then(|| catalogue.table().clone())) {
+                Some(table) => kept.leave(mark.worker, table, driver),
+                None => kept.resume(mark.worker, driver),
+            }
             Ok(Ok(worker))
         }
         Err(Unusable::Damaged(why)) => Ok(Err(why)),
-        Err(Unusable::Left(source)) => Err(left(source)),
+        Err(Unusable::Left(source)) => {
+            Err(StartError::Left { dir: dir.into(), worker: mark.worker, source: Box::new(source) })
+        }
     }
 }
 
@@ -302,6 +315,8 @@ pub(super) struct Kept {
     streams: BTreeMap<(WorkerId, Place), VecDeque<Batch>>,
     /// Requests to edges.
     held: BTreeMap<WorkerId, Held>,
+    /// What another build left, by its table, until it is known what of it is still needed.
+    left: BTreeMap<WorkerId, (Table, DriverImage)>,
 }
 
 impl Kept {
@@ -313,6 +328,42 @@ impl Kept {
         for (to, batch) in driver.held {
             held.keep(to, &batch.as_ref());
         }
+    }
+
+    /// As [`resume`](Kept::resume), of a snapshot that a build with that table wrote.
+    fn leave(&mut self, worker: WorkerId, table: Table, driver: DriverImage) {
+        self.left.insert(worker, (table, driver));
+    }
+
+    /// Carries over what another build left and somebody is yet to read, now that workers have come as far as the journal goes.
+    fn carry_over(
+        &mut self,
+        playback: &Playback,
+        catalogue: &Arc<Catalogue>,
+        policies: &Policies,
+    ) -> Result<(), (WorkerId, CarryOverError)> {
+        let find = |id: WorkerId| playback.workers().find(|worker| worker.id() == id);
+        for (worker, (table, driver)) in std::mem::take(&mut self.left) {
+            let over = CarryOver::new(&table, catalogue);
+            let failed = |error| (worker, error);
+            // It stands before what was put out since.
+            for (to, batch) in driver.unacknowledged.into_iter().rev() {
+                let receiver = to.as_worker().and_then(find);
+                let batch = over.outputs(&batch.as_ref(), receiver).map_err(failed)?;
+                if let Some(batch) = batch {
+                    self.streams.entry((worker, to)).or_default().push_front(batch);
+                }
+            }
+            let mut under_way = Held::default();
+            driver.held.iter().for_each(|(to, batch)| under_way.keep(*to, &batch.as_ref()));
+            find(worker).inspect(|asker| under_way.retain(asker));
+            let held = self.held.entry(worker).or_default();
+            for (_, _, to, batch) in under_way.iter() {
+                let is_sent_again = to.as_edge().is_some_and(|edge| policies.sends_again(edge));
+                held.keep(to, &over.request(&batch.as_ref(), is_sent_again).map_err(failed)?.as_ref());
+            }
+        }
+        Ok(())
     }
 
     /// What a worker put out to others that they have not recorded. Its receivers see to what they have.
@@ -359,3 +410,54 @@ impl Audience for Kept {
 
 /// Which worker was started for which request.
 pub(super) type StartedFor = BTreeMap<(RawQueueId, RequestId), WorkerId>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ExternalFault, Externals, Kinds, NodeId,
+        frame::{Header, edge_queue},
+        id::{EdgeId, Epoch},
+        time::Time,
+    };
+
+    struct NoPorts;
+
+    impl Externals for NoPorts {
+        fn read(&mut self, _: WorkerId, _: &str, _: &[u8]) -> Result<Vec<u8>, ExternalFault> {
+            Err(ExternalFault("there are no ports".to_owned()))
+        }
+    }
+
+    /// As many frames of worker 0 as there are types, from that number on.
+    fn batch(first: u64, types: &[Option<u32>]) -> Batch {
+        let nobody = edge_queue(NodeId(0), EdgeId::HOST);
+        let mut batch = Batch::new(Place::worker(WorkerId(0)), Epoch::FIRST, first);
+        types.iter().for_each(|of| batch.push(&Header::message(of.expect("it is registered"), nobody, nobody), &[7]));
+        batch
+    }
+
+    #[test]
+    fn of_what_another_build_left_only_what_nobody_has_taken_comes_over_and_before_what_followed() {
+        let sealed = |kinds: Kinds| kinds.seal().expect("the types are plain");
+        let (old, new) = (sealed(Kinds::new().message::<bool>().message::<u8>()), sealed(Kinds::new().message::<u8>()));
+        let (gone, stays) = (old.type_number::<bool>(), old.type_number::<u8>());
+        let mut receiver = Worker::new(new.clone(), NodeId(0), WorkerId(1), Epoch::FIRST, WorkerConfig::default());
+        let taken = batch(1, &[new.type_number::<u8>(); 2]);
+        receiver.feed(Time::ZERO, [taken.as_ref()]);
+        let _ = receiver.round(10, &mut NoPorts);
+        let mut playback = Playback::new(new.clone(), NodeId(0));
+        playback.resume(receiver, 0);
+
+        let mut kept = Kept::default();
+        let to = Place::worker(WorkerId(1));
+        let unacknowledged = vec![(to, batch(1, &[gone])), (to, batch(2, &[gone, stays])), (to, batch(4, &[stays]))];
+        kept.leave(WorkerId(0), old.table().clone(), DriverImage { unacknowledged, held: Vec::new() });
+        let since = batch(5, &[new.type_number::<u8>()]);
+        kept.output(WorkerId(0), to, &since.as_ref());
+        kept.carry_over(&playback, &new, &Policies(Vec::new())).expect("what can't come was taken");
+        let firsts: Vec<_> =
+            kept.take_outputs(WorkerId(0)).iter().map(|(_, left)| (left.as_ref().first, left.as_ref().count)).collect();
+        assert_eq!(firsts, [(3, 1), (4, 1), (5, 1)]);
+    }
+}

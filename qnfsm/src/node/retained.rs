@@ -10,7 +10,7 @@ use crate::{
     codec::{Codec, DecodeError, Trust},
     frame::{Batch, BatchRef, Class},
     id::{Place, RawQueueId, RequestId},
-    worker::{CarryOver, CarryOverError, Worker},
+    worker::Worker,
 };
 
 /// A batch to another worker has at most so many bytes, or one frame.
@@ -116,14 +116,6 @@ impl DriverImage {
         held.retain(worker);
         let held = held.iter().map(|(_, _, to, batch)| (to, batch.clone())).collect();
         DriverImage { unacknowledged: unacknowledged.batches(), held }
-    }
-
-    /// Brings it from another version of the program to this one.
-    pub(super) fn carry_over(&mut self, over: &CarryOver<'_>) -> Result<(), CarryOverError> {
-        for (_, batch) in self.unacknowledged.iter_mut().chain(&mut self.held) {
-            *batch = over.batch(&batch.as_ref())?;
-        }
-        Ok(())
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {

@@ -14,7 +14,7 @@ use super::{
     commits::Commits,
     directory::{Directory, Retention},
     driver::Driver,
-    edge::{Inputs, Unanswered},
+    edge::{Inputs, Policies},
     edge_thread::EdgeThread,
     facade::Facade,
     gauges::Gauges,
@@ -128,7 +128,7 @@ impl NodeBuilder {
         shared.add_edge(EdgeId::NODE, Way::Outlet(starter.clone()));
         shared.add_edge(EdgeId::HOST, Way::Outlet(host.waiting()));
 
-        let policies: Vec<_> = self.edges.iter().map(EdgeSpec::unanswered).collect();
+        let policies = self.policies();
         let Edges { in_loop, apart } = open_edges(std::mem::take(&mut self.edges), shared)?;
         let mut drivers = bring_back(playback, shared, &starter, in_loop)?;
         for driver in &mut drivers {
@@ -237,7 +237,7 @@ impl NodeBuilder {
         let look = |at| GivingUp::look(&self.storage, dir, lock, at);
         let giving_up = self.recover_to.map(look).transpose()?.flatten();
         let until = giving_up.as_ref().map(GivingUp::at);
-        let recovered = recovery::recover(&self.storage, dir, lock, &manifest, catalogue, self.own_build(), until)?;
+        let recovered = recovery::recover(&self.storage, dir, lock, &manifest, catalogue, &self.own_build(), until)?;
         let (Some(giving_up), Some(tail)) = (giving_up, &recovered.tail) else {
             return Ok((manifest, recovered, None));
         };
@@ -249,13 +249,17 @@ impl NodeBuilder {
     fn read_again(&self, files: &Files, catalogue: &Arc<Catalogue>) -> Result<Recovered, StartError> {
         let dir = &files.directory.dir;
         let manifest = Manifest::load(&*self.storage, dir)?;
-        recovery::recover(&self.storage, dir, &files.lock, &manifest, catalogue, self.own_build(), None)
+        recovery::recover(&self.storage, dir, &files.lock, &manifest, catalogue, &self.own_build(), None)
     }
 
-    /// Which executable this is, and what it may run.
+    /// Which executable this is, what it may run, and what its edges do with requests that were under way.
     fn own_build(&self) -> OwnBuild {
         let identity = self.build.unwrap_or_else(build_identity);
-        OwnBuild { identity, runs_others: self.on_other_build == OnOtherBuild::Run }
+        OwnBuild { identity, runs_others: self.on_other_build == OnOtherBuild::Run, policies: self.policies() }
+    }
+
+    fn policies(&self) -> Policies {
+        Policies(self.edges.iter().map(EdgeSpec::unanswered).collect())
     }
 
     fn begin_journal(
@@ -399,7 +403,7 @@ fn bring_back(
 
 /// Puts in again what a worker had put out and its receiver had not recorded, and tells its FSMs what became of the
 /// world: connections are gone, requests are sent again or interrupted.
-fn put_in_again(driver: &mut Driver, kept: &mut recovery::Kept, shared: &Shared, own: &Inlet, policies: &[Unanswered]) {
+fn put_in_again(driver: &mut Driver, kept: &mut recovery::Kept, shared: &Shared, own: &Inlet, policies: &Policies) {
     let worker = driver.worker.id();
     for (to, mut batch) in kept.take_outputs(worker) {
         if let Some(receiver) = to.as_worker() {
@@ -412,13 +416,7 @@ fn put_in_again(driver: &mut Driver, kept: &mut recovery::Kept, shared: &Shared,
     driver.outbox.held.retain(&driver.worker);
     for (queue, request, to, batch) in driver.outbox.held.iter() {
         let Some(edge) = to.as_edge() else { continue };
-        let user_edge = edge.0.checked_sub(EdgeId::FIRST_OF_USER.0).map(|at| policies.get(at as usize));
-        let again = match user_edge {
-            // The node's own edge knows the requests that it has served.
-            None => true,
-            Some(policy) => policy == Some(&Unanswered::SentAgain),
-        };
-        if again && shared.edge(edge).is_some() {
+        if policies.sends_again(edge) && shared.edge(edge).is_some() {
             shared.put_for_edge(edge, batch);
         } else {
             let to = ReplyTo::<()>::new(queue, request, Time::ZERO);

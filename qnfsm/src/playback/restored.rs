@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
+    fsm::UpgradeError,
     journal::snapshots::Snapshot,
-    worker::{CarryOver, CarryOverError, Catalogue, Table, Worker},
+    worker::{CarryOver, CarryOverError, Catalogue, ImageError, Table, Worker},
 };
 
 /// A worker that was brought back.
@@ -28,8 +29,14 @@ pub(crate) fn restore(catalogue: &Arc<Catalogue>, snapshot: &Snapshot) -> Result
     let table = Table::from_bytes(snapshot.catalogue());
     let table = table.map_err(|error| Unusable::Damaged(format!("its table of kinds: {error}")))?;
     if table.is_written_alike(catalogue.table()) {
-        let worker = Worker::restore(catalogue.clone(), snapshot.image());
-        let worker = worker.map_err(|error| Unusable::Damaged(error.to_string()))?;
+        let worker = Worker::restore(catalogue.clone(), snapshot.image()).map_err(|error| match error {
+            // A build whose types are the same need not take the same answers.
+            ImageError::NoAnswer { queue, kind, answer } => {
+                let of = format!("{queue} of kind {kind}");
+                Unusable::Left(CarryOverError { of, why: UpgradeError::NoAnswer { answer } })
+            }
+            error => Unusable::Damaged(error.to_string()),
+        })?;
         return Ok(Restored { worker, written_by: None });
     }
     let worker = CarryOver::new(&table, catalogue).worker(snapshot.image()).map_err(Unusable::Left)?;

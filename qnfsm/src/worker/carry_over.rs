@@ -1,16 +1,18 @@
 //! Brings what a worker was from one version of a program to another: its image and the frames that were under way, with the
 //! numbers and forms of one table, to those of this program's kinds and message types.
 //!
-//! Only what stands there has to be carried over: a kind that is gone is no hindrance as long as there is no FSM of it.
+//! Only what stands there and will be read has to be carried over: a kind that is gone is no hindrance as long as there is no FSM of
+//! it, and a frame is none that its receiver has taken.
 
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    frame::{Batch, BatchRef, Class, Frame, Header, put_varint},
+    frame::{Batch, BatchRef, Class, Frame, FrameError, Header, put_varint},
     fsm::{OldMessage, UpgradeError},
     id::{Place, RawQueueId},
     worker::{
-        Catalogue, Table, TableMessage, Worker,
+        Admission, Catalogue, Table, TableMessage, Worker,
+        catalogue::{Convert, NO_TYPE},
         image::{CellImage, Image, ImageError},
     },
 };
@@ -70,37 +72,93 @@ impl<'a> CarryOver<'a> {
         cell.bytes.0 = (known.carry_over)(&cell.bytes.0, from, known.setup(queue, seed)).map_err(failed)?;
         let theirs = self.from.kinds[cell.kind as usize].message;
         cell.kind = number;
-        let waits = |why| CarryOverError { of: format!("a message that waits for {of}"), why };
         // The queue's own type, whatever it is called now.
         let own = known.intake.message;
         let mut message = |bytes: &mut Vec<u8>| {
-            let theirs = self.from.messages.get(theirs as usize).ok_or_else(|| no_type(theirs))?;
-            if let Cow::Owned(upgraded) = self.upgraded(self.form(theirs, own)?, bytes)? {
+            let upgraded = self.from.messages.get(theirs as usize).ok_or_else(|| no_type(theirs));
+            let upgraded = upgraded.and_then(|theirs| self.upgraded(self.form(theirs, own)?, bytes));
+            let waits = |why| CarryOverError { of: format!("a message that waits for {of}"), why };
+            if let Cow::Owned(upgraded) = upgraded.map_err(waits)? {
                 *bytes = upgraded;
             }
             Ok(())
         };
-        let answer = |theirs| self.message(theirs).map(|way| way.number);
-        cell.waiting.carry_over(&mut message, &answer).map_err(waits)
+        let answer = |theirs| self.answer(theirs, own).map_err(failed);
+        cell.waiting.carry_over(&mut message, &answer)
     }
 
-    /// Frames that were put out and not taken, with the same source, epoch and numbers.
+    /// The number of an answer's type that an FSM with messages of the type `own` waits for. Its form is not looked at: the answer is
+    /// yet to come.
+    fn answer(&self, theirs: u32, own: u32) -> Result<u32, UpgradeError> {
+        let name = &self.from.messages.get(theirs as usize).ok_or_else(|| no_type(theirs))?.name;
+        let number = self.number_of(name).filter(|from| self.to.answer(Convert { from: *from, to: own }).is_some());
+        number.ok_or_else(|| UpgradeError::NoAnswer { answer: name.clone() })
+    }
+
+    /// Frames that were put out for a worker, as far as that has not taken them, with the same source, epoch and numbers; none if it has
+    /// them all.
     ///
     /// # Errors
-    /// When a frame can't be carried over, or the bytes are no frames.
-    pub(crate) fn batch(&self, batch: &BatchRef<'_>) -> Result<Batch, CarryOverError> {
+    /// When a frame can't be carried over or isn't taken by the FSM that it goes to, or the bytes are no frames.
+    pub(crate) fn outputs(
+        &self,
+        batch: &BatchRef<'_>,
+        receiver: Option<&Worker>,
+    ) -> Result<Option<Batch>, CarryOverError> {
+        let taken = match receiver.map(|receiver| receiver.admission(&[], batch)) {
+            Some(Admission::Seen | Admission::Stale) => return Ok(None),
+            Some(Admission::Take { skip }) => skip,
+            Some(Admission::Gap { .. }) | None => 0,
+        };
+        let mut over = Batch::new(batch.source, batch.epoch, batch.first + u64::from(taken));
+        for frame in batch.frames().skip(taken as usize) {
+            let frame = frame.map_err(|error| no_frames(batch, &error))?;
+            if let Some(receiver) = receiver {
+                self.check_taken(&frame, receiver)?;
+            }
+            self.push(&mut over, &frame)?;
+        }
+        Ok(Some(over))
+    }
+
+    /// An FSM takes messages of its own type and of those that its kind accepts. What it doesn't take would be lost as a dead letter.
+    fn check_taken(&self, frame: &Frame<'_>, receiver: &Worker) -> Result<(), CarryOverError> {
+        let Header { class: Class::Message, type_number, slot, generation, .. } = frame.header else { return Ok(()) };
+        let target = receiver.queue_at(slot, generation);
+        let Some(theirs) = self.from.messages.get(type_number as usize) else { return Ok(()) };
+        let Some(to) = receiver.message_type(target) else { return Ok(()) };
+        let takes = |from: u32| from == to || self.to.accept(Convert { from, to }).is_some();
+        if self.number_of(&theirs.name).is_some_and(takes) {
+            return Ok(());
+        }
+        let of = format!("{target} of kind {}", receiver.kind_name(target));
+        Err(CarryOverError { of, why: UpgradeError::NotAccepted { message: theirs.name.clone() } })
+    }
+
+    /// A request to an edge. One that the edge will not get keeps what it is known by, and nothing else of it has to be carried over.
+    ///
+    /// # Errors
+    /// When it can't be carried over, or the bytes are no frames.
+    pub(crate) fn request(&self, batch: &BatchRef<'_>, is_sent_again: bool) -> Result<Batch, CarryOverError> {
         let mut over = Batch::new(batch.source, batch.epoch, batch.first);
         for frame in batch.frames() {
-            let frame = frame.map_err(|error| CarryOverError {
-                of: format!("what {} had put out", batch.source),
-                why: UpgradeError::Refused(error.to_string()),
-            })?;
-            let (type_number, payload) = self
-                .frame(&frame)
-                .map_err(|why| CarryOverError { of: format!("a frame under way from {}", frame.header.sender), why })?;
-            over.push(&Header { type_number, ..frame.header }, &payload);
+            let frame = frame.map_err(|error| no_frames(batch, &error))?;
+            if is_sent_again {
+                self.push(&mut over, &frame)?;
+            } else {
+                let theirs = self.from.messages.get(frame.header.type_number as usize);
+                let type_number = theirs.and_then(|theirs| self.number_of(&theirs.name)).unwrap_or(NO_TYPE);
+                over.push(&Header { type_number, ..frame.header }, &[]);
+            }
         }
         Ok(over)
+    }
+
+    fn push(&self, over: &mut Batch, frame: &Frame<'_>) -> Result<(), CarryOverError> {
+        let under_way = |why| CarryOverError { of: format!("a frame under way from {}", frame.header.sender), why };
+        let (type_number, payload) = self.frame(frame).map_err(under_way)?;
+        over.push(&Header { type_number, ..frame.header }, &payload);
+        Ok(())
     }
 
     fn frame<'b>(&self, frame: &Frame<'b>) -> Result<(u32, Cow<'b, [u8]>), UpgradeError> {
@@ -144,9 +202,13 @@ impl<'a> CarryOver<'a> {
 
     fn message(&self, theirs: u32) -> Result<Way, UpgradeError> {
         let message = self.from.messages.get(theirs as usize).ok_or_else(|| no_type(theirs))?;
-        let at = self.to.table().messages.iter().position(|own| own.name == message.name);
-        let at = at.ok_or_else(|| UpgradeError::Gone { what: format!("message type ({})", message.name) })?;
-        self.form(message, number(at))
+        let gone = || UpgradeError::Gone { what: format!("message type ({})", message.name) };
+        self.form(message, self.number_of(&message.name).ok_or_else(gone)?)
+    }
+
+    /// The number of this program's message type of that name.
+    fn number_of(&self, name: &str) -> Option<u32> {
+        self.to.table().messages.iter().position(|own| own.name == name).map(number)
     }
 
     /// How messages of one of their types become those of one of this program's.
@@ -163,6 +225,10 @@ impl<'a> CarryOver<'a> {
             None => Err(UpgradeError::UnknownVersion { version }),
         }
     }
+}
+
+fn no_frames(batch: &BatchRef<'_>, error: &FrameError) -> CarryOverError {
+    CarryOverError { of: format!("what {} had put out", batch.source), why: UpgradeError::Refused(error.to_string()) }
 }
 
 fn no_type(number: u32) -> UpgradeError {

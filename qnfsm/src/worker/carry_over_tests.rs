@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CarryOver, CarryOverError, Catalogue, Worker, WorkerConfig};
+use super::{CarryOver, CarryOverError, Catalogue, Worker, WorkerConfig, catalogue::NO_TYPE};
 use crate::{
     Codec, Context, ExternalFault, Externals, Fsm, Kinds, Next, OldFsm, OldMessage, OnPanic, UpgradeError,
     frame::{Batch, Class, Header, edge_queue, put_varint},
@@ -34,7 +34,7 @@ mod before {
     }
 
     pub(super) fn kinds() -> Kinds {
-        Kinds::new().with::<Counter>().message_named::<Add>("add").message::<u8>()
+        Kinds::new().with::<Counter>().message_named::<Add>("add").message::<u8>().message::<u16>()
     }
 }
 
@@ -181,7 +181,7 @@ fn frames_under_way_come_over_with_their_numbers() {
     let mut batch = Batch::new(Place::worker(WorkerId(3)), Epoch(4), 17);
     frames.iter().for_each(|(header, payload)| batch.push(header, payload));
 
-    let carried = over.batch(&batch.as_ref()).expect("all of it can come");
+    let carried = over.outputs(&batch.as_ref(), None).expect("all of it can come").expect("nobody has taken it");
     let carried = carried.as_ref();
     assert_eq!((carried.source, carried.epoch, carried.first, carried.count), (batch.as_ref().source, Epoch(4), 17, 5));
     let [add, answer] = [number::<now::Add>(&new), number::<u8>(&new)];
@@ -198,6 +198,78 @@ fn frames_under_way_come_over_with_their_numbers() {
         let frame = frame.expect("it was just written");
         assert_eq!((frame.header, frame.payload), (Header { type_number, ..header }, &payload[..]));
     }
+}
+
+/// A worker of the new program with a counter, which has taken so many frames of worker 3.
+fn receiver(new: &Arc<Catalogue>, kinds: u32, taken: u64) -> Worker {
+    let mut worker = Worker::new(new.clone(), NodeId(0), WorkerId(0), Epoch::FIRST, WorkerConfig::default());
+    feed(&mut worker, 1, &Header::to(Class::Spawn, kinds, queue(), edge()), &spawn(0, &now::Counter(7)), 1);
+    let mut batch = Batch::new(Place::worker(WorkerId(3)), Epoch(4), 1);
+    (0..taken).for_each(|_| batch.push(&Header::to(Class::Unwatch, 0, queue(), edge()), &[]));
+    if taken > 0 {
+        worker.feed(Time::ZERO, [batch.as_ref()]);
+        let _ = worker.round(10, &mut NoPorts);
+    }
+    worker
+}
+
+#[test]
+fn what_a_receiver_has_taken_is_not_carried_over_any_more() {
+    let (old, new) = old_and_new();
+    let over = CarryOver::new(old.table(), &new);
+    let counter = new.numbers().kind::<now::Counter>().expect("it is registered");
+    let mut batch = Batch::new(Place::worker(WorkerId(3)), Epoch(4), 5);
+    // Nobody knows this type any more.
+    batch.push(&Header::message(number::<u16>(&old), queue(), edge()), &bytes_of(&1000_u16));
+    batch.push(&Header::message(number::<before::Add>(&old), queue(), edge()), &bytes_of(&before::Add(3)));
+    let carried = |taken| over.outputs(&batch.as_ref(), Some(&receiver(&new, counter, taken)));
+    let left = carried(5).expect("what can't come was taken").expect("something is left");
+    assert_eq!((left.as_ref().first, left.as_ref().count), (6, 1));
+    assert!(carried(6).expect("it was taken").is_none());
+    assert!(carried(4).is_err());
+    let older = Batch::new(Place::worker(WorkerId(3)), Epoch(3), 5);
+    assert!(over.outputs(&older.as_ref(), Some(&receiver(&new, counter, 1))).expect("it is stale").is_none());
+}
+
+#[test]
+fn a_message_that_its_receiver_does_not_take_any_more_is_named_with_it() {
+    let (old, new) = old_and_new();
+    let over = CarryOver::new(old.table(), &new);
+    let counter = new.numbers().kind::<now::Counter>().expect("it is registered");
+    for type_number in [number::<u8>(&old), number::<u16>(&old)] {
+        let mut batch = Batch::new(Place::worker(WorkerId(3)), Epoch(4), 1);
+        batch.push(&Header::message(type_number, queue(), edge()), &[7]);
+        let message = old.message_name(type_number).to_owned();
+        let refused = over.outputs(&batch.as_ref(), Some(&receiver(&new, counter, 0)));
+        let error = refused.map(|_| ()).expect_err("counters take nothing but their own");
+        let of = "w0/0.1 of kind counter".to_owned();
+        assert_eq!(error, CarryOverError { of, why: UpgradeError::NotAccepted { message } });
+    }
+    // What goes to nobody is a dead letter in any program.
+    let mut batch = Batch::new(Place::worker(WorkerId(3)), Epoch(4), 1);
+    let nobody = RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), 0, 2);
+    batch.push(&Header::message(number::<u8>(&old), nobody, edge()), &[7]);
+    assert!(over.outputs(&batch.as_ref(), Some(&receiver(&new, counter, 0))).is_ok());
+}
+
+#[test]
+fn a_request_that_no_edge_gets_again_keeps_only_what_it_is_known_by() {
+    let (old, new) = old_and_new();
+    let over = CarryOver::new(old.table(), &new);
+    let request = Some(RequestId(5));
+    let held = |type_number| {
+        let mut held = Batch::new(Place::worker(WorkerId(0)), Epoch(4), 1);
+        held.push(&Header { request, ..Header::message(type_number, edge(), queue()) }, &bytes_of(&1000_u16));
+        held
+    };
+    for (theirs, own) in [(number::<u16>(&old), NO_TYPE), (number::<u8>(&old), number::<u8>(&new))] {
+        let carried = over.request(&held(theirs).as_ref(), false).expect("nothing of it is read");
+        let frame = carried.as_ref().frames().next().expect("there is one").expect("it was just written");
+        let header = frame.header;
+        assert_eq!((header.type_number, header.sender, header.request), (own, queue(), request));
+        assert!(frame.payload.is_empty());
+    }
+    assert!(over.request(&held(number::<u16>(&old)).as_ref(), true).is_err(), "somebody would read it");
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub(super) struct Intake {
 }
 
 /// The number of no message type.
-const NO_TYPE: u32 = u32::MAX;
+pub(super) const NO_TYPE: u32 = u32::MAX;
 
 impl Intake {
     /// Of no queue.

@@ -42,6 +42,18 @@ pub enum ImageError {
         /// What is wrong.
         error: DecodeError,
     },
+    /// An FSM waits for an answer that this program doesn't say how to take.
+    #[error(
+        "the worker's image: {queue} of kind {kind} waits for an answer of type {answer}, which its messages don't take"
+    )]
+    NoAnswer {
+        /// Its queue.
+        queue: RawQueueId,
+        /// Its kind.
+        kind: String,
+        /// The answer's type.
+        answer: String,
+    },
     /// Its parts contradict one another.
     #[error("the worker's image contradicts itself: {0}")]
     Inconsistent(&'static str),
@@ -199,11 +211,15 @@ impl Worker {
         for seat in &self.seats {
             let Some(cell) = &seat.cell else { continue };
             let requests = cell.requests();
-            let contradiction = cell.contradiction().or_else(|| {
-                seat.waiting.contradiction(requests, seat.intake.message, &self.catalogue, &self.envelopes)
-            });
+            let contradiction =
+                cell.contradiction().or_else(|| seat.waiting.contradiction(requests, &self.catalogue, &self.envelopes));
             if let Some(what) = contradiction {
                 return Err(ImageError::Inconsistent(what));
+            }
+            if let Some(answer) = seat.waiting.untaken_answer(seat.intake.message, &self.catalogue) {
+                let kind = self.catalogue.kind_name(seat.kind).to_owned();
+                let answer = self.catalogue.message_name(answer).to_owned();
+                return Err(ImageError::NoAnswer { queue: seat.queue, kind, answer });
             }
         }
         self.check_watches()

@@ -409,6 +409,16 @@ impl Worker {
         Some((fsm, state?))
     }
 
+    /// The queue of a slot and generation here.
+    pub(super) fn queue_at(&self, slot: u32, generation: u32) -> RawQueueId {
+        RawQueueId::new(self.effects.node, Place::worker(self.id()), slot, generation)
+    }
+
+    /// The number of the message type of the FSM in a queue; `None` if there is none.
+    pub(super) fn message_type(&self, queue: RawQueueId) -> Option<u32> {
+        self.seat(queue).map(|seat| seat.intake.message)
+    }
+
     /// The kind's name of the FSM in a queue.
     #[must_use]
     pub fn kind_name(&self, queue: RawQueueId) -> &str {

@@ -383,22 +383,25 @@ impl Waiting {
         })
     }
 
+    /// The type of an answer that an FSM with messages of that type waits for, and doesn't take.
+    pub(super) fn untaken_answer(&self, message_type: u32, catalogue: &Catalogue) -> Option<u32> {
+        let mut answers = self.extras.as_ref()?.pending.iter().map(|pending| pending.answer);
+        answers.find(|from| catalogue.answer(Convert { from: *from, to: message_type }).is_none())
+    }
+
     /// What contradicts itself in what waits for an FSM that has made `requests` requests, if it was read from bytes that
     /// no worker wrote.
     pub(super) fn contradiction(
         &self,
         requests: u64,
-        message_type: u32,
         catalogue: &Catalogue,
         envelopes: &Envelopes,
     ) -> Option<&'static str> {
         let extras = self.extras.as_ref()?;
-        let known = |pending: &Pending| {
-            let convert = Convert { from: pending.answer, to: message_type };
-            pending.request.0 <= requests && catalogue.answer(convert).is_some()
-        };
+        let known =
+            |pending: &Pending| pending.request.0 <= requests && catalogue.message_type(pending.answer).is_some();
         if !extras.pending.iter().all(known) {
-            return Some("an FSM waits for an answer that its kind doesn't take");
+            return Some("an FSM waits for what it never asked, or for an answer of no type");
         }
         let mut waits: Vec<_> = extras.pending.iter().map(|pending| pending.request).collect();
         waits.sort_unstable();
@@ -499,7 +502,7 @@ mod tests {
         let number = |number: Option<u32>| number.expect("it was just registered");
         let mut waiting = Waiting::default();
         change(&mut waiting, number(catalogue.type_number::<u64>()));
-        waiting.contradiction(1, number(catalogue.type_number::<Answered>()), &catalogue, &Envelopes::new())
+        waiting.contradiction(1, &catalogue, &Envelopes::new())
     }
 
     fn wait(request: u64, timer: u64, answer: u32) -> Pending {
@@ -518,10 +521,24 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_what_was_never_asked_or_is_never_taken_are_refused() {
-        let refusal = Some("an FSM waits for an answer that its kind doesn't take");
+    fn waits_for_what_was_never_asked_or_has_no_type_are_refused() {
+        let refusal = Some("an FSM waits for what it never asked, or for an answer of no type");
         assert_eq!(contradiction(|waiting, answer| waiting.await_answer(wait(2, 1, answer))), refusal);
         assert_eq!(contradiction(|waiting, answer| waiting.await_answer(wait(1, 1, answer + 1))), refusal);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_declared_is_known_as_untaken() {
+        let catalogue = Kinds::new().with::<Asker>().replies::<Answered, u64>().message::<u8>().seal();
+        let catalogue = catalogue.expect("the kind is plain");
+        let number = |number: Option<u32>| number.expect("it was just registered");
+        let untaken = |answer| {
+            let mut waiting = Waiting::default();
+            waiting.await_answer(wait(1, 1, answer));
+            waiting.untaken_answer(number(catalogue.type_number::<Answered>()), &catalogue)
+        };
+        let [taken, not] = [number(catalogue.type_number::<u64>()), number(catalogue.type_number::<u8>())];
+        assert_eq!([untaken(taken), untaken(not)], [None, Some(not)]);
     }
 
     #[test]

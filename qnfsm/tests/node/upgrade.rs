@@ -170,7 +170,8 @@ mod now {
                 Order::Lend { service } => {
                     cx.request(service, HOUR, |reply| Loan { cents: 5000, reply });
                 }
-                Order::Lent(reply) => self.cents += i64::from(reply.outcome.unwrap()) * 100,
+                // Who is not told whether it has a loan pays a fee.
+                Order::Lent(reply) => self.cents += reply.outcome.map_or(-1, |euros| i64::from(euros) * 100),
                 Order::Ask(reply) => cx.reply(reply, self.cents),
                 Order::Note(reply) => cx.reply(reply, self.note.clone()),
             }
@@ -191,6 +192,11 @@ mod now {
     pub(super) fn loan(old: OldMessage<'_>) -> Result<Loan, UpgradeError> {
         let before::Loan { euros, reply } = old.read()?;
         Ok(Loan { cents: i64::from(euros) * 100, reply })
+    }
+
+    pub(super) fn without_loans() -> Kinds {
+        let kinds = Kinds::new().message::<Cents>().message::<String>().message_named::<Order>("order");
+        kinds.with::<Account>().message_version::<Order>(2, order)
     }
 
     pub(super) fn without_messages() -> Kinds {
@@ -325,7 +331,9 @@ fn what_nobody_can_carry_over_keeps_the_node_from_starting_and_is_named() {
     let disk = Memory::default();
     start_before(&disk).stop().unwrap();
     let why = |kinds| {
-        let error = builder(&disk.crash(), kinds).start(&now::Account::default()).unwrap_err();
+        let mut builder = builder(&disk.crash(), kinds);
+        builder.service::<now::Loan>(1, Unanswered::SentAgain, |_, _| {});
+        let error = builder.start(&now::Account::default()).unwrap_err();
         assert!(matches!(error, StartError::Left { .. }), "{error}");
         error.to_string()
     };
@@ -348,6 +356,43 @@ fn what_nobody_can_carry_over_keeps_the_node_from_starting_and_is_named() {
     node.stop().unwrap();
     let error = builder(&disk, before::kinds()).start(&before::Account::default()).unwrap_err().to_string();
     assert!(error.contains("of kind account: version 2 wrote it, and this program has version 1"), "{error}");
+}
+
+#[test]
+fn a_request_that_is_interrupted_need_not_be_carried_over() {
+    let disk = Memory::default();
+    start_before(&disk).stop().unwrap();
+    // Nobody says how loans are upgraded; and then there is neither their service nor their type.
+    let interrupted = {
+        let kinds = now::without_messages().message_version::<now::Order>(2, now::order);
+        let mut builder = builder(&disk.crash(), kinds);
+        builder.service::<now::Loan>(1, Unanswered::Interrupted, |_, _| {});
+        builder
+    };
+    let gone = builder(&disk.crash(), now::without_loans().replies::<now::Order, i32>());
+    for builder in [interrupted, gone] {
+        let node = builder.start(&now::Account::default()).unwrap();
+        until("it isn't told", || cents(&node) == -1);
+        node.stop().unwrap();
+    }
+}
+
+#[test]
+fn an_answer_that_is_waited_for_has_to_be_taken_by_the_new_build_too() {
+    let disk = Memory::default();
+    start_before(&disk).stop().unwrap();
+    let without = Kinds::new().message_named::<before::Order>("order").message_named::<before::Loan>("loan");
+    // The same types as in the build that wrote it, and other ones.
+    let same_types = without.with::<before::Account>().message::<i32>().message::<Cents>();
+    let same = builder(&disk.crash(), same_types).build(2, 100).start(&before::Account::default()).map(drop);
+    let other = builder(&disk.crash(), now::without_loans()).start(&now::Account::default()).map(drop);
+    for started in [same, other] {
+        let error = started.unwrap_err();
+        assert!(matches!(error, StartError::Left { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("of w0 this can't be carried over: w0/0.1 of kind account: it waits for"), "{text}");
+        assert!(text.contains("of type i32,") && text.contains("`Kinds::replies`"), "{text}");
+    }
 }
 
 #[test]
