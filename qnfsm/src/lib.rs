@@ -132,6 +132,7 @@ mod name;
 mod node;
 mod node_metrics;
 mod node_request;
+mod panic;
 pub mod playback;
 mod random;
 pub mod schema;

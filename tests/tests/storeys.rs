@@ -19,6 +19,7 @@ const STOREYS: [&[&str]; 6] = [
         "name",
         "node_metrics",
         "node_request",
+        "panic",
         "random",
         "schema",
         "secret",

@@ -1,11 +1,18 @@
 //! What an older version of a program wrote, for the functions that make today's values of it: [`Fsm::upgrade`](super::Fsm::upgrade)
 //! and [`Kinds::message_version`](crate::Kinds::message_version).
 
-use std::{cell::Cell, marker::PhantomData};
+use std::{
+    cell::Cell,
+    marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use serde::de::DeserializeOwned;
 
-use crate::codec::{Codec, DecodeError, EncodeError, Trust};
+use crate::{
+    codec::{Codec, DecodeError, EncodeError, Trust},
+    panic::panic_text,
+};
 
 /// Why a value of another version can't be carried over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,11 +76,22 @@ pub enum UpgradeError {
     #[error("the old value can't be read: {0}; give the types as they were in that version")]
     Read(#[from] DecodeError),
     /// The new value can't be written.
-    #[error("the new value can't be written: {0}")]
+    #[error(
+        "the value that `upgrade` gave can't be written: {0}; mend `upgrade`, or start the build that wrote the old one"
+    )]
     Write(#[from] EncodeError),
+    /// `upgrade` panicked.
+    #[error("`upgrade` panicked: {0}; mend it, or start the build that wrote the old value")]
+    Panicked(String),
     /// `upgrade` didn't keep to its rules, or says why it can't.
     #[error("{0}")]
     Refused(String),
+}
+
+/// Runs a function of the user's that upgrades something. Of what it leaves behind when it panics nothing is used.
+pub(crate) fn upgraded<T>(upgrade: impl FnOnce() -> Result<T, UpgradeError>) -> Result<T, UpgradeError> {
+    catch_unwind(AssertUnwindSafe(upgrade))
+        .unwrap_or_else(|panic| Err(UpgradeError::Panicked(panic_text(&*panic).to_owned())))
 }
 
 /// An FSM as a program of another version wrote it.

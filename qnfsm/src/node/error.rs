@@ -49,10 +49,10 @@ pub enum StartError {
     },
     /// Rounds have to be run again that a program with other types recorded.
     #[error(
-        "{} was written by another version of the program, which wasn't stopped cleanly: {worker} has to be played back from round \
+        "{} was written by another version of the program, {}{worker} has to be played back from round \
          {round} on, and only the build that recorded it can do that. What differs: {}. Start that build and stop it, then this one; \
          or give another directory",
-        .dir.display(), .differences.join("; ")
+        .dir.display(), why_played_back(.refused), .differences.join("; ")
     )]
     Changed {
         /// The directory.
@@ -63,6 +63,9 @@ pub enum StartError {
         round: u64,
         /// What differs.
         differences: Vec<String>,
+        /// What is wrong with each of its snapshots that would cover more, the newest first. If none, the version wasn't stopped
+        /// cleanly.
+        refused: Vec<String>,
     },
     /// Something that another build of the program left can't be carried over to this one.
     #[error("{} was written by another build of the program, and of {worker} this can't be carried over: {source}", .dir.display())]
@@ -76,11 +79,11 @@ pub enum StartError {
     },
     /// Rounds have to be run again that were recorded with resources which this program doesn't have.
     #[error(
-        "{} was written with other resources and not stopped cleanly: {worker} has to be played back from round {round} on, and a \
+        "{} was written with other resources, {}{worker} has to be played back from round {round} on, and a \
          journal's tail belongs to the resources that it was recorded with. What differs: {}. Register those with `Kinds::resource`, \
          start the node and stop it, then start it with these; or, if what was recorded comes out the same with these, allow it with \
          `on_other_build(OnOtherBuild::Run)`, which compares every round and stops at the first that differs",
-        .dir.display(), list(.resources)
+        .dir.display(), why_played_back(.refused), list(.resources)
     )]
     OtherResources {
         /// The directory.
@@ -91,14 +94,16 @@ pub enum StartError {
         round: u64,
         /// What differs.
         resources: Vec<OtherResource>,
+        /// What is wrong with each of its snapshots that would cover more, the newest first. If none, the node wasn't stopped cleanly.
+        refused: Vec<String>,
     },
     /// Rounds have to be run again that another build recorded.
     #[error(
-        "{} was written by another build of the program (an executable of {build_bytes} bytes with hash {build:016x}), which wasn't \
-         stopped cleanly: {worker} has to be played back from round {round} on, and a journal's tail belongs to the build that \
+        "{} was written by another build of the program (an executable of {build_bytes} bytes with hash {build:016x}), \
+         {}{worker} has to be played back from round {round} on, and a journal's tail belongs to the build that \
          recorded it. Start that build and stop it, then this one; or, if this one handles what was recorded in the same way, allow it \
          with `on_other_build(OnOtherBuild::Run)`, which compares every round and stops at the first that differs",
-        .dir.display()
+        .dir.display(), why_played_back(.refused)
     )]
     OtherBuild {
         /// The directory.
@@ -111,6 +116,8 @@ pub enum StartError {
         build: u64,
         /// That executable's length in bytes.
         build_bytes: u64,
+        /// What is wrong with each of its snapshots that would cover more, the newest first. If none, the build wasn't stopped cleanly.
+        refused: Vec<String>,
     },
     /// A segment's table of kinds can't be read.
     #[error(
@@ -206,6 +213,17 @@ pub enum StartError {
 
 fn list(resources: &[OtherResource]) -> String {
     resources.iter().map(OtherResource::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Why there is something to be played back of a worker of which these snapshots can't be used.
+fn why_played_back(refused: &[String]) -> String {
+    match refused {
+        [] => "and not stopped cleanly: ".to_owned(),
+        _ => format!(
+            "and snapshots that it left can't be used ({}). Unless they are put back from a copy, ",
+            refused.join("; ")
+        ),
+    }
 }
 
 impl From<LookError> for StartError {
@@ -337,15 +355,15 @@ mod tests {
             (StartError::UnregisteredRoot("lobby"), "add it with `Kinds::with`"),
             (StartError::ForeignProgram { dir: dir(), wrote: text() }, "or give this one another directory"),
             (
-                StartError::Changed { dir: dir(), worker, round, differences: vec![text()] },
+                StartError::Changed { dir: dir(), worker, round, differences: vec![text()], refused: vec![] },
                 "Start that build and stop it",
             ),
             (
-                StartError::OtherResources { dir: dir(), worker, round, resources: vec![resource] },
+                StartError::OtherResources { dir: dir(), worker, round, resources: vec![resource], refused: vec![] },
                 "Register those with `Kinds::resource`",
             ),
             (
-                StartError::OtherBuild { dir: dir(), worker, round, build: 1, build_bytes: 2 },
+                StartError::OtherBuild { dir: dir(), worker, round, build: 1, build_bytes: 2, refused: vec![] },
                 "Start that build and stop it",
             ),
             (StartError::Left { dir: dir(), worker, source: Box::new(left) }, "see to it in `upgrade`"),

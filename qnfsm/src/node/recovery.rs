@@ -177,7 +177,7 @@ pub(super) fn recover(
     }
     let mut playback = Playback::new(catalogue.clone(), manifest.node);
     let mut kept = Kept::default();
-    let (mut restored, mut ran_others) = (BTreeMap::new(), BTreeSet::new());
+    let (mut restored, mut ran_others, mut unusable) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
     let mut from = reader_end(&tail);
     let snapshots: BTreeSet<_> = snapshots::list(&**storage, dir).map_err(ReadError::from)?.into_iter().collect();
     for (worker, lasting) in &mut workers {
@@ -207,6 +207,7 @@ pub(super) fn recover(
             return Err(StartError::NoSnapshot { worker: *worker, oldest_segment: manifest.oldest_segment, refused });
         };
         from = from.min(begins);
+        unusable.insert(*worker, refused);
         // Older ones are needed if this one is damaged some day.
         let usable = marks.iter().take_while(|(from, ..)| *from <= begins);
         let there = usable.filter(|(_, _, older)| snapshots.contains(&(older.worker, older.round)));
@@ -224,15 +225,18 @@ pub(super) fn recover(
             // A journal's tail belongs to the build that wrote it.
             if let Some(differences) = changed.get(&position.segment) {
                 let (dir, differences) = (dir.into(), differences.clone());
-                return Err(StartError::Changed { dir, worker, round, differences });
+                let refused = unusable.remove(&worker).unwrap_or_default();
+                return Err(StartError::Changed { dir, worker, round, differences, refused });
             }
             if let (false, Some(resources)) = (own.runs_others, resources) {
                 let (dir, resources) = (dir.into(), resources.clone());
-                return Err(StartError::OtherResources { dir, worker, round, resources });
+                let refused = unusable.remove(&worker).unwrap_or_default();
+                return Err(StartError::OtherResources { dir, worker, round, resources, refused });
             }
             if let (false, Some((build, build_bytes))) = (own.runs_others, foreign.get(&position.segment)) {
                 let (dir, build, build_bytes) = (dir.into(), *build, *build_bytes);
-                return Err(StartError::OtherBuild { dir, worker, round, build, build_bytes });
+                let refused = unusable.remove(&worker).unwrap_or_default();
+                return Err(StartError::OtherBuild { dir, worker, round, build, build_bytes, refused });
             }
             if is_foreign {
                 ran_others.insert(worker);

@@ -203,7 +203,9 @@ impl Unbegun {
                     passed.reached
                 )
             }
-            Some(_) => format!("it was recorded by another version of the program, and can't be carried over{why}"),
+            Some(_) => {
+                format!("it was recorded by another version of the program, and no snapshot of it can be used{why}")
+            }
         };
         Some((*worker, passed.reached, text))
     }

@@ -24,7 +24,7 @@ mod text;
 mod walk;
 
 use std::{
-    any::{Any, type_name},
+    any::type_name,
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -35,6 +35,7 @@ use serde_reflection::{ContainerFormat, Format, FormatHolder, Registry, Samples,
 use crate::{
     Digest,
     codec::{Codec, EncodeError, Trust},
+    panic::panic_text,
     secret::SECRET_SERDE_NAME,
 };
 pub use error::{Misfit, SchemaError};
@@ -366,9 +367,4 @@ pub fn short_name(full: &str) -> String {
         }
     }
     short
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without text")
 }

@@ -312,12 +312,14 @@ fn an_upgrade_that_breaks_its_rules_is_refused() {
         counter!(Stateless: |old| old.read::<before::Counter, ()>().map(|_| (1, None))),
         counter!(Long: |old| old.read::<[u64; 9], ()>().map(|_| (1, Some(())))),
         counter!(Unknown: |old| Err(old.unknown())),
+        counter!(Panics: |_| panic!("no idea")),
     ];
     let expected = [
         "`upgrade` returned without reading what it was given",
         "`upgrade` must give a state to an FSM that had one",
         "the old value can't be read",
         "this program can't read version 1",
+        "`upgrade` panicked: no idea",
     ];
     for (text, expected) in texts.iter().zip(expected) {
         assert!(text.contains(expected), "{text}");

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     codec::{Codec, EncodeError, Trust},
-    fsm::{AnyPool, Fsm, OldMessage, Pool, Resource, Resources, TypeNumbers, UpgradeError},
+    fsm::{AnyPool, Fsm, OldMessage, Pool, Resource, Resources, TypeNumbers, UpgradeError, upgraded},
     id::WorkerId,
     message::{DeadLetter, Down, Message, Reply},
     name,
@@ -294,7 +294,7 @@ impl Kinds {
         of.version = version;
         of.upgrade = Some(Box::new(move |old| {
             let mut bytes = Vec::new();
-            Codec::CURRENT.encode(&upgrade(old)?, &mut bytes)?;
+            Codec::CURRENT.encode(&upgraded(|| upgrade(old))?, &mut bytes)?;
             Ok(bytes)
         }));
         self

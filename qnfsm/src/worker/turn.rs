@@ -16,6 +16,7 @@ use crate::{
     fsm::{Externals, Handler, MessageRef, OnPanic, Refusal, TimerName, WhichTimer},
     id::{RawQueueId, RequestId},
     message::{DownReason, NoReply, Undelivered},
+    panic::panic_text,
     worker::{
         Fault, FaultKind, Recording, Worker,
         cell::{Outcome, Several},
@@ -265,7 +266,7 @@ impl Worker {
         let what = match (payload, refusal) {
             // A handler that catches unwinding can't go on without its external value all the same.
             (_, Some(Refusal::Halted(fault))) => return self.fail(Some(queue), FaultKind::External(fault)),
-            (Some(payload), _) => FaultKind::Panic(panic_text(payload.as_ref())),
+            (Some(payload), _) => FaultKind::Panic(panic_text(payload.as_ref()).to_owned()),
             (None, Some(Refusal::Misuse(text))) => FaultKind::Misuse(text),
             (None, None) => unreachable!("a handler that neither panicked nor was refused has ended well"),
         };
@@ -316,9 +317,4 @@ impl Worker {
         let fault = Fault { worker: self.id(), round: self.round, fsm, what };
         self.fault.get_or_insert_with(|| Box::new(fault));
     }
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
 }

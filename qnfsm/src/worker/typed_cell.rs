@@ -8,7 +8,7 @@ use crate::{
     codec::{Codec, DecodeError, EncodeError, Trust},
     fsm::{
         Context, Effects, Externals, Fsm, Next, OldFsm, OnPanic, Own, Pools, Reading, Resources, UpgradeError,
-        state_digest,
+        state_digest, upgraded,
     },
     random::Generator,
     schema::Printer,
@@ -128,7 +128,7 @@ impl<F: Fsm> Cell<F> {
 
     fn upgraded(bytes: &[u8], version: u32) -> Result<Cell<F>, UpgradeError> {
         let reading = Reading::default();
-        let (fsm, state) = F::upgrade(OldFsm::new(version, bytes, true, &reading))?;
+        let (fsm, state) = upgraded(|| F::upgrade(OldFsm::new(version, bytes, true, &reading)))?;
         let Some(left) = reading.left.get() else {
             return Err(UpgradeError::Refused("`upgrade` returned without reading what it was given".to_owned()));
         };
@@ -146,7 +146,7 @@ impl<F: Fsm> Cell<F> {
     /// The bytes of a start value of which a program of that version wrote these.
     pub(super) fn upgrade_start(bytes: &[u8], version: u32) -> Result<Vec<u8>, UpgradeError> {
         let reading = Reading::default();
-        let (fsm, _) = F::upgrade(OldFsm::new(version, bytes, false, &reading))?;
+        let (fsm, _) = upgraded(|| F::upgrade(OldFsm::new(version, bytes, false, &reading)))?;
         match reading.left.get() {
             Some(0) => encoded(&fsm),
             Some(left) => Err(DecodeError::Trailing { left }.into()),

@@ -309,9 +309,10 @@ fn rounds_that_an_old_version_recorded_are_not_run_by_a_new_one() {
     let killed = disk.crash();
     node.stop().unwrap();
     match builder(&killed, now::kinds()).start(&now::Account::default()).unwrap_err() {
-        StartError::Changed { worker, round, differences, .. } => {
+        StartError::Changed { worker, round, differences, refused, .. } => {
             assert_eq!((worker.0, round), (0, 1));
             assert!(differences.iter().any(|what| what == "kind account has version 2 and had 1"), "{differences:?}");
+            assert!(refused.is_empty(), "{refused:?}");
         }
         other => panic!("{other}"),
     }
@@ -324,6 +325,38 @@ fn rounds_that_an_old_version_recorded_are_not_run_by_a_new_one() {
     node.host().send(node.root(), &before::Order::Open).unwrap();
     assert_eq!(node.host().request(node.root(), PATIENCE, before::Order::Ask).unwrap(), 300);
     node.stop().unwrap();
+}
+
+#[test]
+fn a_start_that_lacks_a_snapshot_says_so_and_not_that_there_was_no_clean_stop() {
+    let disk = Memory::default();
+    start_before(&disk).stop().unwrap();
+    let (worker, round) = *snapshots::list(&*disk.storage(), Path::new(DIR)).unwrap().last().unwrap();
+    assert_eq!(disk.remove_all(&snapshots::path(Path::new(DIR), worker, round)), 1);
+    let changed = builder(&disk.crash(), now::kinds()).start(&now::Account::default()).map(drop).unwrap_err();
+    assert!(matches!(&changed, StartError::Changed { refused, .. } if refused.len() == 1), "{changed}");
+    let other = builder(&disk, before::kinds()).build(2, 100).start(&before::Account::default()).map(drop);
+    let other = other.unwrap_err();
+    assert!(matches!(&other, StartError::OtherBuild { refused, .. } if refused.len() == 1), "{other}");
+    for text in [changed.to_string(), other.to_string()] {
+        assert!(text.contains(".qsn") && text.contains("put back from a copy"), "{text}");
+        assert!(!text.contains("cleanly"), "{text}");
+    }
+}
+
+#[test]
+fn an_upgrade_that_panics_keeps_the_node_from_starting_and_is_named() {
+    let disk = Memory::default();
+    start_before(&disk).stop().unwrap();
+    let panics = |_: OldMessage<'_>| -> Result<now::Order, UpgradeError> { panic!("which currency?") };
+    let kinds = now::without_messages().message_version(2, panics);
+    let error = builder(&disk, kinds).start(&now::Account::default()).map(drop).unwrap_err();
+    assert!(matches!(error, StartError::Left { .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("a message that waits for w0/0.1 of kind account: `upgrade` panicked: which currency?"),
+        "{text}"
+    );
 }
 
 #[test]
