@@ -152,7 +152,7 @@ pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, Worke
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
 pub use node::{
     Answer, Durability, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, OnOtherBuild,
-    OnPoison, RecordingError, Replier, RunOn, StartError, Stopped, build_identity,
+    OnPoison, RanAnew, RecordingError, Replier, RunOn, StartError, Stopped, build_identity,
     edge::{EdgeSetup, Inputs, Outlet, PutError, Reactor, Unanswered, Wake},
 };
 pub use node_metrics::{Durations, JournalMetrics, NodeMetrics, NodePhase, QueueMetrics, WorkerMetrics};

@@ -211,6 +211,7 @@ impl<'a> Records<'a> {
                     Outcome::GoesOn => "goes_on",
                     Outcome::TimedOut => "timed_out",
                     Outcome::Faulted => "faulted",
+                    Outcome::Parted => "parted",
                 };
                 What::Attempt { outcome, delivery: at.map(Into::into) }
             }

@@ -183,10 +183,13 @@ pub enum Outcome {
     TimedOut,
     /// It ended in a fault.
     Faulted,
+    /// It ended, and was told other things from outside than were recorded before: of those only so many count as came before the
+    /// delivery.
+    Parted,
 }
 
 impl Outcome {
-    const ALL: [Outcome; 3] = [Outcome::GoesOn, Outcome::TimedOut, Outcome::Faulted];
+    const ALL: [Outcome; 4] = [Outcome::GoesOn, Outcome::TimedOut, Outcome::Faulted, Outcome::Parted];
 }
 
 /// How far a round has come: the delivery that is next.

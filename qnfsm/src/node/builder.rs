@@ -107,8 +107,10 @@ pub enum OnOtherBuild {
     Refuse,
     /// They are run by this build, and compared with what was recorded: for a build that is known to handle in the same way what is
     /// on record, such as one in which an error was mended that comes after it. The start fails at the first round that differs. The
-    /// last round of each worker may have no digest on record to be compared with, though it may have ended, and what it put out may
-    /// have left. The workers are snapshot then, so the next start needs this no more.
+    /// last round of each worker may have nothing on record to be compared with: [`Node::ran_anew`](crate::Node::ran_anew) and a warning
+    /// name it, and whether it may have ended, and what it put out have left. One of which nothing has left, such as one that ended in
+    /// a fault, may also ask the world for something else than it did then. The workers are snapshot then, so the next start needs
+    /// this no more.
     Run,
 }
 

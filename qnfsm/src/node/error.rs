@@ -102,7 +102,7 @@ pub enum StartError {
         "{} was written by another build of the program (an executable of {build_bytes} bytes with hash {build:016x}), \
          {}{worker} has to be played back from round {round} on, and a journal's tail belongs to the build that \
          recorded it. Start that build and stop it, then this one; or, if this one handles what was recorded in the same way, allow it \
-         with `on_other_build(OnOtherBuild::Run)`, which compares every round and stops at the first that differs",
+         with `on_other_build(OnOtherBuild::Run)`, which compares every round whose end is on record, stops at the first that differs, and names those that it could compare with nothing",
         .dir.display(), why_played_back(.refused)
     )]
     OtherBuild {

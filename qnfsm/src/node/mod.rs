@@ -69,7 +69,7 @@ pub use error::{NodeError, RecordingError, StartError};
 pub use host::{Answer, Host, HostError};
 pub use idle::IdleStrategy;
 pub use inlet::Inlet;
-pub use poison::OnPoison;
+pub use poison::{OnPoison, RanAnew};
 pub use service::Replier;
 
 use crate::{
@@ -207,6 +207,7 @@ pub struct Node<M> {
     edge_threads: Vec<JoinHandle<()>>,
     files: Option<Files>,
     given_up: Option<GivenUp>,
+    ran_anew: Vec<RanAnew>,
     signals: Vec<signal_hook::SigId>,
     stopped: bool,
 }
@@ -259,6 +260,7 @@ impl<M> Node<M> {
             edge_threads: Vec::new(),
             files,
             given_up: None,
+            ran_anew: Vec::new(),
             signals: Vec::new(),
             stopped: false,
         }
@@ -332,6 +334,13 @@ impl<M> Node<M> {
     #[must_use]
     pub fn given_up(&self) -> Option<&GivenUp> {
         self.given_up.as_ref()
+    }
+
+    /// The rounds that this start ran with [`OnOtherBuild::Run`] and could compare with nothing: at most one of each worker, the last
+    /// that another build recorded. A warning says so of each.
+    #[must_use]
+    pub fn ran_anew(&self) -> &[RanAnew] {
+        &self.ran_anew
     }
 
     /// Rounds run and messages handled in this epoch, so far.

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{Arc, Mutex, MutexGuard, mpsc},
     thread,
     time::Duration,
@@ -13,7 +14,7 @@ use std::{
 
 use super::{
     NodeError, StartError,
-    ports::Ports,
+    ports::{Ports, Told},
     recovery::{Kept, Recovered},
     shared::{LOCK_REASON, Shared},
 };
@@ -60,18 +61,65 @@ pub(super) struct LastRounds<'a> {
     pub(super) again: &'a dyn Fn() -> Result<Recovered, StartError>,
 }
 
+/// The playback and what is kept of it, and the rounds that were compared with nothing.
+type Finished = (Playback, Kept, Vec<RanAnew>);
+
+/// A round that another build recorded, and that this one ran with [`OnOtherBuild::Run`](crate::OnOtherBuild::Run) although the journal
+/// doesn't hold how it ended: what it did then and does now may differ, and whatever differs is given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RanAnew {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The round.
+    pub round: u64,
+    /// It may have ended when it was recorded, and what it put out then have left the node. Else nothing of it has.
+    pub may_have_left: bool,
+    /// What it was told from outside when it was recorded, and is not told now, in words.
+    pub given_up: Vec<String>,
+}
+
+impl RanAnew {
+    fn new(unended: &Unended, given_up: Vec<String>) -> RanAnew {
+        let Unended { worker, round, has_let_out_nothing, .. } = *unended;
+        RanAnew { worker, round, may_have_left: !has_let_out_nothing, given_up }
+    }
+}
+
+impl fmt::Display for RanAnew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RanAnew { worker, round, may_have_left, given_up } = self;
+        write!(
+            f,
+            "this build has run round {round} of {worker}, which another one recorded, and its end is not on record: "
+        )?;
+        f.write_str(match may_have_left {
+            true => "it may have ended then, and what it put out have left the node; if that was something else, it is given up",
+            false => "nothing of it had left the node",
+        })?;
+        if !given_up.is_empty() {
+            write!(f, "; given up of what it was told then: {}", given_up.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
 impl LastRounds<'_> {
     /// Finishes the rounds that the journal ends in, before anything new is admitted.
-    pub(super) fn finish(mut self, mut playback: Playback, mut kept: Kept) -> Result<(Playback, Kept), StartError> {
-        let Some(journal) = &self.shared.journal else { return Ok((playback, kept)) };
+    pub(super) fn finish(mut self, mut playback: Playback, mut kept: Kept) -> Result<Finished, StartError> {
+        let mut ran_anew = BTreeMap::new();
+        let Some(journal) = &self.shared.journal else { return Ok((playback, kept, Vec::new())) };
         let (mut ran, mut skipped) = (false, BTreeSet::new());
         while let Some(unended) = { playback.unended().next() } {
             ran = true;
             let poisoned = match self.known_poison(&unended) {
                 Some(at) => at,
                 None => match attempt(self.shared, journal, &unended, playback, kept)? {
-                    Attempted::Ended(rest) => {
+                    Attempted::Ended(rest, given_up) => {
                         (playback, kept) = *rest;
+                        if unended.is_compared_with_nothing {
+                            ran_anew.insert(unended.worker, RanAnew::new(&unended, given_up));
+                        }
                         continue;
                     }
                     Attempted::Poison(_, fault) if self.on_poison == OnPoison::TryAgain => {
@@ -96,7 +144,11 @@ impl LastRounds<'_> {
             // That they ended is not to be asked again.
             self.shared.sync()?;
         }
-        Ok((playback, kept))
+        let ran_anew: Vec<_> = ran_anew.into_values().collect();
+        for round in &ran_anew {
+            tracing::warn!("{round}");
+        }
+        Ok((playback, kept, ran_anew))
     }
 
     /// The delivery that earlier attempts show not to end.
@@ -146,7 +198,8 @@ fn queue(shared: &Shared, worker: WorkerId, at: Reached) -> RawQueueId {
 
 /// How an attempt came out.
 enum Attempted {
-    Ended(Box<(Playback, Kept)>),
+    /// And what was given up of what is recorded.
+    Ended(Box<(Playback, Kept)>, Vec<String>),
     Poison(Reached, Box<Fault>),
 }
 
@@ -162,18 +215,18 @@ fn attempt(
     journal.write(&Record::Attempt { worker, round, at: None, outcome: Outcome::GoesOn })?;
     shared.sync()?;
     let progress = Progress::default();
-    let mut live = Live { shared: shared.clone(), round, progress: progress.clone(), failed: None };
+    let mut live = Live { shared: shared.clone(), round, progress: progress.clone(), failed: None, parted: None };
     let (give, given) = mpsc::channel();
     let run = move || {
         let ended = playback.finish_round(worker, &mut live, &mut kept);
         // Who doesn't wait for it any more has told why.
-        let _ = give.send((playback, kept, ended, live.failed));
+        let _ = give.send((playback, kept, ended, live));
     };
     let spawned = thread::Builder::new().name(format!("qnfsm-attempt-{worker}")).spawn(run);
     let thread =
         spawned.map_err(|source| StartError::System { what: "a thread for a round that is run again", source })?;
     let within = shared.limits.attempt;
-    let (playback, kept, ended, failed) = match progress.await_end(&given, within) {
+    let (playback, kept, ended, live) = match progress.await_end(&given, within) {
         Ok(ended) => ended,
         Err(mpsc::RecvTimeoutError::Timeout) => {
             let (at, kind) = progress.take().unzip();
@@ -196,14 +249,15 @@ fn attempt(
             Ok(()) => unreachable!("it ends when it has told how"),
         },
     };
-    if let Some(error) = failed {
+    if let Some(error) = live.failed {
         return Err(error.into());
     }
     let playback_failed = |source| StartError::Playback { position: journal.position(), source };
     match ended.map_err(playback_failed)? {
         Ok(digest) => {
+            let given_up = live.parted.map_or(Ok(Vec::new()), |parted| parted.write(journal, worker, round))?;
             journal.write(&Record::DigestMark { worker, round, digest })?;
-            Ok(Attempted::Ended(Box::new((playback, kept))))
+            Ok(Attempted::Ended(Box::new((playback, kept)), given_up))
         }
         Err(fault) => match (&fault.what, progress.take()) {
             (FaultKind::Panic(_) | FaultKind::Misuse(_) | FaultKind::QueueFull, Some((at, _))) => {
@@ -251,21 +305,46 @@ struct Live {
     progress: Progress,
     /// Why something could not be written down.
     failed: Option<JournalError>,
+    /// It parted from what is recorded.
+    parted: Option<Parted>,
+}
+
+/// What became of a round since it parted from what another build recorded. It is written down only when the round has ended, so that
+/// the other build can still go on from its own record if it doesn't; nothing leaves before.
+struct Parted {
+    at: Reached,
+    given_up: Vec<String>,
+    told: Vec<Told>,
+}
+
+impl Parted {
+    /// Gives what was given up.
+    fn write(self, journal: &Journal, worker: WorkerId, round: u64) -> Result<Vec<String>, JournalError> {
+        journal.write(&Record::Attempt { worker, round, at: Some(self.at), outcome: Outcome::Parted })?;
+        for told in &self.told {
+            journal.write(&told.record(worker, round))?;
+        }
+        Ok(self.given_up)
+    }
+}
+
+impl Live {
+    fn told<T>(&mut self, ask: impl FnOnce(&mut Ports<'_>) -> T) -> T {
+        let told = self.parted.as_mut().map(|parted| &mut parted.told);
+        let mut ports = Ports::new(&self.shared, self.round).keeping(told);
+        let answer = ask(&mut ports);
+        self.failed = self.failed.take().or(ports.failed);
+        answer
+    }
 }
 
 impl Externals for Live {
     fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
-        let mut ports = Ports::new(&self.shared, self.round);
-        let answer = ports.read(worker, port, question);
-        self.failed = self.failed.take().or(ports.failed);
-        answer
+        self.told(|ports| ports.read(worker, port, question))
     }
 
     fn version(&mut self, worker: WorkerId, name: &str, known: u32, latest: u32) -> Result<u32, ExternalFault> {
-        let mut ports = Ports::new(&self.shared, self.round);
-        let version = ports.version(worker, name, known, latest);
-        self.failed = self.failed.take().or(ports.failed);
-        version
+        self.told(|ports| ports.version(worker, name, known, latest))
     }
 }
 
@@ -278,6 +357,10 @@ impl LastRound for Live {
         {
             self.failed.get_or_insert(error);
         }
+    }
+
+    fn parts(&mut self, _: WorkerId, at: Reached, given_up: Vec<String>) {
+        self.parted = Some(Parted { at, given_up, told: Vec::new() });
     }
 }
 

@@ -12,6 +12,8 @@ use crate::{
 pub(super) struct Ports<'a> {
     shared: &'a Shared,
     round: u64,
+    /// Where the values are only kept, and written down together once the round has ended.
+    kept: Option<&'a mut Vec<Told>>,
     /// The end of the last value's record.
     pub(super) recorded: Position,
     /// Why a value could not be written down.
@@ -20,7 +22,30 @@ pub(super) struct Ports<'a> {
 
 impl<'a> Ports<'a> {
     pub(super) fn new(shared: &'a Shared, round: u64) -> Ports<'a> {
-        Ports { shared, round, recorded: Position::default(), failed: None }
+        Ports { shared, round, kept: None, recorded: Position::default(), failed: None }
+    }
+
+    /// Only keeps what FSMs are told, if there is a place for that: of a round of which nothing leaves before that is written down.
+    pub(super) fn keeping(mut self, kept: Option<&'a mut Vec<Told>>) -> Ports<'a> {
+        self.kept = kept;
+        self
+    }
+}
+
+/// What an FSM was told.
+#[derive(Debug)]
+pub(super) enum Told {
+    Value { port: String, answer: Vec<u8> },
+    Version { name: String, version: u32 },
+}
+
+impl Told {
+    /// What is written down of it.
+    pub(super) fn record(&self, worker: WorkerId, round: u64) -> RecordDraft<'_> {
+        match self {
+            Told::Value { port, answer } => Record::External { worker, round, port, answer },
+            Told::Version { name, version } => Record::Version { worker, round, name, version: *version },
+        }
     }
 }
 
@@ -45,12 +70,21 @@ impl Ports<'_> {
 impl Externals for Ports<'_> {
     fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
         let answer = self.shared.ask_port(port, question)?;
+        if let Some(kept) = &mut self.kept {
+            kept.push(Told::Value { port: port.to_owned(), answer: answer.clone() });
+            return Ok(answer);
+        }
         self.record(&Record::External { worker, round: self.round, port, answer: &answer })?;
         Ok(answer)
     }
 
     fn version(&mut self, worker: WorkerId, name: &str, known: u32, latest: u32) -> Result<u32, ExternalFault> {
-        if latest != known {
+        if latest == known {
+            return Ok(latest);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.push(Told::Version { name: name.to_owned(), version: latest });
+        } else {
             self.record(&Record::Version { worker, round: self.round, name, version: latest })?;
         }
         Ok(latest)

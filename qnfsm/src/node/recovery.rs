@@ -242,7 +242,9 @@ pub(super) fn recover(
                 ran_others.insert(worker);
             }
         }
-        let is_of_another = |at: Option<Reached>, outcome| is_foreign && (at.is_some() || outcome == Outcome::GoesOn);
+        let is_of_another = |at: Option<Reached>, outcome| {
+            is_foreign && outcome != Outcome::Parted && (at.is_some() || outcome == Outcome::GoesOn)
+        };
         if matches!(entry.record, Record::Attempt { at, outcome, .. } if is_of_another(at, outcome)) {
             continue;
         }

@@ -112,10 +112,11 @@ impl NodeBuilder {
             (kept, playback, started_for) = (recovered.kept, recovered.playback, recovered.started_for);
             (restored, skips, ran_others) = (recovered.restored, recovered.skips, recovered.ran_others);
         }
+        let mut ran_anew = Vec::new();
         if let Some(files) = &files {
             let again = || self.read_again(files, &catalogue);
             let last = LastRounds { shared, on_poison: self.on_poison, skips, again: &again };
-            (playback, kept) = last.finish(playback, kept)?;
+            (playback, kept, ran_anew) = last.finish(playback, kept)?;
         }
         if is_durable {
             // External values of the last rounds were asked just now, and requests that follow from them go out below.
@@ -146,6 +147,7 @@ impl NodeBuilder {
         let root = QueueId::from_raw(root_queue(self.node));
         let mut node = Node::new(opening.opened(), starter, host, root, files);
         node.given_up = given_up;
+        node.ran_anew = ran_anew;
         node.launch(drivers)?;
         // Now that all inboxes are there, the world may speak.
         for edge in apart {

@@ -86,6 +86,10 @@ pub trait Audience {
 pub trait LastRound: Externals {
     /// The handler of a delivery is about to run, by an FSM of that kind.
     fn comes_to(&mut self, worker: WorkerId, at: Reached, kind: &str);
+
+    /// From that delivery on the round parts from what is recorded of it by another build, and nothing of it has left its worker. The
+    /// values that are recorded behind those of `at` are given up, which are these in words; it is given further ones live.
+    fn parts(&mut self, worker: WorkerId, at: Reached, given_up: Vec<String>);
 }
 
 /// One time that a round was run again, as far as it is recorded.
@@ -108,6 +112,8 @@ pub struct Unended {
     pub attempts: Vec<Attempt>,
     /// Nothing of it has left its worker: it is known not to have ended when it was recorded.
     pub has_let_out_nothing: bool,
+    /// Another build recorded it, and nothing that its end could be compared with.
+    pub is_compared_with_nothing: bool,
 }
 
 /// Nobody listens.
@@ -213,7 +219,8 @@ impl Playback {
     }
 
     /// Whether another build, or this one with other resources, wrote the records that follow. A round that the journal ends in may
-    /// have ended when it was recorded, so it is run with the versions of behaviours that are on record, and not with newer ones.
+    /// have ended when it was recorded, so it is run with the versions of behaviours that are on record, and not with newer ones. One
+    /// that is known not to have ended may part from what it was told.
     pub fn is_of_another_build(&mut self, is: bool) {
         self.is_of_another_build = is;
     }
@@ -318,7 +325,7 @@ impl Playback {
                 self.rounds += replica.run(None, audience)?;
                 replica.prove(round - 1, digest_before)?;
                 replica.pending.set(bound, now, batches, self.ends_are_marked);
-                replica.pending.keeps_versions = self.is_of_another_build;
+                replica.pending.is_of_another_build = self.is_of_another_build;
             }
             // What a snapshot covers is passed over.
             _ if round < reached => {}
@@ -426,6 +433,7 @@ impl Playback {
             round: worker.rounds() + 1,
             attempts: pending.attempts.clone(),
             has_let_out_nothing: pending.has_let_out_nothing(),
+            is_compared_with_nothing: pending.is_of_another_build && pending.deliveries.is_none(),
         })
     }
 

@@ -48,8 +48,8 @@ pub(super) struct Pending {
     /// How often it was run again and did not end, and what is skipped of it.
     pub(super) attempts: Vec<Attempt>,
     pub(super) skips: BTreeMap<u32, Skip>,
-    /// It is run with the versions of behaviours that are on record.
-    pub(super) keeps_versions: bool,
+    /// Another build recorded it.
+    pub(super) is_of_another_build: bool,
     /// It is known that it didn't end when it was recorded: its end would be marked, or its node says so.
     ends_are_marked: bool,
     was_stuck: bool,
@@ -84,6 +84,7 @@ impl Pending {
     /// It was run, again or for the first time, and didn't end.
     pub(super) fn attempted(&mut self, at: Option<Reached>, outcome: Outcome) {
         match (at, self.attempts.last_mut()) {
+            (Some(at), _) if outcome == Outcome::Parted => self.forget_told(at),
             // The node that recorded it says so, before any other attempt.
             (None, None) if outcome != Outcome::GoesOn => self.was_stuck = true,
             // What a thread that nobody waits for any more still says counts for nothing.
@@ -96,8 +97,13 @@ impl Pending {
     /// A delivery is skipped: what it was told is forgotten, and attempts from now on are at what follows.
     pub(super) fn skip(&mut self, at: Reached, stops: bool) {
         self.skips.insert(at.delivery, if stops { Skip::StopFsm } else { Skip::Message });
-        self.told.truncate(usize::try_from(at.values).unwrap_or(usize::MAX));
+        self.forget_told(at);
         self.attempts.clear();
+    }
+
+    /// What it was told counts up to there.
+    fn forget_told(&mut self, at: Reached) {
+        self.told.truncate(usize::try_from(at.values).unwrap_or(usize::MAX));
     }
 
     pub(super) fn batches(&self) -> Vec<BatchRef<'_>> {
@@ -127,16 +133,33 @@ pub(super) struct Recorded<'a, 'b> {
     pub(super) live: Option<&'b mut dyn LastRound>,
     /// Versions of behaviours are those on record, whatever the program has.
     pub(super) keeps_versions: bool,
-    /// How many values were given.
-    pub(super) values: u64,
+    /// Where it asks for something else than is recorded it gets that, and the rest of the record is given up.
+    pub(super) may_part: bool,
+    /// The delivery under way, and how many values were given so far.
+    pub(super) at: Reached,
     pub(super) differed: Option<(String, String)>,
+}
+
+impl Recorded<'_, '_> {
+    /// Gives up what is recorded and was not asked for, if the round may part from it; false if it may not, or there is nothing.
+    fn part(&mut self, worker: WorkerId) -> bool {
+        let Some(live) = self.live.as_mut().filter(|_| self.may_part && !self.recorded.is_empty()) else {
+            return false;
+        };
+        live.parts(worker, self.at, self.recorded.drain(..).map(|told| told.to_string()).collect());
+        true
+    }
 }
 
 impl Externals for Recorded<'_, '_> {
     fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
-        self.values += 1;
+        let is_next = matches!(self.recorded.front(), Some(Told::Value { port: recorded, .. }) if recorded == port);
+        if !is_next {
+            self.part(worker);
+        }
+        self.at.values += 1;
         match (self.recorded.pop_front(), &mut self.live) {
-            (Some(Told::Value { port: recorded, answer }), _) if recorded == port => Ok(answer),
+            (Some(Told::Value { answer, .. }), _) if is_next => Ok(answer),
             (Some(told), _) => {
                 self.differed = Some((told.to_string(), format!("a value read through port {port}")));
                 Err(ExternalFault(format!("port {port} was asked where it had been told {told}")))
@@ -151,23 +174,23 @@ impl Externals for Recorded<'_, '_> {
             (Some(Told::Version { name: recorded, version }), _) if recorded == name => {
                 let version = *version;
                 self.recorded.pop_front();
-                self.values += 1;
+                self.at.values += 1;
                 Ok(version)
             }
             // What is recorded was done before there was a newer one.
             (Some(_), _) | (None, None) => Ok(known),
             (None, Some(_)) if self.keeps_versions => Ok(known),
             (None, Some(live)) => {
-                self.values += u64::from(latest != known);
+                self.at.values += u64::from(latest != known);
                 live.version(worker, name, known, latest)
             }
         }
     }
 
     fn delivers(&mut self, worker: WorkerId, delivery: u32, queue: RawQueueId, kind: &str) {
+        self.at = Reached { delivery, seat: (queue.slot(), queue.generation()), ..self.at };
         if let Some(live) = &mut self.live {
-            let seat = (queue.slot(), queue.generation());
-            live.comes_to(worker, Reached { delivery, seat, values: self.values }, kind);
+            live.comes_to(worker, self.at, kind);
         }
     }
 }
@@ -219,7 +242,8 @@ impl Replica {
         }
         self.pending.waits = false;
         let mut recorded = std::mem::take(&mut self.pending.told);
-        let keeps_versions = self.pending.keeps_versions;
+        let keeps_versions = self.pending.is_of_another_build;
+        let may_part = keeps_versions && self.pending.has_let_out_nothing();
         let batches = self.pending.batches();
         if let Some(batch) = first_out_of_turn(&self.worker, &batches) {
             return Err(PlaybackError::Contradiction {
@@ -232,8 +256,12 @@ impl Replica {
             self.worker.take_care(self.pending.skips.iter().map(|(delivery, skip)| (*delivery, *skip)));
         }
         self.worker.feed(self.pending.now, batches.iter().copied());
-        let mut externals = Recorded { recorded: &mut recorded, live, keeps_versions, values: 0, differed: None };
+        let at = Reached { delivery: 0, seat: (0, 0), values: 0 };
+        let mut externals = Recorded { recorded: &mut recorded, live, keeps_versions, may_part, at, differed: None };
         let end = self.worker.round(self.pending.bound, &mut externals);
+        if end.fault.is_none() {
+            externals.part(self.worker.id());
+        }
         let differed = externals.differed;
         if let Some(Fault { round, what: FaultKind::BadBatch { source_place, .. }, .. }) = end.fault {
             let what = format!("what {source_place} put in are not frames");

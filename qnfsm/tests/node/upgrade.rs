@@ -450,13 +450,22 @@ fn rounds_of_another_build_are_run_only_when_that_is_allowed() {
         }
         other => panic!("{other}"),
     }
+    let last = crate::probe::records(killed.crash().storage(), |record, _| match record {
+        Record::Round { round, .. } => Some(*round),
+        _ => None,
+    });
     let node = start(&killed, 2, OnOtherBuild::Run).unwrap();
     assert_eq!(euros(&node), 3);
+    // Its answer was told; whether this build would have told the same isn't known.
+    let [anew] = node.ran_anew() else { panic!("{:?}", node.ran_anew()) };
+    assert_eq!((anew.worker.0, Some(&anew.round), anew.may_have_left), (0, last.last(), true));
+    assert!(anew.to_string().contains("have left the node; if that was something else, it is given up"), "{anew}");
     // What it has run once is not to be run again, whatever happens.
     let killed_again = killed.crash();
     node.stop().unwrap();
     let again = start(&killed_again, 2, OnOtherBuild::Refuse).unwrap();
     assert_eq!(euros(&again), 3);
+    assert_eq!(again.ran_anew(), []);
     again.stop().unwrap();
     // Behind a clean stop there is nothing of another build to be run.
     for disk in [disk, killed] {
@@ -541,4 +550,145 @@ fn what_was_recorded_before_a_change_of_behaviour_is_played_back_the_old_way() {
     // A build of before has used another one; that shows.
     let replayed = std::panic::catch_unwind(|| crate::ring::replay(&disk.storage(), Path::new(DIR), till::<0>().0));
     assert!(replayed.is_err());
+}
+
+macro_rules! port {
+    ($name:ident, $text:literal) => {
+        struct $name;
+        impl qnfsm::External for $name {
+            const NAME: &'static str = $text;
+            type Question = ();
+            type Answer = u64;
+        }
+    };
+}
+
+port!(Rate, "rate");
+port!(Fee, "fee");
+
+/// Builds that read other ports for a quote.
+const PANICS: u32 = 1;
+const READS_FEE: u32 = 2;
+const READS_FEE_AND_PANICS: u32 = 3;
+const READS_NOTHING: u32 = 4;
+const READS_RATE: u32 = 5;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Quotes<const BUILD: u32> {
+    last: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Quote {
+    Make,
+    Last(ReplyTo<u64>),
+}
+
+impl<const BUILD: u32> qnfsm::Fsm for Quotes<BUILD> {
+    const NAME: &'static str = "quotes";
+    type State = ();
+    type Message = Quote;
+
+    fn start(&mut self, _: &mut qnfsm::Context<'_, Self>) {}
+
+    fn handle(&mut self, (): (), quote: Quote, cx: &mut qnfsm::Context<'_, Self>) -> qnfsm::Next<Self> {
+        match quote {
+            Quote::Make => {
+                self.last = match BUILD {
+                    PANICS | READS_RATE => cx.external::<Rate>(&()),
+                    READS_NOTHING => 1,
+                    _ => cx.external::<Fee>(&()) + cx.external::<Rate>(&()),
+                };
+                assert!(BUILD != PANICS && BUILD != READS_FEE_AND_PANICS, "no quote");
+            }
+            Quote::Last(reply) => cx.reply(reply, self.last),
+        }
+        qnfsm::Next::Stay
+    }
+}
+
+fn quotes<const BUILD: u32>() -> Kinds {
+    Kinds::new().with::<Quotes<BUILD>>().message_named::<Quote>("quote").message::<u64>()
+}
+
+/// The rate is told as it is at that start.
+fn start_quotes<const BUILD: u32>(disk: &Memory, build: u32, rate: u64) -> Result<Node<Quote>, Box<StartError>> {
+    let builder = builder(disk, quotes::<BUILD>()).build(u64::from(build), 1).on_other_build(OnOtherBuild::Run);
+    let builder = builder.external::<Rate>(move |()| rate).external::<Fee>(|()| 100);
+    builder.start(&Quotes::<BUILD> { last: 0 }).map_err(Box::new)
+}
+
+fn last_quote(node: &Node<Quote>) -> u64 {
+    node.host().request(node.root(), PATIENCE, Quote::Last).unwrap()
+}
+
+/// What is left by a build that has read the rate, which was 7, and panicked.
+fn no_quote() -> Memory {
+    let disk = Memory::default();
+    let node = start_quotes::<PANICS>(&disk, PANICS, 7).unwrap();
+    node.host().send(node.root(), &Quote::Make).unwrap();
+    assert!(node.wait().is_err());
+    disk
+}
+
+/// The round that panicked, given up in what the node says.
+fn given_up(node: &Node<Quote>) -> (bool, Vec<String>) {
+    let [anew] = node.ran_anew() else { panic!("{:?}", node.ran_anew()) };
+    (anew.may_have_left, anew.given_up.clone())
+}
+
+#[test]
+fn a_mended_handler_may_ask_the_world_for_something_else_than_the_one_that_panicked() {
+    let disk = no_quote();
+    let rate = vec!["a value read through port rate".to_owned()];
+    let node = start_quotes::<READS_FEE>(&disk, READS_FEE, 20).unwrap();
+    assert_eq!((last_quote(&node), given_up(&node)), (120, (false, rate.clone())));
+    // It replays with and without the snapshot that was made at once, and comes back without.
+    let killed = disk.crash();
+    node.stop().unwrap();
+    crate::ring::replay(&killed.storage(), Path::new(DIR), quotes::<READS_FEE>());
+    assert!(killed.remove_all(&Path::new(DIR).join("snapshots")) > 0);
+    let again = start_quotes::<READS_FEE>(&killed, READS_FEE, 30).unwrap();
+    assert_eq!(last_quote(&again), 120);
+    again.stop().unwrap();
+    crate::ring::replay(&killed.storage(), Path::new(DIR), quotes::<READS_FEE>());
+
+    let disk = no_quote();
+    let node = start_quotes::<READS_NOTHING>(&disk, READS_NOTHING, 20).unwrap();
+    assert_eq!((last_quote(&node), given_up(&node)), (1, (false, rate)));
+    node.stop().unwrap();
+    crate::ring::replay(&disk.storage(), Path::new(DIR), quotes::<READS_NOTHING>());
+
+    // What is asked for again is told as it was.
+    let disk = no_quote();
+    let node = start_quotes::<READS_RATE>(&disk, READS_RATE, 20).unwrap();
+    assert_eq!((last_quote(&node), given_up(&node)), (7, (false, vec![])));
+    node.stop().unwrap();
+}
+
+#[test]
+fn what_a_build_was_told_is_there_for_it_until_another_one_ends_the_round() {
+    let disk = no_quote();
+    let error = start_quotes::<READS_FEE_AND_PANICS>(&disk, READS_FEE_AND_PANICS, 20).unwrap_err();
+    assert!(matches!(*error, StartError::Fault(_)), "{error}");
+    let node = start_quotes::<READS_RATE>(&disk, PANICS, 30).unwrap();
+    assert_eq!((last_quote(&node), node.ran_anew().len()), (7, 0));
+    node.stop().unwrap();
+}
+
+#[test]
+fn a_round_that_may_have_ended_is_not_run_with_other_values_from_outside() {
+    let disk = Memory::default();
+    let node = start_quotes::<READS_RATE>(&disk, READS_RATE, 7).unwrap();
+    node.host().send(node.root(), &Quote::Make).unwrap();
+    until("there is no quote", || {
+        !crate::probe::records(disk.crash().storage(), |record, _| {
+            matches!(record, Record::External { .. }).then_some(())
+        })
+        .is_empty()
+    });
+    let killed = disk.crash();
+    node.stop().unwrap();
+    let error = start_quotes::<READS_FEE>(&killed, READS_FEE, 20).unwrap_err();
+    assert!(matches!(*error, StartError::Playback { .. }), "{error}");
 }

@@ -52,6 +52,7 @@ impl Externals for Ports {
 
 impl LastRound for Ports {
     fn comes_to(&mut self, _: WorkerId, _: Reached, _: &str) {}
+    fn parts(&mut self, _: WorkerId, _: Reached, _: Vec<String>) {}
 }
 
 /// A worker without FSMs. Bits of `how` choose what shapes it.
