@@ -56,4 +56,4 @@ mod report;
 
 pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
 pub use replay::{Options, Seen, replay};
-pub use report::{EndedIn, Report};
+pub use report::{EndedIn, LeftOff, Report};

@@ -3,7 +3,7 @@
 
 use std::{
     any::Any,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -17,7 +17,8 @@ use qnfsm::{
 /// Plays some of a node's workers back.
 pub(crate) struct Player {
     pub(crate) playback: Playback,
-    own_from: u64,
+    /// The segments that another version of the program recorded.
+    others: Arc<BTreeSet<u64>>,
     /// By worker, where the records of its last two rounds begin: what differs is found with the round after.
     places: BTreeMap<WorkerId, [(u64, Position); 2]>,
 }
@@ -40,10 +41,15 @@ pub(crate) enum Why {
 
 impl Player {
     /// A player of workers of that node, from the journal's start, or where that can't be played back, from `beginning`: it was
-    /// given up, or another version of the program recorded what stands before the segment `own_from`.
-    pub(crate) fn new(catalogue: Arc<Catalogue>, node: NodeId, beginning: Option<Beginning>, own_from: u64) -> Player {
+    /// given up, or another version of the program recorded the segments `others`.
+    pub(crate) fn new(
+        catalogue: Arc<Catalogue>,
+        node: NodeId,
+        beginning: Option<Beginning>,
+        others: Arc<BTreeSet<u64>>,
+    ) -> Player {
         let playback = Playback::new(catalogue, node).checking_images().beginning(beginning);
-        Player { playback, own_from, places: BTreeMap::new() }
+        Player { playback, others, places: BTreeMap::new() }
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -57,7 +63,7 @@ impl Player {
             let places = self.places.entry(worker).or_default();
             *places = [places[1], (round, *position)];
         }
-        self.playback.is_of_another_version(position.segment < self.own_from);
+        self.playback.is_of_another_version(self.others.contains(&position.segment));
         self.playback.apply(record, &mut ()).map_err(|error| self.stopped(error, *position))
     }
 
@@ -74,8 +80,9 @@ impl Player {
         taken.unwrap_or_else(|panic| Err(Stopped { noticed_at, why: Why::Panic(panic) }))
     }
 
-    /// Runs the rounds that the journal ends in.
-    pub(crate) fn finish(&mut self, end: Position) -> Result<(), Stopped> {
+    /// Runs the rounds that the journal ends in, unless another version recorded its last segment.
+    pub(crate) fn finish(&mut self, end: Position, last_segment: u64) -> Result<(), Stopped> {
+        self.playback.is_of_another_version(self.others.contains(&last_segment));
         self.playback.finish(&mut ()).map_err(|error| self.stopped(error, end))
     }
 

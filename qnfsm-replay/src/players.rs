@@ -408,7 +408,7 @@ mod tests {
         let (played, _done) = sync_channel(1);
         work.send(excerpt).unwrap();
         drop(work);
-        let player = Player::new(kinds().seal().unwrap(), NodeId(0), None, 0);
+        let player = Player::new(kinds().seal().unwrap(), NodeId(0), None, Arc::default());
         let Ok(player) = play(player, &to_play, &played, &first) else { panic!("it does what was recorded") };
         player.progress().rounds
     }

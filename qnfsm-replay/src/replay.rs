@@ -19,7 +19,7 @@ use qnfsm::{
 };
 
 use crate::{
-    CorruptJournal, EndedIn, ReplayError, Report, WrongProgram,
+    CorruptJournal, EndedIn, LeftOff, ReplayError, Report, WrongProgram,
     player::{Player, Stopped, Why},
     players::Players,
 };
@@ -98,7 +98,8 @@ impl<'a> Options<'a> {
 }
 
 /// Replays the node's directory `dir` from the journal's start to its end, with a program's kinds. Where that start was given up
-/// (`Limits::retain_bytes`), each worker goes on from the first snapshot that is left of it. Nothing is changed there, and no
+/// (`Limits::retain_bytes`), each worker goes on from the first snapshot that is left of it. What another version of the program recorded
+/// is passed over: this one's parts are played, each from the snapshots with which the part before it ended. Nothing is changed there, and no
 /// permission to write is needed. Workers run on several threads, as they did live.
 ///
 /// # Errors
@@ -118,24 +119,25 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         return Err(WrongProgram::Another { dir: dir.into(), wrote: manifest.program }.into());
     }
     let files = holdings::segments(&*storage, dir)?.split_off(&manifest.oldest_segment);
-    let own_from = own_from(&*storage, dir, &files, catalogue.table())?;
+    let others = Arc::new(others(&*storage, dir, &files, catalogue.table())?);
     let mut run = Run {
         dir,
         #[cfg(feature = "metrics")]
         manifest: &manifest,
         catalogue: &catalogue,
         files: &files,
-        own_from,
+        others: &others,
         options,
         segment: 0,
         builds: Vec::new(),
         epochs: BTreeSet::new(),
         passed_over: BTreeSet::new(),
+        left_off: None,
         stopped: None,
     };
     let threads = options.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let beginning = Beginning::of(storage.clone(), dir, &manifest);
-    let player = || Player::new(catalogue.clone(), manifest.node, Some(beginning.clone()), own_from);
+    let player = || Player::new(catalogue.clone(), manifest.node, Some(beginning.clone()), others.clone());
     let (played, read) = thread::scope(|scope| {
         let mut players = Players::new(scope, threads, &player);
         let read = run.read(&mut reader, &mut players);
@@ -145,7 +147,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     let mut player = played.map_err(|stopped| run.error(stopped))?;
     read?;
     let end = reader.position();
-    player.finish(end).map_err(|stopped| run.error(stopped))?;
+    player.finish(end, run.segment).map_err(|stopped| run.error(stopped))?;
     let progress = player.progress();
     let journal_bytes = files.values().sum();
     if let Some(on_progress) = &options.on_progress {
@@ -168,26 +170,35 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         clean: run.stopped == Some(manifest.epoch),
         lost: reader.tail().and_then(|tail| tail.lost.as_ref()).map(ToString::to_string),
         ended_in: ended_in(&player.playback),
+        left_off: run.left_off.clone(),
         build_differs: run.build_differs_before(end),
         seconds: begun.elapsed().as_secs_f64(),
     })
 }
 
-/// The segment before which another version of the program, or one with other resources, recorded what this one goes on from; 0 if there
-/// is none, or this program recorded nothing.
-fn own_from(storage: &dyn Storage, dir: &Path, files: &BTreeMap<u64, u64>, own: &Table) -> Result<u64, ReplayError> {
-    let mut of_another = false;
+/// The segments that another version of the program recorded, or this one with other resources; none if this one recorded nothing. Where
+/// the journal ends with segments of which only the resources are others, they are none of these: whoever replays may have them.
+fn others(
+    storage: &dyn Storage,
+    dir: &Path,
+    files: &BTreeMap<u64, u64>,
+    own: &Table,
+) -> Result<BTreeSet<u64>, ReplayError> {
+    let (mut others, mut resources, mut has_own) = (BTreeSet::new(), BTreeSet::new(), false);
     for segment in files.keys() {
         // What is no header, or none of a table, is an error where it is read.
         let Some(header) = journal::read_header(storage, dir, *segment)? else { break };
         let Ok(table) = Table::from_bytes(&header.info.catalogue) else { break };
-        match table.differences(own).is_empty() && table.other_resources(own).is_empty() {
-            true if of_another => return Ok(*segment),
-            true => break,
-            false => of_another = true,
+        match (table.differences(own).is_empty(), table.other_resources(own).is_empty()) {
+            (true, true) => {
+                has_own = true;
+                others.append(&mut resources);
+            }
+            (true, false) => _ = resources.insert(*segment),
+            (false, _) => _ = others.insert(*segment),
         }
     }
-    Ok(0)
+    Ok(if has_own { others } else { BTreeSet::new() })
 }
 
 /// A replay under way, as whoever reads sees it.
@@ -198,8 +209,8 @@ struct Run<'a> {
     catalogue: &'a Catalogue,
     /// By segment, from the oldest that counts on, how long it is.
     files: &'a BTreeMap<u64, u64>,
-    /// The segment before which another version of the program, or one with other resources, recorded.
-    own_from: u64,
+    /// The segments that another version of the program recorded, or this one with other resources.
+    others: &'a BTreeSet<u64>,
     options: &'a Options<'a>,
     /// The segment that is being read.
     segment: u64,
@@ -208,6 +219,8 @@ struct Run<'a> {
     epochs: BTreeSet<Epoch>,
     /// Resources of before, which this program doesn't have.
     passed_over: BTreeSet<OtherResource>,
+    /// Where another version of the program went on, as far as was read.
+    left_off: Option<LeftOff>,
     /// The epoch whose clean stop is the last that was read.
     stopped: Option<Epoch>,
 }
@@ -265,23 +278,30 @@ impl Run<'_> {
         self.epochs.insert(info.epoch);
         let table = table_of(header, dir)?;
         let own = self.catalogue.table();
-        if table.is_foreign_to(own) && header.segment >= self.own_from {
+        if self.others.contains(&header.segment) {
+            // Said the other way round: this program is the one of before, if anyone reads it.
+            let left_off = || LeftOff { segment: header.segment, differences: own.differences(&table) };
+            self.left_off.get_or_insert_with(left_off);
+            // Where the types are others too, the resources alone would not do.
+            if table.differences(own).is_empty() {
+                self.passed_over.extend(table.other_resources(own));
+            }
+            return Ok(());
+        }
+        self.left_off = None;
+        if table.is_foreign_to(own) {
             let kinds: Vec<_> = table.kinds.iter().map(|kind| kind.name.as_str()).collect();
             let wrote = format!("one with the kinds {}", kinds.join(", "));
             return Err(WrongProgram::Another { dir: dir.into(), wrote }.into());
         }
         let differences = table.differences(own);
-        if !differences.is_empty() && header.segment >= self.own_from {
+        if !differences.is_empty() {
             return Err(WrongProgram::Changed { dir: dir.into(), differences }.into());
         }
         let resources = table.other_resources(own);
-        if !resources.is_empty() && header.segment >= self.own_from {
+        if !resources.is_empty() {
             let file = segment_path(dir, header.segment);
             return Err(WrongProgram::OtherResources { file, resources }.into());
-        }
-        // Where the types are others too, the resources alone would not do.
-        if differences.is_empty() {
-            self.passed_over.extend(resources);
         }
         self.builds.push((first, (info.build, info.build_bytes) != build_identity()));
         Ok(())

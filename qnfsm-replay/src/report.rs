@@ -45,10 +45,21 @@ pub struct Report {
     pub lost: Option<String>,
     /// The rounds in which the recorded run ended, where it ended in a fault or in the middle of a handler.
     pub ended_in: Vec<EndedIn>,
-    /// This executable isn't the one that wrote the journal's last segment. It does the same, as far as was recorded.
+    /// Another version of the program recorded the journal's end, and that was not played.
+    pub left_off: Option<LeftOff>,
+    /// This executable isn't the one that wrote the last segment that was played. It does the same, as far as was recorded.
     pub build_differs: bool,
     /// How long the replay took.
     pub seconds: f64,
+}
+
+/// Where another version of the program went on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOff {
+    /// The first segment of its part.
+    pub segment: u64,
+    /// What has changed from this program to that one.
+    pub differences: Vec<String>,
 }
 
 /// A worker's last recorded round that has no end.
@@ -102,8 +113,16 @@ impl fmt::Display for Report {
                 writeln!(f, "  note: the recorded run ended in round {round} of {worker}; so did the replay: {what}")?;
             }
         }
+        if let Some(LeftOff { segment, differences }) = &self.left_off {
+            writeln!(
+                f,
+                "  note: played up to segment {segment}, from which on another version of the program recorded ({}); replay that part with the \
+                 build that wrote it",
+                differences.join("; ")
+            )?;
+        }
         if self.build_differs {
-            writeln!(f, "  note: this executable is not the one that wrote the journal's end")?;
+            writeln!(f, "  note: this executable is not the one that wrote what was played last")?;
         }
         let proved = rounds - self.rounds_unproved;
         write!(f, "equal: {} proved, {} unproved", count(proved, "round"), self.rounds_unproved)?;

@@ -184,6 +184,15 @@ impl Unbegun {
         Begins::Here(Box::new(restored), mark)
     }
 
+    /// Passes over what another version recorded of workers that haven't begun: the journal ends with it.
+    pub(super) fn pass_over_others(&mut self) {
+        let passed_over = &mut self.passed_over;
+        self.workers.retain(|_, passed| {
+            *passed_over += if passed.by_another.is_some() { passed.rounds } else { 0 };
+            passed.by_another.is_none()
+        });
+    }
+
     /// The workers that another version recorded, and that haven't begun.
     pub(super) fn of_another(&self) -> Vec<WorkerId> {
         let of_another = self.workers.iter().filter(|(_, passed)| passed.by_another.is_some());

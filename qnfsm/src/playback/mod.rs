@@ -138,6 +138,14 @@ pub struct Progress {
     pub rounds_passed_over: u64,
 }
 
+/// What was played back of a worker before another version of the program went on with it.
+#[derive(Debug, Clone, Copy)]
+struct Played {
+    all_digests: Digest,
+    messages: u64,
+    rounds_unproved: u64,
+}
+
 /// Plays recorded rounds back. See the [module's head](self).
 pub struct Playback {
     catalogue: Arc<Catalogue>,
@@ -147,6 +155,8 @@ pub struct Playback {
     started_for: BTreeMap<(RawQueueId, RequestId), WorkerId>,
     rounds: u64,
     unbegun: Unbegun,
+    /// What was played back of workers up to where another version of the program went on with them.
+    played: BTreeMap<WorkerId, Played>,
     ends_are_marked: bool,
     is_of_another_build: bool,
     is_of_another_version: bool,
@@ -165,6 +175,7 @@ impl Playback {
             started_for: BTreeMap::new(),
             rounds: 0,
             unbegun: Unbegun::default(),
+            played: BTreeMap::new(),
             ends_are_marked: false,
             is_of_another_build: false,
             is_of_another_version: false,
@@ -225,8 +236,8 @@ impl Playback {
         self.is_of_another_build = is;
     }
 
-    /// Whether another version of the program, or one with other resources, wrote the records that follow: workers go on from the
-    /// snapshots with which it ended.
+    /// Whether another version of the program, or one with other resources, wrote the records that follow: they are passed over, and
+    /// workers go on from the snapshots with which it ended. Where the journal ends with them, so does the playback before them.
     pub fn is_of_another_version(&mut self, is: bool) {
         self.is_of_another_version = is;
     }
@@ -250,11 +261,12 @@ impl Playback {
     pub fn progress(&self) -> Progress {
         let rounds_passed_over = self.unbegun.passed_over;
         let mut progress = Progress { rounds: self.rounds, rounds_passed_over, ..Progress::default() };
-        for replica in self.replicas.values() {
-            progress.workers += 1;
-            progress.messages += replica.worker.counters().handled - replica.handled_before;
-            progress.rounds_unproved += u64::from(replica.digest.is_some() && !replica.proved);
+        let played = self.replicas.values().map(Replica::played);
+        for Played { messages, rounds_unproved, .. } in played.chain(self.played.values().copied()) {
+            progress.messages += messages;
+            progress.rounds_unproved += rounds_unproved;
         }
+        progress.workers = u32::try_from(self.all_digests().len()).expect("workers are numbered in 32 bits");
         progress
     }
 
@@ -262,11 +274,18 @@ impl Playback {
     #[must_use]
     pub fn digest(&self) -> u64 {
         let mut digest = Digest::new();
-        for (worker, replica) in &self.replicas {
+        for (worker, all) in self.all_digests() {
             digest.mix(u64::from(worker.0));
-            digest.mix(replica.all_digests.value());
+            digest.mix(all.value());
         }
         digest.value()
+    }
+
+    /// By worker, the digests of all its rounds.
+    fn all_digests(&self) -> BTreeMap<WorkerId, Digest> {
+        let played = self.played.iter().map(|(worker, played)| (*worker, played.all_digests));
+        // Who goes on with a worker goes on with its digest.
+        played.chain(self.replicas.iter().map(|(worker, replica)| (*worker, replica.all_digests))).collect()
     }
 
     /// The faults in which workers' last rounds ended, as they may well have when they were recorded.
@@ -292,17 +311,7 @@ impl Playback {
         let (Some(id), Some(round)) = (record.worker(), record.round()) else { return Ok(()) };
         let contradiction = |what: String| PlaybackError::Contradiction { worker: id, round, what };
         if self.is_of_another_version {
-            if matches!(record, Record::Round { .. }) {
-                self.replicas.remove(&id);
-            }
-            match (self.replicas.get_mut(&id), *record) {
-                (Some(replica), Record::Configured { config, .. }) => {
-                    replica.worker.configure(decode_config(config).map_err(contradiction)?);
-                }
-                (Some(_), _) => {}
-                (None, _) => self.unbegun.note(id, record),
-            }
-            return Ok(());
+            return self.pass_over(id, record, audience);
         }
         if !self.replicas.contains_key(&id) {
             match self.unbegun.take(id, record, &self.catalogue) {
@@ -376,10 +385,50 @@ impl Playback {
         Ok(())
     }
 
+    /// Takes a record that another version of the program wrote.
+    fn pass_over(
+        &mut self,
+        id: WorkerId,
+        record: &Record<'_>,
+        audience: &mut dyn Audience,
+    ) -> Result<(), PlaybackError> {
+        if let Some(replica) = self.replicas.get_mut(&id) {
+            // It has ended, or nobody could have gone on from there.
+            self.rounds += replica.run(None, audience)?;
+            match *record {
+                Record::Round { .. } => self.leave(id),
+                Record::Configured { round, config, .. } => {
+                    let contradiction = |what| PlaybackError::Contradiction { worker: id, round, what };
+                    replica.worker.configure(decode_config(config).map_err(contradiction)?);
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            }
+        }
+        self.unbegun.note(id, record);
+        Ok(())
+    }
+
+    /// Another version of the program goes on with a worker.
+    fn leave(&mut self, id: WorkerId) {
+        // One that has yet to run anything is as good as never seen.
+        let Some(replica) = self.replicas.remove(&id).filter(|replica| replica.digest.is_some()) else { return };
+        let mut played = replica.played();
+        if let Some(before) = self.played.get(&id) {
+            played.messages += before.messages;
+            played.rounds_unproved += before.rounds_unproved;
+        }
+        self.played.insert(id, played);
+    }
+
     fn begin(&mut self, worker: Worker, mark: &Mark) {
         let id = worker.id();
         self.resume(worker, mark.digest);
-        self.replicas.get_mut(&id).expect("it was just put there").begins_with(mark);
+        let replica = self.replicas.get_mut(&id).expect("it was just put there");
+        replica.begins_with(mark);
+        if let Some(played) = self.played.get(&id) {
+            replica.all_digests = played.all_digests;
+        }
     }
 
     fn start(
@@ -407,6 +456,9 @@ impl Playback {
     /// When the program doesn't do what was recorded.
     pub fn finish(&mut self, audience: &mut dyn Audience) -> Result<(), PlaybackError> {
         let _tracing = self.tracing();
+        if self.is_of_another_version {
+            self.unbegun.pass_over_others();
+        }
         for worker in self.unbegun.of_another() {
             if let Begins::Here(worker, mark) = self.unbegun.behind_another(worker, &self.catalogue) {
                 self.begin(*worker, &mark);
@@ -469,6 +521,7 @@ impl Playback {
         self.replicas.extend(other.replicas);
         assert_eq!(self.replicas.len(), workers, "each worker is played back in one place");
         self.started_for.extend(other.started_for);
+        self.played.extend(other.played);
         self.rounds += other.rounds;
         self.unbegun.absorb(other.unbegun);
     }

@@ -6,7 +6,7 @@ use std::{
     fmt,
 };
 
-use super::{Attempt, Audience, Divergence, LastRound, PlaybackError, divergence::describe};
+use super::{Attempt, Audience, Divergence, LastRound, PlaybackError, Played, divergence::describe};
 use crate::{
     digest::{Digest, StreamDigest},
     frame::{Batch, BatchRef},
@@ -207,6 +207,15 @@ impl Replica {
             ended: None,
             image: None,
             stopped: false,
+        }
+    }
+
+    /// What was played back of it.
+    pub(super) fn played(&self) -> Played {
+        Played {
+            all_digests: self.all_digests,
+            messages: self.worker.counters().handled - self.handled_before,
+            rounds_unproved: u64::from(self.digest.is_some() && !self.proved),
         }
     }
 
