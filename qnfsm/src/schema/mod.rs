@@ -18,6 +18,7 @@ mod print;
 #[cfg(test)]
 mod print_tests;
 mod search;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -44,6 +45,7 @@ use generics::{Naming, Typed};
 use outline::Outline;
 pub use print::Printer;
 use search::{Asked, Inject, Mode};
+use shape::shape;
 
 /// How a type looks on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +95,8 @@ impl Schema {
         &self.name
     }
 
-    /// The hash of [`json`](Schema::json). Types with the same one have the same bytes and the same names; of an opaque
-    /// type that is so as far as it could be seen.
+    /// The hash of the type's shape. Types with the same one have the same bytes, and the same names of fields and variants; what the
+    /// types themselves are called doesn't matter. Of an opaque type that is so as far as it could be seen, and its own name does.
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.hash
@@ -218,7 +220,9 @@ fn trace<T: Serialize + DeserializeOwned + 'static>(
 
 impl Schema {
     fn traced(name: &str, traced: &Traced, json: String, variants: Vec<String>) -> Schema {
-        let hash = Digest::of(json.as_bytes());
+        let shape =
+            serde_json::to_string(&shape(traced)).expect("what can be written down with names can be with numbers");
+        let hash = Digest::of(shape.as_bytes());
         let encoded_bytes_max = bound::encoded_bytes_max(&traced.root, &traced.types);
         Schema { name: name.to_string(), json, hash, variants, opaque: None, encoded_bytes_max }
     }

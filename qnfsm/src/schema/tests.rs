@@ -55,9 +55,65 @@ fn a_schema_is_frozen() {
             r#""Time":{"NEWTYPESTRUCT":"U64"}}}"#
         )
     );
-    assert_eq!(schema.hash(), Digest::of(schema.json().as_bytes()));
+    let shape = concat!(
+        r##"{"root":{"TYPENAME":"#0"},"types":{"##,
+        r##""#0":{"ENUM":{"0":{"Coin":"UNIT"},"1":{"Push":{"NEWTYPE":{"SEQ":{"TYPENAME":"#1"}}}},"##,
+        r##""2":{"Expired":{"STRUCT":[{"at":{"TYPENAME":"#2"}},{"by":{"OPTION":{"TYPENAME":"#1"}}}]}}}},"##,
+        r##""#1":{"ENUM":{"0":{"First":"UNIT"},"1":{"Second":{"NEWTYPE":"U8"}},"##,
+        r##""2":{"Third":{"STRUCT":[{"x":{"OPTION":"U32"}}]}}}},"##,
+        r##""#2":{"NEWTYPESTRUCT":"U64"}}}"##
+    );
+    assert_eq!(schema.hash(), Digest::of(shape.as_bytes()));
     assert_eq!(schema.variants(), ["Coin", "Push", "Expired"]);
     assert_eq!(schema, traced::<Event>(), "the same every time");
+}
+
+/// A type of three that stand within one another, whose names don't matter, and a field and a variant, whose names do.
+macro_rules! nested {
+    ($of:ident: $root:ident, $inner:ident, $choice:ident, $field:ident, $variant:ident, $deepest:ty) => {
+        mod $of {
+            use super::*;
+            #[derive(Serialize, Deserialize)]
+            pub(super) enum $choice {
+                Same,
+                $variant(Option<Box<$choice>>),
+            }
+            #[derive(Serialize, Deserialize)]
+            pub(super) struct $inner {
+                $field: $deepest,
+                choice: $choice,
+            }
+            #[derive(Serialize, Deserialize)]
+            pub(super) struct $root(Vec<$inner>, crate::Reply<$inner>, crate::Reply<u8>);
+        }
+    };
+}
+
+nested!(as_it_was: Root, Inner, Choice, field, Variant, u32);
+nested!(other_types: Stem, Leaf, Kind, field, Variant, u32);
+nested!(other_field: Root, Inner, Choice, other, Variant, u32);
+nested!(other_variant: Root, Inner, Choice, field, Other, u32);
+nested!(other_bytes: Root, Inner, Choice, field, Variant, u16);
+nested!(secret: Root, Inner, Choice, field, Variant, crate::Secret<u32>);
+
+#[derive(Serialize, Deserialize)]
+struct Bare<T>(T);
+nested!(newtype: Root, Inner, Choice, field, Variant, Bare<u32>);
+
+#[test]
+fn what_types_are_called_is_not_in_the_hash_and_what_fields_and_variants_are_is() {
+    let before = traced::<as_it_was::Root>().hash();
+    assert_eq!(before, traced::<other_types::Stem>().hash());
+    let others = [
+        traced::<other_field::Root>().hash(),
+        traced::<other_variant::Root>().hash(),
+        traced::<other_bytes::Root>().hash(),
+        traced::<secret::Root>().hash(),
+        traced::<newtype::Root>().hash(),
+    ];
+    for (at, hash) in others.iter().enumerate() {
+        assert!(*hash != before && !others[..at].contains(hash), "{at}");
+    }
 }
 
 #[test]

@@ -126,6 +126,30 @@ fn schema_of<T: Message>(samples: &Samples) -> Result<Schema, SchemaError> {
     Schema::of::<T>(samples.map_or(&[] as &[T], Vec::as_slice))
 }
 
+/// A Rust type's path, with other names for some of the types in it.
+fn with_names(path: &str, names: &[(&str, &str)]) -> String {
+    let is_of_a_path = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | ':');
+    let mut named = String::new();
+    let mut rest = path;
+    while let Some(first) = rest.chars().next() {
+        // The longest of those that stand here: one may be within another.
+        let here = names
+            .iter()
+            .filter(|(of, _)| rest.strip_prefix(of).is_some_and(|behind| !behind.starts_with(is_of_a_path)));
+        match here.max_by_key(|(of, _)| of.len()).filter(|_| !named.ends_with(is_of_a_path)) {
+            Some((of, name)) => {
+                named.push_str(name);
+                rest = &rest[of.len()..];
+            }
+            None => {
+                named.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    named
+}
+
 fn new_pool<M: Message>() -> Box<dyn AnyPool> {
     Box::new(Pool::<M>::new())
 }
@@ -245,7 +269,8 @@ impl Kinds {
         self
     }
 
-    /// Gives a message type the name that it has in journals, in place of its Rust path: for types that may be moved.
+    /// Gives a message type the name that it has in journals, in place of its Rust path: for types that may be moved. It stands in the
+    /// names of types that are made of it too, such as `QueueId<M>`, unless these have their own.
     #[must_use]
     pub fn message_named<M: Message>(mut self, name: &'static str) -> Kinds {
         if let Some(why) = name::refusal(name) {
@@ -399,6 +424,20 @@ impl Kinds {
         }
     }
 
+    /// The name that a message type has in journals. Where Rust's stands, types that have one of their own stand in it by that: a
+    /// `QueueId<M>` needs none for `M` to be moved.
+    fn name_of(&self, message: &MessageType) -> String {
+        let mut rust_names = Vec::new();
+        for (of, name) in &self.named {
+            if *of == message.type_id {
+                return (*name).to_owned();
+            }
+            let named = self.messages.iter().find(|named| named.type_id == *of).expect("what is named was added");
+            rust_names.push((named.rust_name, *name));
+        }
+        with_names(message.rust_name, &rust_names)
+    }
+
     /// Checks and numbers what was registered. What it warns of, [`Catalogue::opaque`] lists.
     ///
     /// # Errors
@@ -407,11 +446,11 @@ impl Kinds {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let mut table = Table { messages: Vec::new(), kinds: Vec::new(), resources: self.resource_table };
+        let resources = std::mem::take(&mut self.resource_table);
+        let mut table = Table { messages: Vec::new(), kinds: Vec::new(), resources };
         let mut bytes_max = Vec::new();
         for message in &self.messages {
-            let named = self.named.iter().find(|(of, _)| *of == message.type_id).map(|(_, name)| *name);
-            let name = named.unwrap_or(message.rust_name).to_owned();
+            let name = self.name_of(message);
             if let Some(at) = table.messages.iter().position(|other| other.name == name) {
                 let (first, second) = (self.messages[at].rust_name, message.rust_name);
                 return Err(KindsError::MessageTwice { name, first, second });
@@ -461,5 +500,31 @@ impl Kinds {
             tracing::warn!(%of, %why, "a type is opaque: its values are shown in hex, and not every change of it is seen");
         }
         Ok(Arc::new(catalogue))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::QueueId;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Order;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Order2;
+
+    #[test]
+    fn a_type_s_own_name_stands_in_the_names_of_those_that_are_made_of_it() {
+        let kinds = Kinds::new().message::<QueueId<Order>>().message::<Vec<(Order, Option<Order2>)>>();
+        let kinds =
+            kinds.message_named::<Order>("order").message_named::<Vec<Order>>("orders").message::<Vec<Vec<Order>>>();
+        let catalogue = kinds.seal().expect("the types are plain");
+        let name = |number: Option<u32>| catalogue.message_name(number.expect("it is registered")).to_owned();
+        assert_eq!(name(catalogue.type_number::<QueueId<Order>>()), "qnfsm::id::QueueId<order>");
+        let pairs = name(catalogue.type_number::<Vec<(Order, Option<Order2>)>>());
+        let order2 = type_name::<Order2>();
+        assert_eq!(pairs, format!("alloc::vec::Vec<(order, core::option::Option<{order2}>)>"));
+        assert_eq!(name(catalogue.type_number::<Vec<Vec<Order>>>()), "alloc::vec::Vec<orders>");
     }
 }
