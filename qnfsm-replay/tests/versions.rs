@@ -3,28 +3,53 @@
 
 use std::{path::Path, time::Duration};
 
-use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder, ReplyTo, WorkerConfig};
+use qnfsm::{
+    Context, Fsm, Kinds, Next, Node, NodeBuilder, NodeId, NodeRequest, OldFsm, QueueId, Reply, ReplyTo, UpgradeError,
+    WorkerConfig, WorkerId,
+};
 use qnfsm_replay::{LeftOff, Options, ReplayError, Report, WrongProgram, replay};
 use serde::{Deserialize, Serialize};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `WORTH` is its code: what a coin is worth to it.
-#[derive(Serialize, Deserialize)]
-struct Till<const WORTH: u64> {
+#[derive(Default, Serialize, Deserialize)]
+struct Till<const WORTH: u64, const VERSION: u32 = 1> {
     cents: u64,
+    asked: Option<ReplyTo<QueueId<Coin>>>,
 }
 
 #[derive(Serialize, Deserialize)]
 enum Coin {
     Put(u64),
     Count(ReplyTo<u64>),
+    /// Answered with a till on another worker.
+    Second(ReplyTo<QueueId<Coin>>),
+    Started(Reply<WorkerId>),
+    Opened(Reply<QueueId<Coin>>),
 }
 
-impl<const WORTH: u64> Fsm for Till<WORTH> {
+impl From<Reply<WorkerId>> for Coin {
+    fn from(reply: Reply<WorkerId>) -> Coin {
+        Coin::Started(reply)
+    }
+}
+
+impl From<Reply<QueueId<Coin>>> for Coin {
+    fn from(reply: Reply<QueueId<Coin>>) -> Coin {
+        Coin::Opened(reply)
+    }
+}
+
+impl<const WORTH: u64, const VERSION: u32> Fsm for Till<WORTH, VERSION> {
     const NAME: &'static str = "till";
+    const VERSION: u32 = VERSION;
     type State = ();
     type Message = Coin;
+
+    fn upgrade(old: OldFsm<'_>) -> Result<(Self, Option<()>), UpgradeError> {
+        old.read()
+    }
 
     fn start(&mut self, _: &mut Context<'_, Self>) {}
 
@@ -32,6 +57,14 @@ impl<const WORTH: u64> Fsm for Till<WORTH> {
         match coin {
             Coin::Put(coins) => self.cents += coins * WORTH,
             Coin::Count(reply) => cx.reply(reply, self.cents),
+            Coin::Second(reply) => {
+                self.asked = Some(reply);
+                cx.request(NodeRequest::queue(NodeId(0)), PATIENCE, |reply| NodeRequest::StartWorker { reply });
+            }
+            Coin::Started(reply) => {
+                cx.spawn_on(reply.outcome.unwrap(), Till::<WORTH, VERSION>::default(), PATIENCE);
+            }
+            Coin::Opened(reply) => cx.reply(self.asked.take().unwrap(), reply.outcome.unwrap()),
         }
         Next::Stay
     }
@@ -51,22 +84,30 @@ impl Fsm for Idler {
     }
 }
 
+fn tills<const WORTH: u64, const VERSION: u32>(kinds: Kinds) -> Kinds {
+    kinds.with::<Till<WORTH, VERSION>>().replies::<Coin, WorkerId>().replies::<Coin, QueueId<Coin>>().message::<u64>()
+}
+
 fn without_idlers<const WORTH: u64>() -> Kinds {
-    Kinds::new().with::<Till<WORTH>>().message::<u64>()
+    tills::<WORTH, 1>(Kinds::new())
 }
 
 fn with_idlers<const WORTH: u64>() -> Kinds {
-    Kinds::new().with::<Idler>().with::<Till<WORTH>>()
+    tills::<WORTH, 1>(Kinds::new().with::<Idler>())
 }
 
 fn config(turn_messages: u32) -> WorkerConfig {
     WorkerConfig { turn_messages, ..WorkerConfig::default() }
 }
 
+fn start<const VERSION: u32>(dir: &Path, kinds: Kinds, config: WorkerConfig) -> Node<Coin> {
+    let node = NodeBuilder::new("tills", kinds).dir(dir).seed(1).worker_config(config);
+    node.start(&Till::<10, VERSION>::default()).unwrap()
+}
+
 /// Runs a node to a clean stop; gives what the till holds then, if it was asked.
 fn run(dir: &Path, kinds: Kinds, config: WorkerConfig, coins: &[u64]) -> Option<u64> {
-    let node = NodeBuilder::new("tills", kinds).dir(dir).seed(1).worker_config(config);
-    let node = node.start(&Till::<10> { cents: 0 }).unwrap();
+    let node = start::<1>(dir, kinds, config);
     coins.iter().for_each(|coin| node.host().send(node.root(), &Coin::Put(*coin)).unwrap());
     let count = || node.host().request(node.root(), PATIENCE, Coin::Count).unwrap();
     let cents = (!coins.is_empty()).then(count);
@@ -125,9 +166,34 @@ fn what_another_version_changed_of_a_resting_worker_holds_in_the_parts_that_foll
     for kinds in [without_idlers::<10>, with_idlers::<10>] {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        run(dir, kinds(), config(32), &[1]);
+        let node = start::<1>(dir, kinds(), config(32));
+        let second = node.host().request(node.root(), PATIENCE, Coin::Second).unwrap();
+        node.stop().unwrap();
         run(dir, with_idlers::<10>(), config(1), &[]);
-        run(dir, without_idlers::<10>(), config(1), &[2]);
-        assert!(replayed(dir, without_idlers::<10>()).rounds > 0);
+        // That is news to nobody now, so nobody writes it down.
+        let node = start::<1>(dir, without_idlers::<10>(), config(1));
+        node.host().send(second, &Coin::Put(2)).unwrap();
+        assert_eq!(node.host().request(second, PATIENCE, Coin::Count).unwrap(), 20);
+        node.stop().unwrap();
+        assert_eq!(replayed(dir, without_idlers::<10>()).workers, 2);
     }
+}
+
+#[test]
+fn a_part_that_can_t_be_read_any_more_ends_the_replay_and_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    run(dir, without_idlers::<10>(), config(32), &[1]);
+    let before = replayed(dir, without_idlers::<10>());
+    start::<2>(dir, tills::<10, 2>(Kinds::new()), config(32)).stop().unwrap();
+    let node = start::<2>(dir, tills::<10, 2>(Kinds::new()), config(32));
+    node.host().send(node.root(), &Coin::Put(5)).unwrap();
+    assert_eq!(node.host().request(node.root(), PATIENCE, Coin::Count).unwrap(), 60);
+    node.stop().unwrap();
+    let older = replayed(dir, without_idlers::<10>());
+    assert_eq!((older.rounds, older.digest), (before.rounds, before.digest));
+    let differences = older.left_off.map(|left_off| left_off.differences);
+    assert_eq!(differences, Some(vec!["kind till has version 2 and had 1".to_owned()]));
+    assert!(older.rounds_passed_over > 0);
+    assert_eq!(replayed(dir, tills::<10, 2>(Kinds::new())).rounds, older.rounds_passed_over);
 }
