@@ -1,5 +1,6 @@
 //! A journal that several versions of a program recorded, one after another: each replays its own parts, and says where another one
 //! went on. The versions differ in the kinds that they have, so each can go on from what the other left.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::{path::Path, time::Duration};
 

@@ -396,7 +396,12 @@ impl Playback {
             // It has ended, or nobody could have gone on from there.
             self.rounds += replica.run(None, audience)?;
             match *record {
-                Record::Round { .. } => self.leave(id),
+                Record::Round { round, digest_before, .. } => {
+                    if round == replica.worker.rounds() + 1 {
+                        replica.prove(round - 1, digest_before)?;
+                    }
+                    self.leave(id);
+                }
                 Record::Configured { round, config, .. } => {
                     let contradiction = |what| PlaybackError::Contradiction { worker: id, round, what };
                     replica.worker.configure(decode_config(config).map_err(contradiction)?);
