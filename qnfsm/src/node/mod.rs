@@ -337,7 +337,7 @@ impl<M> Node<M> {
     }
 
     /// The rounds that this start ran with [`OnOtherBuild::Run`] and could compare with nothing: at most one of each worker, the last
-    /// that another build recorded. A warning says so of each.
+    /// that another build, or this one with other resources, recorded. A warning says so of each.
     #[must_use]
     pub fn ran_anew(&self) -> &[RanAnew] {
         &self.ran_anew

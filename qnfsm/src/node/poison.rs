@@ -64,7 +64,7 @@ pub(super) struct LastRounds<'a> {
 /// The playback and what is kept of it, and the rounds that were compared with nothing.
 type Finished = (Playback, Kept, Vec<RanAnew>);
 
-/// A round that another build recorded, and that this one ran with [`OnOtherBuild::Run`](crate::OnOtherBuild::Run) although the journal
+/// A round that another build, or this one with other resources, recorded, and that this one ran with [`OnOtherBuild::Run`](crate::OnOtherBuild::Run) although the journal
 /// doesn't hold how it ended: what it did then and does now may differ, and whatever differs is given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -91,7 +91,7 @@ impl fmt::Display for RanAnew {
         let RanAnew { worker, round, may_have_left, given_up } = self;
         write!(
             f,
-            "this build has run round {round} of {worker}, which another one recorded, and its end is not on record: "
+            "this build has run round {round} of {worker}, which another build, or this one with other resources, recorded, and its end is not on record: "
         )?;
         f.write_str(match may_have_left {
             true => "it may have ended then, and what it put out have left the node; if that was something else, it is given up",
