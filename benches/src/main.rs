@@ -27,7 +27,6 @@ mod resident;
 mod round;
 mod row;
 mod runner;
-mod sink;
 mod table;
 
 use std::{

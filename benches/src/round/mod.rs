@@ -84,12 +84,11 @@ mod tests {
     use std::{path::Path, sync::Arc};
 
     use qnfsm::{
-        journal::{Reader, Record},
+        journal::{JournalOptions, MemoryFiles, Reader, Record},
         playback::Playback,
     };
 
     use super::*;
-    use crate::sink::MemoryFiles;
 
     #[test]
     fn everything_in_the_plan_can_be_measured() {
@@ -110,8 +109,8 @@ mod tests {
 
     #[test]
     fn what_is_measured_can_be_played_back() {
-        let (files, dir) = (Arc::new(MemoryFiles::new()), Path::new("/node"));
-        let journal = recorded::journal(files.clone(), dir).expect("an empty directory");
+        let (files, dir) = (Arc::new(MemoryFiles::new(0)), Path::new("/node"));
+        let journal = recorded::journal(files.clone(), dir, JournalOptions::default()).expect("an empty directory");
         let mut relaying = Relaying::begin(7, journal).expect("the library works");
         for _ in 0..10 {
             relaying.round(|_| {}).expect("all messages come");

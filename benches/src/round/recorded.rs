@@ -1,15 +1,17 @@
-//! The journal that rounds are written to: in files which a thread syncs in the background as a node's does, or in memory.
+//! The journal that rounds are written to: in files which a thread syncs in the background as a node's does, or in the library's
+//! files in memory, of which that thread gives up what is old, as a flight recorder does.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use qnfsm::{
     Codec, Epoch, GENERATOR, Limits,
-    journal::{Journal, JournalError, JournalOptions, Manifest, RealFiles, SegmentInfo, Storage},
+    journal::{Journal, JournalOptions, Manifest, MemoryFiles, RealFiles, SegmentInfo, Storage, segment_path},
 };
 use tempfile::TempDir;
 
@@ -17,13 +19,16 @@ use super::relay::NODE;
 use crate::{
     plan::{Failure, Recording},
     recorded::directory,
-    sink::MemoryFiles,
 };
 
 /// The node's identity.
 const IDENTITY: u128 = 1;
-/// The directory of a journal in memory.
+/// The directory of a journal in memory, and how much of it is kept: what a node keeps by default.
 const IN_MEMORY: &str = "/in-memory";
+const KEPT_BYTES: u64 = 64 << 20;
+const KEPT_SEGMENTS: u64 = 8;
+/// How often it is looked whether there is more.
+const GIVE_UP_EVERY: Duration = Duration::from_millis(5);
 
 /// A journal that is written, and what goes away with it.
 pub struct Recorded {
@@ -44,11 +49,15 @@ impl Recorded {
             Recording::Buffered => Some(directory()?),
             other => return Err(format!("what a round costs isn't measured with recording {other}").into()),
         };
-        let journal = match &dir {
-            Some(dir) => journal(Arc::new(RealFiles), dir.path())?,
-            None => journal(Arc::new(MemoryFiles::new()), &PathBuf::from(IN_MEMORY))?,
+        let (journal, memory) = match &dir {
+            Some(dir) => (journal(Arc::new(RealFiles), dir.path(), JournalOptions::default())?, None),
+            None => {
+                let memory = warm_memory()?;
+                let options = JournalOptions::default().segment_bytes(KEPT_BYTES / KEPT_SEGMENTS);
+                (journal(Arc::new(memory.clone()), Path::new(IN_MEMORY), options)?, Some(memory))
+            }
         };
-        Ok(Recorded { caretaker: Caretaker::start(journal.clone()), journal, dir })
+        Ok(Recorded { caretaker: Caretaker::start(journal.clone(), memory), journal, dir })
     }
 
     /// The journal.
@@ -68,11 +77,23 @@ impl Recorded {
     }
 }
 
+/// Files in memory that have been written full and let go of, as in a node that has run for some time.
+fn warm_memory() -> Result<MemoryFiles, Failure> {
+    let (memory, path) = (MemoryFiles::new(KEPT_BYTES), Path::new(IN_MEMORY).join("before"));
+    let file = memory.create_new(&path)?;
+    let chunk = vec![0xff; 1 << 20];
+    for _ in 0..KEPT_BYTES >> 20 {
+        file.write_all(&chunk)?;
+    }
+    memory.remove(&path)?;
+    Ok(memory)
+}
+
 /// Begins the journal of a node that was never there before.
 ///
 /// # Errors
 /// When the storage fails.
-pub fn journal(files: Arc<dyn Storage>, dir: &Path) -> Result<Journal, Failure> {
+pub fn journal(files: Arc<dyn Storage>, dir: &Path, options: JournalOptions) -> Result<Journal, Failure> {
     Manifest::new(IDENTITY, NODE, "qnfsm-bench", 0).create(&*files, dir)?;
     let info = SegmentInfo {
         codec: Codec::CURRENT.id(),
@@ -87,23 +108,31 @@ pub fn journal(files: Arc<dyn Storage>, dir: &Path) -> Result<Journal, Failure> 
         configuration: Vec::new(),
         marks_ends: false,
     };
-    Ok(Journal::begin(files, dir, info, None, JournalOptions::default())?)
+    Ok(Journal::begin(files, dir, info, None, options)?)
 }
 
-/// Syncs a journal as often as a node does by default.
+/// Syncs a journal as often as a node does by default, and gives up what is old of one in memory.
 struct Caretaker {
-    thread: JoinHandle<Result<(), JournalError>>,
+    thread: JoinHandle<Result<(), Failure>>,
     /// Dropping it ends the thread.
     keeps_on: Sender<()>,
 }
 
 impl Caretaker {
-    fn start(journal: Journal) -> Caretaker {
+    fn start(journal: Journal, memory: Option<MemoryFiles>) -> Caretaker {
         let (keeps_on, is_over): (_, Receiver<()>) = bounded(0);
-        let every = Limits::default().sync_every;
+        let every = if memory.is_some() { GIVE_UP_EVERY } else { Limits::default().sync_every };
+        let mut oldest = 1;
         let thread = thread::spawn(move || {
             while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                journal.sync()?;
+                let Some(memory) = &memory else {
+                    journal.sync()?;
+                    continue;
+                };
+                while oldest + KEPT_SEGMENTS <= journal.position().segment {
+                    memory.remove(&segment_path(Path::new(IN_MEMORY), oldest))?;
+                    oldest += 1;
+                }
             }
             Ok(())
         });
@@ -112,6 +141,6 @@ impl Caretaker {
 
     fn end(self) -> Result<(), Failure> {
         drop(self.keeps_on);
-        Ok(self.thread.join().map_err(|_| "the thread that syncs panicked")??)
+        self.thread.join().map_err(|_| "the thread that syncs panicked")?
     }
 }
