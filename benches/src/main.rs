@@ -28,6 +28,7 @@ mod round;
 mod row;
 mod runner;
 mod table;
+mod usage;
 
 use std::{
     path::{Path, PathBuf},
@@ -54,19 +55,19 @@ use crate::{
 #[command(name = "qnfsm-bench", version, arg_required_else_help = true)]
 #[command(after_help = "Example: qnfsm-bench messaging --only ping-pong --json")]
 enum Command {
-    /// Messages between FSMs and between actors: ping-pong, fan-in, ring, spawning, fan-out, replay, cost of recording.
+    /// Messages between FSMs and between actors: ping-pong, fan-in, ring, spawning, fan-out, replay.
     Messaging(runner::Options),
     /// How long one message takes there and back: between two workers, and from a socket to an FSM.
     Latency(runner::Options),
     /// Where the time of a round goes: taking, writing, decoding, handling, sending.
     Round(runner::Options),
-    /// What it costs to wait until it is on disk, beside a bare loop and embedded databases.
+    /// What recording costs, waiting until it is on disk, snapshots and recovery, beside bare loops and embedded databases.
     Journal(runner::Options),
     /// How the cost of a message grows: with FSMs in a worker, workers, messages in a queue, payload.
     Growth(runner::Options),
     /// What FSMs cost that do nothing: memory, and writing and restoring a worker that is full of them.
     Footprint(runner::Options),
-    /// Draws rows of `growth` and `footprint` that were printed with `--json`.
+    /// Draws rows of `growth`, `footprint` and `journal` that were printed with `--json`.
     Plot {
         /// The rows.
         rows: PathBuf,
@@ -97,7 +98,8 @@ fn measure(job: &Job) -> Result<Figures, Failure> {
 /// Draws the pictures of all suites whose rows are in a file.
 fn drawn(rows: &Path, dir: &Path) -> Result<(), Failure> {
     let rows = plot::read(rows)?;
-    let suites = [(Growth::NAME, Growth::plots()), (Footprint::NAME, Footprint::plots())];
+    let suites =
+        [(Growth::NAME, Growth::plots()), (Footprint::NAME, Footprint::plots()), (Journal::NAME, Journal::plots())];
     plot::say_drawn(&plot::draw_suites(&suites, &rows, dir)?)
 }
 

@@ -143,7 +143,7 @@ pub struct Group {
     pub also: &'static [&'static str],
     /// The systems, in the order of their turns.
     pub subjects: Vec<Subject>,
-    /// The unit of further rows, if any: for each subject with a limit, how much more it is than the limit, run by run.
+    /// The unit of further rows, if any: for each subject with a limit, how much more its first value is than the limit's, run by run.
     pub more_than_limit: Option<&'static str>,
 }
 
@@ -182,6 +182,11 @@ pub trait Suite {
 
     /// All that there is to measure; `quick` leaves out what one can do without for a look.
     fn plan(quick: bool) -> Vec<Group>;
+
+    /// The most runs of a family of cases; for those of which one takes many seconds.
+    fn runs_max(_family: &str) -> usize {
+        usize::MAX
+    }
 
     /// The pictures of what was measured, if there are any.
     fn plots() -> Vec<Plot> {

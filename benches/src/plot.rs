@@ -1,7 +1,7 @@
 //! Pictures of rows: a line for each system over what grows, both axes logarithmic, as SVG.
 //!
-//! A point is the least of the runs, which is what a machine that others use too tells best; a bar goes up to the median. Ours have colours, what they are held against is
-//! grey. The legend stands beside the picture, so that it never lies on a line.
+//! A point is the least of the runs, which is what a machine that others use too tells best; a bar goes up to the median. Ours have colours, and so have databases; what bounds
+//! them is grey. The legend stands beside the picture, so that it never lies on a line.
 
 use std::{
     fs, io,
@@ -31,6 +31,9 @@ const OURS: &str = "qnfsm";
 /// Colours that also those can tell apart who see fewer of them (Okabe and Ito).
 const COLOURS: [RGBColor; 4] =
     [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
+/// Whose lines have these: what a user would take in place of ours, and no limit.
+const PEERS: [&str; 2] = ["SQLite", "redb"];
+const PEER_COLOURS: [RGBColor; 3] = [RGBColor(230, 159, 0), RGBColor(170, 110, 0), RGBColor(86, 180, 233)];
 const GREYS: [RGBColor; 3] = [RGBColor(60, 60, 60), RGBColor(140, 140, 140), RGBColor(180, 180, 180)];
 const TEXT: RGBColor = RGBColor(30, 30, 30);
 /// How far the axes go beyond the outermost points.
@@ -156,7 +159,8 @@ struct PointOfLine {
 
 fn lines_of(plot: &Plot, rows: &[Measured]) -> Vec<Line> {
     let mut lines = Vec::<Line>::new();
-    let (mut colours, mut greys) = (COLOURS.iter().cycle(), GREYS.iter().cycle());
+    let (mut colours, mut peers, mut greys) =
+        (COLOURS.iter().cycle(), PEER_COLOURS.iter().cycle(), GREYS.iter().cycle());
     for row in rows {
         let Some(x) = row.x_in(plot) else { continue };
         let label = match row.recording {
@@ -168,7 +172,11 @@ fn lines_of(plot: &Plot, rows: &[Measured]) -> Vec<Line> {
             line.points.push(point);
             continue;
         }
-        let palette = if row.system.starts_with(OURS) { &mut colours } else { &mut greys };
+        let palette = match &row.system {
+            system if system.starts_with(OURS) => &mut colours,
+            system if PEERS.iter().any(|peer| system.starts_with(peer)) => &mut peers,
+            _ => &mut greys,
+        };
         let colour = *palette.next().expect("a cycle doesn't end");
         lines.push(Line { label, colour, points: vec![point] });
     }
@@ -324,8 +332,10 @@ mod tests {
 
     #[test]
     fn ours_have_colours_and_limits_are_grey() {
-        let lines = lines_of(&PLOT, &[row("fsms-1", "qnfsm, scattered", 1.0), row("fsms-1", "bare loop", 1.0)]);
-        assert_eq!(lines.iter().map(|line| line.colour).collect::<Vec<_>>(), [COLOURS[0], GREYS[0]]);
+        let systems = ["qnfsm, scattered", "bare loop", "SQLite WAL, FULL"];
+        let lines = lines_of(&PLOT, &systems.map(|system| row("fsms-1", system, 1.0)));
+        let colours = lines.iter().map(|line| line.colour).collect::<Vec<_>>();
+        assert_eq!(colours, [COLOURS[0], GREYS[0], PEER_COLOURS[0]]);
     }
 
     #[test]

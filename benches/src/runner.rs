@@ -59,12 +59,12 @@ pub fn run<S: Suite>(options: &Options) -> Result<(), Failure> {
         return Err(format!("the suite {} has no pictures; leave `--plots` out", S::NAME).into());
     }
     let program = std::env::current_exe()?;
-    let runs = if options.quick { RUNS_QUICK } else { RUNS };
-    let mut progress = Progress::new(groups.iter().map(|group| group.subjects.len() * runs).sum());
+    let runs_of = |family: &str| S::runs_max(family).min(if options.quick { RUNS_QUICK } else { RUNS });
+    let mut progress = Progress::new(groups.iter().map(|group| group.subjects.len() * runs_of(group.family)).sum());
     let mut case = String::new();
     let mut measured = Vec::new();
     for family in groups.chunk_by(|group, next| group.family == next.family) {
-        let figures = figures_of::<S>(family, runs, options.quick, &program, &mut progress)?;
+        let figures = figures_of::<S>(family, runs_of(family[0].family), options.quick, &program, &mut progress)?;
         progress.clear();
         let mut out = io::stdout().lock();
         for (group, figures) in family.iter().zip(&figures) {
@@ -218,7 +218,7 @@ fn rows<S: Suite>(group: &Group, figures: &[Vec<Figures>]) -> Vec<Row> {
             }
         };
         rows.push(row(subject, spread(values(subject, at)), unit, limit));
-        if let (Some(unit), LimitIs::Subject(limit)) = (group.more_than_limit, of.limit) {
+        if let (Some(unit), LimitIs::Subject(limit), 0) = (group.more_than_limit, of.limit, at) {
             let more = values(subject, at).zip(values(limit, at)).map(|(value, limit)| value - limit);
             rows.push(row(subject, spread(more), unit, None));
         }

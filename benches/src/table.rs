@@ -10,7 +10,7 @@ const OURS: &str = "qnfsm";
 /// The head of a case's table.
 pub fn head(case: &str) -> String {
     format!(
-        "\n{case}\n{:<11} {:>4} {:<22} {:<8} {:<10} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {}\n",
+        "\n{case}\n{:<11} {:>5} {:<29} {:<8} {:<10} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {}\n",
         "class", "B", "system", "version", "recording", "median", "min", "max", "limit", "× limit", "× ours", "unit"
     )
 }
@@ -31,7 +31,7 @@ pub fn body(rows: &[Row]) -> String {
             [row.limit, row.ratio, times_ours].map(|known| known.map_or_else(String::new, figure));
         writeln!(
             text,
-            "{class:<11} {payload:>4} {system:<22} {version:<8} {recording:<10} {value:>9} {min:>9} {max:>9} {limit:>9} \
+            "{class:<11} {payload:>5} {system:<29} {version:<8} {recording:<10} {value:>9} {min:>9} {max:>9} {limit:>9} \
              {times_limit:>7} {times_ours:>7} {unit}"
         )
         .expect("a text takes all that is written to it");

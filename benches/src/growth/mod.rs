@@ -9,8 +9,9 @@ mod curve;
 mod limits;
 mod ours;
 
+pub use self::cargo::Bytes;
 use self::{
-    cargo::{Bytes, Cargo, NUMBER_BYTES, Number, Sequence},
+    cargo::{Cargo, NUMBER_BYTES, Number, Sequence},
     circuit::Order,
     curve::{Point, System},
 };

@@ -1,55 +1,26 @@
-//! The loop that bounds what waits for a disk: all clients ask, their batch is written and synced, all are answered.
+//! The loops that bound what is written down: one file, to which batches are written, and which is synced more or less often.
+//!
+//! The bytes are those of ours for such a batch, made beforehand: nothing is encoded, numbered or checked.
 
 use std::{
     fs::File,
     io::{Seek, SeekFrom, Write},
-    time::Instant,
+    sync::Arc,
+    thread::{self, JoinHandle},
 };
 
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use qnfsm::{
-    EdgeId, Epoch, NodeId, Place, RawQueueId, WorkerId,
+    EdgeId, Epoch, Limits, NodeId, Place, RawQueueId, WorkerId,
     frame::{Batch, Header},
 };
 use tempfile::TempDir;
 
-use super::tally::{Extent, Tally};
-use crate::{
-    messaging::message::{Payload, Small},
-    plan::{Failure, Figures},
-    recorded,
+use super::{
+    load::{Load, Rows},
+    store::{Shape, Store},
 };
-
-/// What keeps batches.
-pub trait Store {
-    /// Returns when all of it is on disk, or as safe as this store makes it.
-    ///
-    /// # Errors
-    /// What the store says.
-    fn commit(&mut self, batch: &[Small]) -> Result<(), Failure>;
-}
-
-/// Clients that ask again when they are answered: all at a time.
-///
-/// # Errors
-/// What the store says.
-pub fn closed_loop(store: &mut impl Store, clients: u32, extent: Extent) -> Result<Figures, Failure> {
-    let mut tally = Tally::begin();
-    for part in extent.parts() {
-        tally = Tally::begin();
-        let mut sequence = 0;
-        let mut asked = Instant::now();
-        while tally.elapsed(asked) < part {
-            let batch: Vec<_> = (0..clients).map(|client| Small::new(client, sequence)).collect();
-            store.commit(&batch)?;
-            let now = Instant::now();
-            tally.answered(asked, now, clients);
-            asked = now;
-            sequence += 1;
-        }
-        tally.end();
-    }
-    Ok(tally.figures())
-}
+use crate::{plan::Failure, recorded};
 
 /// Whether a file grows with what is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +31,29 @@ pub enum Grows {
     No,
 }
 
-/// One file: a write and an fdatasync for each batch.
+/// When a file is synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syncs {
+    /// Never.
+    Never,
+    /// On a thread beside, as often as a node of ours does.
+    Behind,
+    /// After so many batches, which wait for it.
+    After(u32),
+}
+
+/// One file: a write for each batch.
 pub struct Bare {
-    file: File,
+    file: Arc<File>,
     /// As many bytes as ours for a batch.
     batch: Vec<u8>,
     /// Where a file that doesn't grow ends, and how much of it is written over.
     room: Option<(u64, u64)>,
-    _dir: TempDir,
+    syncs: Syncs,
+    /// How many batches wait for a sync.
+    waiting: u32,
+    behind: Option<Behind>,
+    dir: TempDir,
 }
 
 /// As long as a segment of ours.
@@ -77,11 +63,11 @@ const FILE_BYTES: u64 = 64 << 20;
 const RECORD_BYTES: usize = 50;
 
 impl Bare {
-    /// A file for batches of so many messages.
+    /// A file for such batches.
     ///
     /// # Errors
     /// When there can't be one.
-    pub fn new(clients: u32, grows: Grows) -> Result<Bare, Failure> {
+    pub fn new<L: Load>(shape: Shape, grows: Grows, syncs: Syncs) -> Result<Bare, Failure> {
         let dir = recorded::directory()?;
         let mut file = File::create_new(dir.path().join("batches"))?;
         let room = match grows {
@@ -97,34 +83,82 @@ impl Bare {
             }
         };
         let mut batch = vec![7; RECORD_BYTES];
-        batch.extend_from_slice(frames(clients)?.as_ref().bytes);
-        Ok(Bare { file, batch, room, _dir: dir })
+        batch.extend_from_slice(frames::<L>(shape)?.as_ref().bytes);
+        let file = Arc::new(file);
+        let behind = (syncs == Syncs::Behind).then(|| Behind::start(file.clone()));
+        Ok(Bare { file, batch, room, syncs, waiting: 0, behind, dir })
     }
 }
 
 /// What ours would write of a batch.
-fn frames(clients: u32) -> Result<Batch, Failure> {
+fn frames<L: Load>(Shape { messages, bytes, of_clients, .. }: Shape) -> Result<Batch, Failure> {
     let mut frames = Batch::new(Place::edge(EdgeId::FIRST_OF_USER), Epoch::FIRST, 1);
     let to = RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), 0, 1);
-    for client in 0..clients {
-        let from = RawQueueId::new(NodeId(0), Place::edge(EdgeId::FIRST_OF_USER), client, 1);
+    for number in 0..messages {
+        let sender = if of_clients { number } else { 0 };
+        let from = RawQueueId::new(NodeId(0), Place::edge(EdgeId::FIRST_OF_USER), sender, 1);
         let mut payload = Vec::new();
-        qnfsm::Codec::CURRENT.encode(&Small::new(client, u32::MAX / 2), &mut payload)?;
+        qnfsm::Codec::CURRENT.encode(&L::of(u32::MAX / 2 + number, bytes), &mut payload)?;
         frames.push(&Header::message(1, to, from), &payload);
     }
     Ok(frames)
 }
 
 impl Store for Bare {
-    fn commit(&mut self, _batch: &[Small]) -> Result<(), Failure> {
+    fn commit(&mut self, _batch: &Rows) -> Result<(), Failure> {
+        let mut file = &*self.file;
         if let Some((end, at)) = &mut self.room {
             *at += self.batch.len() as u64;
             if *at > *end {
                 *at = self.batch.len() as u64;
-                self.file.seek(SeekFrom::Start(0))?;
+                file.seek(SeekFrom::Start(0))?;
             }
         }
-        self.file.write_all(&self.batch)?;
-        Ok(self.file.sync_data()?)
+        file.write_all(&self.batch)?;
+        self.waiting += 1;
+        match self.syncs {
+            Syncs::After(batches) if self.waiting >= batches => self.settle(),
+            _ => Ok(()),
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        if matches!(self.syncs, Syncs::After(_)) && self.waiting > 0 {
+            self.waiting = 0;
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<TempDir, Failure> {
+        let Bare { behind, dir, .. } = *self;
+        behind.map_or(Ok(()), Behind::end)?;
+        Ok(dir)
+    }
+}
+
+/// The thread that syncs beside.
+struct Behind {
+    thread: JoinHandle<std::io::Result<()>>,
+    /// Dropping it ends the thread.
+    keeps_on: Sender<()>,
+}
+
+impl Behind {
+    fn start(file: Arc<File>) -> Behind {
+        let (keeps_on, is_over) = bounded(0);
+        let every = Limits::default().sync_every;
+        let thread = thread::spawn(move || {
+            while is_over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                file.sync_data()?;
+            }
+            Ok(())
+        });
+        Behind { thread, keeps_on }
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        drop(self.keeps_on);
+        Ok(self.thread.join().map_err(|_| "the thread that syncs panicked")??)
     }
 }

@@ -1,124 +1,140 @@
-//! The suite `journal`: what it costs to write down what happens, and to wait until it is on disk.
+//! The suite `journal`: what it costs to write down what happens, to wait until it is on disk, and to come back from it.
 //!
-//! `clients` is ours with clients in a closed loop, `bare` the loop that bounds it, `stores` what a user would take instead, and
-//! `tally` what all of them are measured with.
+//! `case` is what there is to measure, `system` what is compared, `load` what messages carry. `clients` is ours with clients in a closed
+//! loop, `feed` ours under a stream; `store` is what both are held against, of which `bare` are the loops that bound them and
+//! `databases` what a user would take instead. `stream`, `snapshot` and `recovery` do the measuring, and so does `tally`, which times
+//! answers.
 
 mod bare;
+mod case;
 mod clients;
-mod stores;
+mod databases;
+mod feed;
+mod load;
+mod recovery;
+mod snapshot;
+mod store;
+mod stream;
+mod system;
 mod tally;
 
 use std::time::Duration;
 
 use self::{
-    bare::{Bare, Grows},
-    stores::{Redb, Sqlite, Synchronous},
+    case::{Case, Of},
+    load::{Blob, Load},
+    snapshot::Crowd,
+    system::System,
     tally::Extent,
 };
 use crate::{
-    locked,
-    messaging::message::{Payload, Small},
-    plan::{Class, Failure, Figures, Group, Job, LimitIs, Recording, Subject, Suite},
+    messaging::message::{Large, Payload, Small},
+    plan::{Class, Failure, Figures, Group, Job, Plot, Recording, Suite, X},
 };
 
 /// The suite.
 pub struct Journal;
 
-/// How long a run goes on.
+/// How long clients ask.
 const EXTENT: Extent = Extent { time: Duration::from_secs(2) };
 /// How long for a look.
-const EXTENT_QUICK: Extent = Extent { time: Duration::from_millis(250) };
+const EXTENT_QUICK: Extent = Extent { time: Duration::from_millis(150) };
 
-/// How many clients ask and wait for the answer, again and again.
-const CLIENTS: &[u32] = &[1, 16, 64, 256];
-
-const FAMILY: &str = "closed-loop";
-
-/// A system: its name as an argument, its name in rows, the package whose version counts, and what its recording is.
-type System = (&'static str, &'static str, &'static str, Recording);
-
-const OURS: &[System] = &[
-    ("qnfsm", "qnfsm", "qnfsm", Recording::Durable),
-    ("qnfsm", "qnfsm", "qnfsm", Recording::Buffered),
-    ("qnfsm", "qnfsm", "qnfsm", Recording::Off),
-];
-const OTHERS: &[System] = &[
-    ("bare-zeros", "write + fdatasync, over zeros", "std", Recording::Durable),
-    ("bare-grows", "write + fdatasync, file grows", "std", Recording::Durable),
-    ("sqlite-full", "SQLite WAL, FULL", "rusqlite", Recording::Durable),
-    ("redb", "redb", "redb", Recording::Durable),
-    ("sqlite-normal", "SQLite WAL, NORMAL", "rusqlite", Recording::Buffered),
-];
-
-fn case(clients: u32) -> String {
-    format!("{FAMILY}-{clients}")
-}
-
-fn group(clients: u32) -> Group {
-    // Ours is held against the loop over zeros: the faster one.
-    let limits = [LimitIs::Subject(OURS.len()), LimitIs::Nothing, LimitIs::Nothing];
-    let limits = limits.into_iter().chain(std::iter::repeat(LimitIs::Nothing));
-    let subjects = OURS.iter().chain(OTHERS).zip(limits).map(|(&(name, system, package, recording), limit)| Subject {
-        name,
-        system,
-        version: locked::version(package),
-        recording,
-        limit,
-    });
-    let (unit, also) = tally::UNITS;
-    Group {
-        case: case(clients),
-        family: FAMILY,
-        class: Class::OneThread,
-        payload_bytes: Small::BYTES,
-        unit,
-        also,
-        subjects: subjects.collect(),
-        more_than_limit: None,
+fn measure<L: Load>(case: Case, system: System, job: &Job) -> Result<Figures, Failure> {
+    let (Case { of, size }, bytes) = (case, job.payload_bytes);
+    let Job { recording, quick, .. } = *job;
+    match of {
+        Of::ClosedLoop => closed_loop(system, recording, size, if quick { EXTENT_QUICK } else { EXTENT }),
+        Of::Saturation => stream::saturation::<L>(system, recording, size, bytes, quick),
+        Of::RecordingCost => stream::recording_cost::<L>(system, recording, bytes, quick),
+        Of::Bytes => stream::bytes_beside::<L>(system, recording, size, bytes, quick),
+        Of::Bandwidth => stream::bandwidth::<L>(system, recording, bytes, quick),
+        Of::SnapshotFsms => waits(system, Crowd { fsms: size, bytes }, quick),
+        Of::SnapshotMib => waits(system, Crowd { fsms: size * ((1 << 20) / bytes), bytes }, quick),
+        Of::Recovery => recovery::recovery::<L>(system, size, bytes),
     }
 }
 
-fn measure(system: &str, recording: Recording, clients: u32, extent: Extent) -> Result<Figures, Failure> {
+fn closed_loop(system: System, recording: Recording, clients: u32, extent: Extent) -> Result<Figures, Failure> {
     match system {
-        "qnfsm" => clients::closed_loop(clients, recording, extent),
-        "bare-zeros" => bare::closed_loop(&mut Bare::new(clients, Grows::No)?, clients, extent),
-        "bare-grows" => bare::closed_loop(&mut Bare::new(clients, Grows::Yes)?, clients, extent),
-        "sqlite-full" => bare::closed_loop(&mut Sqlite::new(Synchronous::Full)?, clients, extent),
-        "sqlite-normal" => bare::closed_loop(&mut Sqlite::new(Synchronous::Normal)?, clients, extent),
-        "redb" => bare::closed_loop(&mut Redb::new()?, clients, extent),
-        _ => Err(format!("there is no system {system}").into()),
+        System::Ours => clients::closed_loop(clients, recording, extent),
+        other => store::closed_loop(other, clients, extent),
+    }
+}
+
+fn waits(system: System, crowd: Crowd, quick: bool) -> Result<Figures, Failure> {
+    match system {
+        System::Ours => snapshot::waits(crowd, true, quick),
+        System::OursWithoutSnapshots => snapshot::waits(crowd, false, quick),
+        _ => Err("snapshots are measured of ours alone".into()),
     }
 }
 
 impl Suite for Journal {
     const NAME: &'static str = "journal";
 
-    fn plan(_quick: bool) -> Vec<Group> {
-        CLIENTS.iter().map(|&clients| group(clients)).collect()
+    fn plan(quick: bool) -> Vec<Group> {
+        case::groups(quick)
+    }
+
+    fn runs_max(family: &str) -> usize {
+        case::runs_max(family)
+    }
+
+    fn plots() -> Vec<Plot> {
+        let plot = |file, family, title, x_label, y_label| Plot {
+            file,
+            family,
+            class: None,
+            title,
+            x: X::EndOfCase,
+            x_label,
+            y_label,
+        };
+        let clients = "clients that wait for their answers";
+        vec![
+            plot("journal-rate", "closed-loop", "An answer that is safe: its share of the time", clients, "ns/answer"),
+            plot("journal-p99", "closed-loop", "An answer that is safe: how long a client waits", clients, "ns p99"),
+            plot(
+                "journal-saturation",
+                "saturation",
+                "A message of 16 bytes at saturation",
+                "messages in a batch",
+                "ns/message",
+            ),
+        ]
     }
 
     fn measure(job: &Job) -> Result<Figures, Failure> {
-        if (job.class, job.payload_bytes) != (Class::OneThread, Small::BYTES) {
-            return Err(format!("it is measured on one thread, with {} bytes", Small::BYTES).into());
+        if job.class != Class::OneThread {
+            return Err("the suite is measured on one thread".into());
         }
-        let clients = CLIENTS.iter().find(|&&clients| case(clients) == job.case);
-        let clients = clients.ok_or_else(|| format!("the suite has no case {}", job.case))?;
-        measure(&job.system, job.recording, *clients, if job.quick { EXTENT_QUICK } else { EXTENT })
+        let (case, system): (Case, System) = (job.case.parse()?, job.system.parse()?);
+        match (case.of, job.payload_bytes) {
+            // Bytes that are as many when they are encoded, so that what is beside them can be told.
+            (Of::Bytes, _) => measure::<Blob>(case, system, job),
+            (_, Small::BYTES) => measure::<Small>(case, system, job),
+            (_, Large::BYTES) => measure::<Large>(case, system, job),
+            _ => measure::<Blob>(case, system, job),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Subject;
 
     #[test]
-    fn everything_in_the_plan_can_be_measured() {
+    fn every_answer_is_measured_of_everything_in_the_plan() {
         let extent = Extent { time: Duration::from_millis(5) };
-        for &clients in CLIENTS {
-            for Subject { name, recording, .. } in group(clients).subjects {
+        for group in case::groups(false).into_iter().filter(|group| group.family == "closed-loop") {
+            let case: Case = group.case.parse().expect("its own name");
+            for Subject { name, recording, .. } in group.subjects {
+                let system = name.parse().expect("its own name");
                 let Figures { value, also, .. } =
-                    measure(name, recording, clients, extent).expect("it does what it should");
-                assert!(value > 0.0 && also.len() == tally::UNITS.1.len(), "{clients} {name}: {value} {also:?}");
+                    closed_loop(system, recording, case.size, extent).expect("it does what it should");
+                assert!(value > 0.0 && also.len() == tally::UNITS.1.len(), "{case} {name}: {value} {also:?}");
             }
         }
     }

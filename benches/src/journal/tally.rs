@@ -57,10 +57,15 @@ impl Tally {
         self.took = self.begun.elapsed();
     }
 
+    /// The time that so many of all answers didn't exceed.
+    pub fn quantile(&self, of: f64) -> Duration {
+        Duration::from_nanos(self.times_ns.value_at_quantile(of))
+    }
+
     /// What was found.
     pub fn figures(&self) -> Figures {
         let each = self.took.as_secs_f64() * 1e9 / counted(self.times_ns.len());
-        let also = [0.5, 0.99, 0.999].map(|quantile| counted(self.times_ns.value_at_quantile(quantile)));
+        let also = [0.5, 0.99, 0.999].map(|quantile| self.quantile(quantile).as_secs_f64() * 1e9);
         Figures { value: each, also: also.to_vec(), limit: None }
     }
 }

@@ -1,4 +1,4 @@
-//! What the suite measures: the cases, their replays, and the cost of recording. Names, groups, and where each is done.
+//! What the suite measures: the cases and their replays. Names, groups, and where each is done.
 
 use std::{fmt, str::FromStr};
 
@@ -23,8 +23,6 @@ const CHILDREN_QUICK: u64 = 20_000;
 
 /// The name before that of a case whose journal is replayed.
 const REPLAY: &str = "replay";
-/// The name of what recording costs.
-const RECORDING_COST: &str = "recording-cost";
 
 /// Something that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,24 +31,19 @@ pub enum Measured {
     Live(Case),
     /// The replay of what ours recorded in a case, held against the time that it took live.
     Replay(Case),
-    /// The CPU time of a node that takes a million messages a second from an edge, in percent of one core; held against the
-    /// same without recording.
-    RecordingCost,
 }
 
 impl Measured {
     /// What is compared.
     pub fn group(self, class: Class, payload_bytes: u32) -> Group {
-        let (family, unit, more_than_limit) = match self {
-            Measured::Live(case) => (case.family(), case.unit(), None),
-            Measured::Replay(case) => (REPLAY, case.unit(), None),
-            Measured::RecordingCost => (RECORDING_COST, "% of a core", Some("% of a core more than without")),
+        let (family, unit) = match self {
+            Measured::Live(case) => (case.family(), case.unit()),
+            Measured::Replay(case) => (REPLAY, case.unit()),
         };
         let ours = |recording| Compared { system: System::Qnfsm, recording };
         let compared = match self {
             Measured::Live(case) => system::compared(case, class),
             Measured::Replay(_) => vec![ours(Recording::Buffered)],
-            Measured::RecordingCost => [Recording::Off, Recording::Memory, Recording::Buffered].map(ours).to_vec(),
         };
         let limit_of = |of: Compared| match self {
             Measured::Live(_) => {
@@ -59,8 +52,6 @@ impl Measured {
                 at.map_or(LimitIs::Nothing, LimitIs::Subject)
             }
             Measured::Replay(_) => LimitIs::OfItsOwnRun,
-            Measured::RecordingCost if of.recording == Recording::Off => LimitIs::Nothing,
-            Measured::RecordingCost => LimitIs::Subject(0),
         };
         let subjects = compared.iter().map(|&of| Subject {
             name: of.system.argument(),
@@ -77,7 +68,7 @@ impl Measured {
             unit,
             also: &[],
             subjects: subjects.collect(),
-            more_than_limit,
+            more_than_limit: None,
         }
     }
 
@@ -90,7 +81,6 @@ impl Measured {
         match (self, system) {
             (Measured::Live(case), _) => live::<P>(job, case, system),
             (Measured::Replay(case), System::Qnfsm) => ours::replayed::<P>(case, job.class, job.recording, job.quick),
-            (Measured::RecordingCost, System::Qnfsm) => ours::recording_cost::<P>(job.recording, job.quick),
             _ => Err(format!("{self} is measured of ours alone, and not of {}", job.system).into()),
         }
     }
@@ -101,7 +91,6 @@ impl fmt::Display for Measured {
         match self {
             Measured::Live(case) => case.fmt(f),
             Measured::Replay(case) => write!(f, "{REPLAY}-{case}"),
-            Measured::RecordingCost => f.write_str(RECORDING_COST),
         }
     }
 }
@@ -112,7 +101,6 @@ impl FromStr for Measured {
     fn from_str(name: &str) -> Result<Measured, String> {
         match name.strip_prefix(REPLAY).and_then(|rest| rest.strip_prefix('-')) {
             Some(case) => case.parse().map(Measured::Replay),
-            None if name == RECORDING_COST => Ok(Measured::RecordingCost),
             None => name.parse().map(Measured::Live),
         }
     }
@@ -159,9 +147,7 @@ mod tests {
     #[test]
     fn every_name_is_parsed_back() {
         let replay = Measured::Replay(Case::FanIn(16));
-        for measured in
-            [Measured::Live(Case::Ring(100)), replay, Measured::RecordingCost, Measured::Live(Case::SpawnMemory)]
-        {
+        for measured in [Measured::Live(Case::Ring(100)), replay, Measured::Live(Case::SpawnMemory)] {
             assert_eq!(measured.to_string().parse(), Ok(measured));
         }
         assert!("replay-".parse::<Measured>().is_err());

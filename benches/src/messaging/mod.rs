@@ -16,7 +16,7 @@ mod system;
 
 use self::{
     case::Case,
-    measured::Measured::{self, Live, RecordingCost, Replay},
+    measured::Measured::{self, Live, Replay},
     message::{Large, Payload, Small},
 };
 use crate::plan::{
@@ -49,7 +49,6 @@ const ALL: &[(Measured, &[Class])] = &[
     (Replay(Case::PingPong), BOTH),
     (Replay(Case::FanIn(16)), TWO),
     (Replay(Case::Ring(100)), TWO),
-    (RecordingCost, TWO),
 ];
 
 /// What is measured for a look.
@@ -65,7 +64,6 @@ const QUICK: &[(Measured, &[Class])] = &[
     (Replay(Case::PingPong), BOTH),
     (Replay(Case::FanIn(16)), TWO),
     (Replay(Case::Ring(100)), TWO),
-    (RecordingCost, TWO),
 ];
 
 impl Suite for Messaging {

@@ -6,7 +6,6 @@ mod fan_in;
 mod fan_out;
 pub mod lead;
 mod ping_pong;
-mod recording_cost;
 mod replay;
 mod ring;
 mod spawn;
@@ -16,6 +15,7 @@ use std::time::{Duration, Instant};
 use qnfsm::{Limits, Node, NodeBuilder};
 use tempfile::TempDir;
 
+pub use self::replay::replayed;
 use self::{
     fan_in::FanIn,
     fan_out::FanOut,
@@ -24,7 +24,6 @@ use self::{
     ring::Ring,
     spawn::Spawn,
 };
-pub use self::{recording_cost::recording_cost, replay::replayed};
 use super::{case::Case, lap::Course, message::Payload, roles::Received};
 use crate::{
     plan::{Class, Failure, Recording},
