@@ -23,9 +23,12 @@ use crate::{
     row::Row,
 };
 
-/// The whole picture, and the part of it that the legend has.
-const SIZE: (u32, u32) = (860, 440);
-const LEGEND_WIDTH: u32 = 220;
+/// The chart, and the legend beside it, which is wider where a label needs it.
+const CHART: (u32, u32) = (640, 440);
+const LEGEND_WIDTH_MIN: u32 = 220;
+/// Where labels begin in the legend, and how wide their characters are, about.
+const LABELS_AT: u32 = 38;
+const CHARACTER_WIDTH: u32 = 7;
 /// The system whose lines have colours, with all its variants.
 const OURS: &str = "qnfsm";
 /// Colours that also those can tell apart who see fewer of them (Okabe and Ito).
@@ -191,9 +194,10 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 fn picture(plot: &Plot, lines: &[Line]) -> Result<String, Failure> {
     let mut text = String::new();
     {
-        let whole = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        let size = (CHART.0 + legend_width(lines), CHART.1);
+        let whole = SVGBackend::with_string(&mut text, size).into_drawing_area();
         whole.fill(&WHITE)?;
-        let (chart, legend) = whole.split_horizontally(SIZE.0 - LEGEND_WIDTH);
+        let (chart, legend) = whole.split_horizontally(CHART.0);
         draw_chart(plot, lines, &chart)?;
         draw_legend(lines, &legend)?;
         whole.present()?;
@@ -251,12 +255,18 @@ fn draw_chart(plot: &Plot, lines: &[Line], area: &Area<'_>) -> Result<(), Failur
     Ok(())
 }
 
+fn legend_width(lines: &[Line]) -> u32 {
+    let longest = lines.iter().map(|line| line.label.chars().count()).max().unwrap_or_default();
+    let longest = u32::try_from(longest).expect("labels are short");
+    LEGEND_WIDTH_MIN.max(LABELS_AT + CHARACTER_WIDTH * longest)
+}
+
 fn draw_legend(lines: &[Line], area: &Area<'_>) -> Result<(), Failure> {
     let style = style(14).into_text_style(area);
     for (top, line) in (56..).step_by(26).zip(lines) {
         area.draw(&PathElement::new(vec![(4, top), (30, top)], line.colour.stroke_width(2)))?;
         area.draw(&Circle::new((17, top), 3, line.colour.filled()))?;
-        area.draw(&Text::new(line.label.clone(), (38, top - 7), style.clone()))?;
+        area.draw(&Text::new(line.label.clone(), (LABELS_AT.cast_signed(), top - 7), style.clone()))?;
     }
     Ok(())
 }
@@ -350,6 +360,14 @@ mod tests {
         for part in ["<svg", "qnfsm", "1 M", "ns/message", "FSMs in one worker"] {
             assert!(text.contains(part), "{part} is missing");
         }
+    }
+
+    #[test]
+    fn a_long_label_makes_the_legend_wider() {
+        let width = |system: &str| legend_width(&lines_of(&PLOT, &[row("fsms-1", system, 1.0)]));
+        assert_eq!(width("qnfsm"), LEGEND_WIDTH_MIN);
+        let long = "write + fdatasync, over zeros, durable";
+        assert!(width(long) > LABELS_AT + 6 * u32::try_from(long.len()).expect("short"));
     }
 
     #[test]
