@@ -50,7 +50,7 @@ const ALL: &[Facts] = &[
         of: Of::Saturation,
         family: "saturation",
         units: ("ns/message", &[]),
-        sizes: &[16, 256, 4_096, 65_536],
+        sizes: &[16, 256, 4_096],
         quick: &[256, 4_096],
         payloads: &[16],
     },
@@ -106,10 +106,10 @@ const ALL: &[Facts] = &[
 
 const SNAPSHOT_UNITS: (&str, &[&str]) = ("ms longest", &["ms p99.9", "ms p50", "ms pause by its own count"]);
 
-/// A run of these takes many seconds, so a median is of fewer.
+/// A run of these takes many seconds, or finds the same each time, so a median is of fewer.
 pub fn runs_max(family: &str) -> usize {
     match family {
-        "snapshot-mib" | "recovery" => 3,
+        "snapshot-mib" | "recovery" | "bytes" => 3,
         _ => usize::MAX,
     }
 }

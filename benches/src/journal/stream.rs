@@ -34,7 +34,7 @@ const BANDWIDTH_BYTES: u32 = 1 << 30;
 const BANDWIDTH_BATCH_BYTES: u32 = 1 << 20;
 
 /// How many batches' bytes are counted, at least and at most; as many as hold so many messages between these.
-const KEPT_BATCHES: std::ops::RangeInclusive<u32> = 100..=20_000;
+const KEPT_BATCHES: std::ops::RangeInclusive<u32> = 100..=2_000;
 const KEPT_MESSAGES: u32 = 400_000;
 
 const PART: u32 = 8;
