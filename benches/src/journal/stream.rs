@@ -208,9 +208,9 @@ mod tests {
     #[test]
     fn a_record_weighs_less_the_more_messages_share_it() {
         let beside = |in_a_batch, bytes| {
-            let figures = bytes_beside::<Blob>(System::Ours, Recording::Buffered, in_a_batch, bytes, true);
+            let figures = bytes_beside::<Blob>(System::Ours, Recording::Buffered, in_a_batch, bytes, false);
             let Figures { value, also, .. } = figures.expect("it is recorded");
-            assert!((value - also[0]).abs() < 2.0, "{value} are kept and {also:?} were written");
+            assert!((value - also[0]).abs() < 5.0, "{value} are kept and {also:?} were written");
             value
         };
         let (alone, together) = (beside(1, 16), beside(4_096, 16));
