@@ -79,6 +79,7 @@ pub fn waits(crowd: Crowd, with_snapshots: bool, quick: bool) -> Result<Figures,
     if !with_snapshots && seen.count > 0 {
         return Err("a snapshot was taken that should not be".into());
     }
+    // The node counts a snapshot once it is marked, which may be after its file is there: the last one may be missing.
     let pauses = node.metrics().workers.into_iter().map(|worker| worker.snapshot_pauses.max_ns).max();
     node.stop()?;
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
@@ -168,10 +169,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_waits_as_long_as_the_longest_pause_or_longer() {
+    fn snapshots_are_taken_where_they_should_be_and_nowhere_else() {
         let crowd = Crowd { fsms: 5_000, bytes: 16 };
         let Figures { value: longest, also, .. } = waits(crowd, true, true).expect("a snapshot is taken");
-        assert!(also[2] > 0.0 && longest >= also[2] * 0.9, "{longest} ms at most, and a pause of {} ms", also[2]);
+        assert!(longest >= also[0] && also[0] >= also[1] && also[1] > 0.0, "{longest} at most, and {also:?}");
         let Figures { also, .. } = waits(crowd, false, true).expect("none is taken");
         assert_eq!(also[2], 0.0, "there is no pause without snapshots");
     }
