@@ -146,6 +146,10 @@ pub struct SnapshotFile {
     image_bytes: u64,
 }
 
+/// So much of an image is written before it is brought to disk. More at once would hold up the journal, which is written and synced
+/// meanwhile.
+const SYNC_BYTES: u64 = 8 << 20;
+
 /// What a file ends in: lengths and checksums of the image and of what stands behind it, and a checksum of these.
 const END_BYTES: usize = 2 * (8 + 4) + 4;
 
@@ -192,8 +196,13 @@ impl SnapshotFile {
     /// When the disk fails. The file is of no use then.
     pub fn image(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
         self.checksum.update(bytes);
+        let synced = self.image_bytes / SYNC_BYTES;
         self.image_bytes += bytes.len() as u64;
-        Ok(self.write(bytes)?)
+        self.write(bytes)?;
+        if self.image_bytes / SYNC_BYTES > synced {
+            self.file().sync_data().map_err(|error| IoError::new("sync", &self.temporary, error))?;
+        }
+        Ok(())
     }
 
     /// Writes what the worker's driver keeps beside the image, which is whole, and returns when all of it is on disk under its name.
