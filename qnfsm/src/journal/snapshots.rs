@@ -254,6 +254,20 @@ pub fn store(
     file.finish(driver)
 }
 
+/// Removes what crashes left of snapshots that were being written. Only whoever holds the directory may.
+///
+/// # Errors
+/// When the disk fails. A directory that isn't there holds none.
+pub(crate) fn remove_unfinished(storage: &dyn Storage, node_dir: &Path) -> Result<(), IoError> {
+    let dir = node_dir.join(SNAPSHOTS_DIR);
+    let names = match storage.list(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        names => names.map_err(|error| IoError::new("list", &dir, error))?,
+    };
+    let is_one = |name: &&String| name.strip_suffix(".tmp").is_some_and(|name| parse_name(name).is_some());
+    names.iter().filter(is_one).try_for_each(|name| remove_if_there(storage, &dir.join(name)))
+}
+
 /// Reads a snapshot of the node with that identity.
 ///
 /// # Errors

@@ -53,6 +53,8 @@ struct State {
     said: bool,
     /// Workers that are asked to mark a snapshot, so that more can be given up.
     waits_for: Vec<WorkerId>,
+    /// Segments before this one are given up, or are about to be.
+    given_up_before: u64,
 }
 
 /// What a worker can be brought back from.
@@ -129,7 +131,7 @@ impl Directory {
         workers: BTreeMap<WorkerId, Lasting>,
     ) -> Directory {
         let (identity, epoch) = (manifest.identity, manifest.epoch);
-        let state = Mutex::new(State { manifest, workers, said: false, waits_for: Vec::new() });
+        let state = Mutex::new(State { manifest, workers, said: false, waits_for: Vec::new(), given_up_before: 0 });
         Directory { storage, dir, identity, epoch, catalogue, retention, state, is_ours: Mutex::new(true) }
     }
 
@@ -156,12 +158,28 @@ impl Directory {
         SnapshotFile::create(self.storage.clone(), &self.dir, &about)
     }
 
-    /// A snapshot was marked.
-    pub(super) fn marked(&self, worker: WorkerId, marked: Marked) {
+    /// Marks a snapshot with a record, which `append` writes. Not if what the worker did since it was begun has been given up
+    /// meanwhile, as a ring may: then it would be taken for one from which one can go on. Says where the mark ends.
+    pub(super) fn mark(
+        &self,
+        worker: WorkerId,
+        round: u64,
+        begun: Option<Position>,
+        append: impl FnOnce() -> Result<Position, JournalError>,
+    ) -> Result<Option<Position>, JournalError> {
         // Where everything is kept, nobody asks what could go.
-        if self.is_bounded() {
-            self.state().workers.entry(worker).or_default().marks.push_back(marked);
+        if !self.is_bounded() {
+            return append().map(Some);
         }
+        // Nothing is given up meanwhile.
+        let mut state = self.state();
+        if begun.is_some_and(|begun| begun.segment < state.given_up_before) {
+            return Ok(None);
+        }
+        let end = append()?;
+        let marked = Marked { round, from: begun.unwrap_or(end), end };
+        state.workers.entry(worker).or_default().marks.push_back(marked);
+        Ok(Some(end))
     }
 
     /// True if a worker is asked to mark a snapshot, and hasn't in the segment that is written.
@@ -193,6 +211,7 @@ impl Directory {
         let (synced, mut state) = (journal.synced(), self.state());
         let Surplus { before, waits_for, is_over } = state.surplus(&holdings, retain_bytes, is_ring, synced);
         state.say(&holdings, retain_bytes, &waits_for);
+        state.given_up_before = state.given_up_before.max(before);
         let mut manifest = state.manifest.clone();
         if before > manifest.oldest_segment {
             let begun_before = |lasting: &Lasting| lasting.started.is_none_or(|at| at.segment < before);
@@ -337,7 +356,13 @@ mod tests {
 
     fn state(workers: Vec<Lasting>) -> State {
         let manifest = Manifest::new(1, NodeId(0), "test", 1);
-        State { manifest, workers: (0..).map(WorkerId).zip(workers).collect(), said: false, waits_for: vec![] }
+        State {
+            manifest,
+            workers: (0..).map(WorkerId).zip(workers).collect(),
+            said: false,
+            waits_for: vec![],
+            given_up_before: 0,
+        }
     }
 
     /// Segments 1 to 9 of 100 bytes each, and snapshots of 10.

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::{
     NodeError,
-    directory::Marked,
     driver::{Driver, inconsistent},
     snapshot_thread::{Piece, SnapshotThread},
 };
@@ -23,7 +22,10 @@ use crate::{
 /// How many bytes are encoded at once, if no FSM has more.
 const STEP_BYTES: usize = 16 << 10;
 
-/// A snapshot is whole, as far as the disk keeps up, before the journal has grown by this part of what lies between two.
+/// How many steps are taken at once, at most: a worker stands still for about a millisecond.
+const STEPS_MAX: u32 = 64;
+
+/// A snapshot is whole, as far as the disk and [`STEPS_MAX`] let it, before the journal has grown by this part of what lies between two.
 const PART_OF_EVERY: u64 = 4;
 
 /// How soon it is tried again to hand something to a thread that had no room.
@@ -227,15 +229,15 @@ impl Driver {
         let (Some(under_way), Some(journal)) = (&mut self.under_way, &self.shared.journal) else { return Ok(false) };
         let begun = Instant::now();
         let (grown, every) = (journal.bytes_written() - under_way.written, self.shared.limits.snapshot_every_bytes);
-        let mut has_stepped = false;
+        let mut steps = 0;
         while under_way.hands_over(false) {
             let Some(progress) = self.worker.snapshot_progress() else { return Ok(false) };
-            if has_stepped && under_way.keeps_pace(progress, grown, every) {
+            if steps == STEPS_MAX || (steps > 0 && under_way.keeps_pace(progress, grown, every)) {
                 return Ok(true);
             }
             under_way.encode(&mut self.worker)?;
             under_way.pause = under_way.pause.max(begun.elapsed());
-            has_stepped = true;
+            steps += 1;
         }
         Ok(false)
     }
@@ -307,8 +309,9 @@ impl Driver {
     /// Marks a snapshot, which is of where it was begun or else of here.
     fn mark(&mut self, mark: Mark, begun: Option<Position>, newest: Newest) -> Result<(), NodeError> {
         let (Some(journal), Some(directory)) = (&self.shared.journal, &self.shared.directory) else { return Ok(()) };
-        let end = journal.append(&mark.record())?;
-        directory.marked(mark.worker, Marked { round: mark.round, from: begun.unwrap_or(end), end });
+        if directory.mark(mark.worker, mark.round, begun, || journal.append(&mark.record()))?.is_none() {
+            return Ok(());
+        }
         self.digest_marked |= mark.round == self.worker.rounds();
         self.newest = newest;
         Ok(())

@@ -366,7 +366,7 @@ impl Playback {
                 self.rounds += replica.run(None, audience)?;
                 replica.prove(round, digest)?;
                 if self.check_images {
-                    replica.take_image()?;
+                    replica.take_image_once()?;
                     replica.compare_image(round, image_digest)?;
                 }
             }
@@ -374,6 +374,7 @@ impl Playback {
                 self.rounds += replica.run(None, audience)?;
                 let config = decode_config(config).map_err(contradiction)?;
                 replica.worker.configure(config);
+                replica.forget_image();
             }
             Record::WorkerStopped { digest, .. } => {
                 self.rounds += replica.run(None, audience)?;

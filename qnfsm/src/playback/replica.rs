@@ -111,6 +111,15 @@ impl Pending {
     }
 }
 
+/// What an image was that the record may have one of too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    round: u64,
+    digest: u64,
+    /// The record had it too: where it is marked once more, it is of the worker as it was when it was marked first.
+    is_marked: bool,
+}
+
 /// One worker that is played back.
 pub(super) struct Replica {
     pub(super) worker: Worker,
@@ -122,8 +131,8 @@ pub(super) struct Replica {
     pub(super) proved: bool,
     pub(super) all_digests: Digest,
     pub(super) ended: Option<Fault>,
-    /// The digest of the last image that was taken of it, or that it was restored from, and the round that it is of.
-    pub(super) image: Option<(u64, u64)>,
+    /// The last image that was taken of it, or that it was restored from.
+    pub(super) image: Option<Taken>,
     pub(super) stopped: bool,
 }
 
@@ -313,29 +322,41 @@ impl Replica {
 
     /// It was restored from the snapshot of that mark.
     pub(super) fn begins_with(&mut self, mark: &Mark) {
-        self.image = Some((mark.round, mark.image_digest));
+        self.image = Some(Taken { round: mark.round, digest: mark.image_digest, is_marked: true });
     }
 
-    /// Encodes the worker as it is now, to compare it with a snapshot that is marked here or later. One that is marked once more is
-    /// of the worker as it was when it was marked first.
+    /// What shapes the worker was changed: an image that no mark was of is of another one.
+    pub(super) fn forget_image(&mut self) {
+        self.image = self.image.filter(|taken| taken.is_marked);
+    }
+
+    /// Encodes the worker as it is now, to compare it with a snapshot that is marked here, unless it was since its last round.
+    pub(super) fn take_image_once(&mut self) -> Result<(), PlaybackError> {
+        let is_taken = self.image.is_some_and(|taken| taken.round == self.worker.rounds());
+        if is_taken { Ok(()) } else { self.take_image() }
+    }
+
+    /// Encodes the worker as it is now, to compare it with a snapshot that is marked later.
     pub(super) fn take_image(&mut self) -> Result<(), PlaybackError> {
         let round = self.worker.rounds();
-        if self.image.is_some_and(|(of, _)| of == round) {
-            return Ok(());
-        }
         let mut image = Vec::new();
         if let Err(error) = self.worker.snapshot(&mut image) {
             let expected = "a worker that can be encoded".to_owned();
             return Err(self.diverged(round, expected, error.to_string()));
         }
-        self.image = Some((round, StreamDigest::of(&image)));
+        self.image = Some(Taken { round, digest: StreamDigest::of(&image), is_marked: false });
         Ok(())
     }
 
     /// Compares what the worker was after a round with a snapshot of that round, if it is known what it was.
-    pub(super) fn compare_image(&self, round: u64, expected: u64) -> Result<(), PlaybackError> {
-        match self.image {
-            Some((of, found)) if of == round && found != expected => {
+    pub(super) fn compare_image(&mut self, round: u64, expected: u64) -> Result<(), PlaybackError> {
+        match &mut self.image {
+            Some(taken) if taken.round == round && taken.digest == expected => {
+                taken.is_marked = true;
+                Ok(())
+            }
+            Some(taken) if taken.round == round => {
+                let found = taken.digest;
                 let found = format!("a worker whose image has digest {found:016x}");
                 let expected = format!("a worker whose image has digest {expected:016x}: some FSM's data differ");
                 Err(self.diverged(round, expected, found))

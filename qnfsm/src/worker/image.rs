@@ -241,8 +241,10 @@ impl Worker {
             }
         }
         let here = self.here();
+        // Who has the ID of another node's queue may watch that.
+        let is_own = |queue: RawQueueId| queue.place() == here && queue.node() == self.effects.node;
         for (target, watchers) in &self.watches {
-            if watchers.is_empty() || (target.place() == here && !is_here(*target)) {
+            if watchers.is_empty() || (is_own(*target) && !is_here(*target)) {
                 return Err(ImageError::Inconsistent("a queue is watched by nobody, or is no FSM"));
             }
             if watchers.iter().any(|watcher| watcher.place() == here && !links.remove(&(*watcher, *target))) {

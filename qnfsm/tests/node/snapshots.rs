@@ -3,23 +3,26 @@
 
 use std::{
     io::ErrorKind,
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use qnfsm::{
-    Limits, NodeError, NodeId,
+    Durability, Limits, NodeError, NodeId, Place, QueueId, RawQueueId, RecordingError, WorkerConfig, WorkerId,
     journal::{
         JournalError, Manifest, Position, Reader, Record,
         faulty::{FaultyFiles, Operation},
+        simulated::SimulatedDisk,
     },
     playback::{Beginning, Playback},
 };
 
 use crate::{
     files::Memory,
-    probe::{self, PATIENCE, Probe, Tell},
+    probe::{self, Gate, PATIENCE, Probe, Tell},
+    ring,
 };
 
 /// What a journal says of one snapshot: its round, where it was begun, and where it is marked.
@@ -225,4 +228,75 @@ fn a_snapshot_that_cannot_be_written_stops_the_node_also_where_it_is_given_up() 
         assert_eq!(probe::total(&node), 1);
         node.stop().unwrap();
     }
+}
+
+#[test]
+fn a_snapshot_that_was_begun_and_never_marked_is_none_of_the_same_round_when_that_is_configured_otherwise() {
+    let disk = Memory::default();
+    let (files, node) = begun(&disk, 1);
+    assert_eq!(probe::total(&node), 1);
+    let crash = disk.crash();
+    files.release();
+    drop(node);
+    let config = WorkerConfig { turn_messages: 7, ..WorkerConfig::default() };
+    probe::start(probe::builder(crash.storage()).worker_config(config)).stop().unwrap();
+    probe::replayed(&crash.storage(), |_| ());
+}
+
+#[test]
+fn a_snapshot_with_a_watch_of_another_nodes_queue_is_used() {
+    let disk = Memory::default();
+    let node = probe::start(probe::builder(disk.storage()));
+    // The same place, slot and generation as the root's.
+    let elsewhere = RawQueueId::new(NodeId(1), Place::worker(WorkerId(0)), 0, 1);
+    node.host().send(node.root(), &Tell::Watch(QueueId::from_raw(elsewhere))).unwrap();
+    node.host().send(node.root(), &Tell::Count(203)).unwrap();
+    probe::total(&node);
+    node.stop().unwrap();
+    drop(probe::start(probe::builder(disk.storage())));
+    assert_eq!(probe::COUNTS.lock().unwrap()[&203], 1, "handlers ran again though there is a snapshot");
+}
+
+#[test]
+fn what_a_crash_left_of_a_snapshot_goes_at_the_next_start_and_nothing_else_does() {
+    let disk = SimulatedDisk::default();
+    let start = || probe::start(probe::builder(disk.storage()));
+    start().stop().unwrap();
+    let snapshots = Path::new(probe::DIR).join("snapshots");
+    let (left, other) = (snapshots.join("0-77.qsn.tmp"), snapshots.join("notes.tmp"));
+    disk.put(&left, vec![0; 1000]);
+    disk.put(&other, vec![0; 1000]);
+    start().stop().unwrap();
+    assert_eq!((disk.paths().contains(&left), disk.paths().contains(&other)), (false, true));
+}
+
+#[test]
+fn a_ring_that_gave_up_where_a_snapshot_was_begun_takes_another() {
+    const RETAIN_BYTES: u64 = 1 << 20;
+    let disk = SimulatedDisk::default();
+    let limits = Limits { retain_bytes: Some(RETAIN_BYTES), ..probe::limits() };
+    let node = probe::start(probe::builder(disk.storage()).durability(Durability::Memory).limits(limits));
+    let there = probe::second_worker(&node);
+    let first = probe::gate(&node, there);
+    // Rounds of their own: the first fills what a round takes, and makes a snapshot due.
+    let second = Gate::new();
+    node.host().send(there, &Tell::Add(1, vec![7; 200_000])).unwrap();
+    node.host().send(there, &second.message()).unwrap();
+    first.open();
+    second.until_somebody_waits();
+    for _ in 0..8 * RETAIN_BYTES / 10_000 {
+        node.host().send(node.root(), &Tell::Add(1, vec![7; 10_000])).unwrap();
+        probe::total(&node);
+    }
+    let error = node.write_recording().unwrap_err();
+    assert!(matches!(&error, RecordingError::NotCovered { .. }), "{error}");
+    second.open();
+    let begun = Instant::now();
+    let recording = loop {
+        match node.write_recording() {
+            Ok(recording) => break recording,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+        }
+    };
+    ring::replay(&disk.storage(), &recording, probe::kinds());
 }
