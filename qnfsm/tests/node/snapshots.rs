@@ -233,8 +233,20 @@ fn a_snapshot_that_cannot_be_written_stops_the_node_also_where_it_is_given_up() 
 #[test]
 fn a_snapshot_that_was_begun_and_never_marked_is_none_of_the_same_round_when_that_is_configured_otherwise() {
     let disk = Memory::default();
-    let (files, node) = begun(&disk, 1);
-    assert_eq!(probe::total(&node), 1);
+    let files = FaultyFiles::new(disk.storage());
+    let limits = Limits { snapshot_every_bytes: 30_000, ..probe::limits() };
+    let node = probe::start(probe::builder(Arc::new(files.clone())).limits(limits));
+    let there = probe::second_worker(&node);
+    files.hold(Operation::Create);
+    node.host().send(there, &Tell::Add(1, vec![0; 40_000])).unwrap();
+    // Nothing has happened to that worker since.
+    let ends_in_a_beginning = || {
+        let of_worker = probe::records(disk.crash().storage(), |record, _| {
+            (record.worker() == Some(WorkerId(1))).then(|| matches!(record, Record::SnapshotBegun { .. }))
+        });
+        of_worker.last() == Some(&true)
+    };
+    until("a beginning", ends_in_a_beginning);
     let crash = disk.crash();
     files.release();
     drop(node);
