@@ -58,10 +58,11 @@ fn add_bytes(node: &Node, bytes: u64) -> u64 {
     total
 }
 
-/// The recordings that are whole.
+/// The recordings that are whole, and let go of by who wrote them.
 fn recordings(disk: &SimulatedDisk) -> Vec<PathBuf> {
     let paths = disk.paths().into_iter().filter(|path| path.ends_with("manifest"));
-    paths.map(|path| path.parent().unwrap().to_owned()).collect()
+    let dirs = paths.map(|path| path.parent().unwrap().to_owned());
+    dirs.filter(|dir| !disk.storage().is_locked(&dir.join("lock")).unwrap()).collect()
 }
 
 fn replay(disk: &SimulatedDisk, dir: &Path) -> Playback {
