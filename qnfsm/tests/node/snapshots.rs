@@ -242,7 +242,7 @@ fn a_snapshot_that_was_begun_and_never_marked_is_none_of_the_same_round_when_tha
     // Nothing has happened to that worker since.
     let ends_in_a_beginning = || {
         let of_worker = probe::records(disk.crash().storage(), |record, _| {
-            (record.worker() == Some(WorkerId(1))).then(|| matches!(record, Record::SnapshotBegun { .. }))
+            (record.worker() == Some(WorkerId(1))).then_some(matches!(record, Record::SnapshotBegun { .. }))
         });
         of_worker.last() == Some(&true)
     };
