@@ -67,8 +67,8 @@ fn a_directory_stays_within_its_bytes_and_the_node_comes_back_with_all_that_it_h
     let mut added = 0;
     for _ in 0..10 {
         added += until_given_up(&node, &disk, 1);
-        // What was recorded since it was looked at last.
-        let slack = RETAIN_BYTES / 4;
+        // What was recorded since it was looked at last, and while those that rest have their snapshots brought to disk.
+        let slack = RETAIN_BYTES / 2;
         let held = holdings(&disk);
         assert!(held.bytes() <= RETAIN_BYTES + slack, "{held:?}");
     }
