@@ -116,8 +116,9 @@ impl Worker {
         self.taking = Taking { upto: 0, begun: Some(Box::new(begun)) };
     }
 
-    /// Appends the next part of the image: an FSM at least, and more until it is `bytes_min` bytes, or some entries of a list. True when the image is whole; all
-    /// that was appended since the snapshot was begun is what [`Worker::snapshot`] would have given then.
+    /// Appends the next part of the image: an FSM at least, and more until it is `bytes_min` bytes, or some entries of a list. True
+    /// when the image is whole; all that was appended since the snapshot was begun is what [`Worker::snapshot`] would have given
+    /// then.
     ///
     /// # Errors
     /// When an FSM's data can't be encoded. The snapshot is given up then.
