@@ -7,8 +7,9 @@ use super::{
     bytes::{BlockFault, BlockKind, Taker, block, put_counted, take_block},
     envelope::Position,
     error::{Corruption, IoError, JournalError, OpenError, Unsupported, Why},
+    replacement::{Replacement, UNFINISHED},
     segment::FORMAT_VERSION,
-    storage::{Storage, replace},
+    storage::Storage,
 };
 use crate::id::{Epoch, NodeId};
 
@@ -96,7 +97,9 @@ impl Manifest {
             )));
         }
         storage.create_dir_all(node_dir).map_err(|error| IoError::new("create", node_dir, error))?;
-        Ok(replace(storage, node_dir, MANIFEST_FILE, &[&self.encode()])?)
+        let file = Replacement::create(storage, node_dir, MANIFEST_FILE)?;
+        file.write(&self.encode())?;
+        Ok(file.put_in_place()?)
     }
 
     /// Makes a node's directory with this manifest.
@@ -163,7 +166,7 @@ fn decode(bytes: &[u8]) -> Result<Manifest, BlockFault> {
 /// Tells what stands where a manifest should.
 fn why_unreadable(storage: &dyn Storage, node_dir: &Path, error: io::Error) -> OpenError {
     let path = node_dir.join(MANIFEST_FILE);
-    let temporary = format!("{MANIFEST_FILE}.tmp");
+    let temporary = format!("{MANIFEST_FILE}{UNFINISHED}");
     match error.kind() {
         io::ErrorKind::NotFound => match storage.list(node_dir) {
             // A start that was cut off before the manifest was there leaves these two.

@@ -32,6 +32,7 @@ mod memory;
 mod prepared;
 mod reader;
 mod record;
+mod replacement;
 mod segment;
 #[doc(hidden)]
 pub mod simulated;

@@ -10,8 +10,9 @@ use super::{
     Record, RecordDraft, SNAPSHOTS_DIR,
     bytes::{Block, BlockFault, BlockKind, Taker, block, put_counted, take_block},
     error::{Corruption, IoError, JournalError, ReadError, Unsupported, Why},
+    replacement::{Replacement, UNFINISHED},
     segment::FORMAT_VERSION,
-    storage::{File, Storage, remove_if_there},
+    storage::{Storage, remove_if_there},
 };
 use crate::{
     digest::{Digest, StreamDigest},
@@ -136,12 +137,7 @@ pub fn path(node_dir: &Path, worker: WorkerId, round: u64) -> PathBuf {
 /// disk; until then it has another, as what a crash leaves of it.
 #[derive(Debug)]
 pub struct SnapshotFile {
-    storage: Arc<dyn Storage>,
-    /// Where it is to be.
-    dir: PathBuf,
-    path: PathBuf,
-    temporary: PathBuf,
-    file: Option<Box<dyn File>>,
+    file: Replacement<Arc<dyn Storage>>,
     checksum: crc32fast::Hasher,
     image_bytes: u64,
 }
@@ -172,22 +168,9 @@ impl SnapshotFile {
         header.extend_from_slice(&about.worker.0.to_le_bytes());
         header.extend_from_slice(&about.round.to_le_bytes());
         put_counted(&mut header, about.catalogue);
-        let path = path(node_dir, about.worker, about.round);
-        let temporary = dir.join(format!("{}.tmp", file_name(about.worker, about.round)));
-        remove_if_there(&*storage, &temporary)?;
-        let file = storage.create_new(&temporary).map_err(|error| IoError::new("create", &temporary, error))?;
-        let (checksum, image_bytes) = (crc32fast::Hasher::new(), 0);
-        let made = SnapshotFile { storage, dir, path, temporary, file: Some(file), checksum, image_bytes };
-        made.write(&block(SNAPSHOT, &header).0)?;
-        Ok(made)
-    }
-
-    fn file(&self) -> &dyn File {
-        self.file.as_deref().expect("it is open until it is finished")
-    }
-
-    fn write(&self, bytes: &[u8]) -> Result<(), IoError> {
-        self.file().write_all(bytes).map_err(|error| IoError::new("write", &self.temporary, error))
+        let file = Replacement::create(storage, &dir, &file_name(about.worker, about.round))?;
+        file.write(&block(SNAPSHOT, &header).0)?;
+        Ok(SnapshotFile { file, checksum: crc32fast::Hasher::new(), image_bytes: 0 })
     }
 
     /// Writes the next piece of the image.
@@ -198,9 +181,9 @@ impl SnapshotFile {
         self.checksum.update(bytes);
         let synced = self.image_bytes / SYNC_BYTES;
         self.image_bytes += bytes.len() as u64;
-        self.write(bytes)?;
+        self.file.write(bytes)?;
         if self.image_bytes / SYNC_BYTES > synced {
-            self.file().sync_data().map_err(|error| IoError::new("sync", &self.temporary, error))?;
+            self.file.sync()?;
         }
         Ok(())
     }
@@ -210,31 +193,17 @@ impl SnapshotFile {
     ///
     /// # Errors
     /// When the disk fails. The same snapshot may be stored again.
-    pub fn finish(mut self, driver: &[u8]) -> Result<(), JournalError> {
+    pub fn finish(self, driver: &[u8]) -> Result<(), JournalError> {
         let mut end = Vec::with_capacity(driver.len() + END_BYTES);
         end.extend_from_slice(driver);
-        let image_checksum = self.checksum.clone().finalize();
+        let image_checksum = self.checksum.finalize();
         for (bytes, checksum) in [(self.image_bytes, image_checksum), (driver.len() as u64, crc32fast::hash(driver))] {
             end.extend_from_slice(&bytes.to_le_bytes());
             end.extend_from_slice(&checksum.to_le_bytes());
         }
         end.extend_from_slice(&crc32fast::hash(&end[driver.len()..]).to_le_bytes());
-        self.write(&end)?;
-        let SnapshotFile { storage, dir, path, temporary, .. } = &self;
-        self.file().sync_data().map_err(|error| IoError::new("sync", temporary, error))?;
-        storage.rename(temporary, path).map_err(|error| IoError::new("put in place", path, error))?;
-        storage.sync_dir(dir).map_err(|error| IoError::new("sync", dir, error))?;
-        self.file = None;
-        Ok(())
-    }
-}
-
-impl Drop for SnapshotFile {
-    fn drop(&mut self) {
-        if self.file.take().is_some() {
-            // It was given up. If it can't be removed, the next of its name will be in its place.
-            let _ = self.storage.remove(&self.temporary);
-        }
+        self.file.write(&end)?;
+        Ok(self.file.put_in_place()?)
     }
 }
 
@@ -264,7 +233,7 @@ pub(crate) fn remove_unfinished(storage: &dyn Storage, node_dir: &Path) -> Resul
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         names => names.map_err(|error| IoError::new("list", &dir, error))?,
     };
-    let is_one = |name: &&String| name.strip_suffix(".tmp").is_some_and(|name| parse_name(name).is_some());
+    let is_one = |name: &&String| name.strip_suffix(UNFINISHED).is_some_and(|name| parse_name(name).is_some());
     names.iter().filter(is_one).try_for_each(|name| remove_if_there(storage, &dir.join(name)))
 }
 

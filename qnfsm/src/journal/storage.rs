@@ -248,21 +248,6 @@ struct HeldFile(#[expect(dead_code, reason = "it is kept open, which is what hol
 
 impl Held for HeldFile {}
 
-/// Writes a file as a whole: whoever looks sees all of the old one or all of the new one, over any crash.
-pub(crate) fn replace(storage: &dyn Storage, dir: &Path, name: &str, parts: &[&[u8]]) -> Result<(), IoError> {
-    let path = dir.join(name);
-    let temporary = dir.join(format!("{name}.tmp"));
-    remove_if_there(storage, &temporary)?;
-    let file = storage.create_new(&temporary).map_err(|error| IoError::new("create", &temporary, error))?;
-    for part in parts {
-        file.write_all(part).map_err(|error| IoError::new("write", &temporary, error))?;
-    }
-    file.sync_data().map_err(|error| IoError::new("sync", &temporary, error))?;
-    drop(file);
-    storage.rename(&temporary, &path).map_err(|error| IoError::new("put in place", &path, error))?;
-    storage.sync_dir(dir).map_err(|error| IoError::new("sync", dir, error))
-}
-
 /// Removes a file, which may be gone already.
 pub(crate) fn remove_if_there(storage: &dyn Storage, path: &Path) -> Result<(), IoError> {
     match storage.remove(path) {

@@ -33,7 +33,7 @@ pub(super) struct Directory {
     catalogue: Vec<u8>,
     retention: Retention,
     state: Mutex<State>,
-    /// Whether the directory is this node's still. Held by whoever changes files there other than the journal's and new snapshots.
+    /// Whether the directory is this node's still. Held by whoever changes files there that have their names, other than the journal's.
     is_ours: Mutex<bool>,
 }
 
@@ -156,6 +156,12 @@ impl Directory {
         let Directory { identity, epoch, ref catalogue, .. } = *self;
         let about = SnapshotHeader { worker, round, epoch, identity, catalogue };
         SnapshotFile::create(self.storage.clone(), &self.dir, &about)
+    }
+
+    /// Gives a snapshot's file its name when all of it is on disk; not if the directory was let go of meanwhile.
+    pub(super) fn finish_snapshot(&self, file: SnapshotFile, driver: &[u8]) -> Result<(), JournalError> {
+        let is_ours = self.is_ours.lock().expect(LOCK_REASON);
+        if *is_ours { file.finish(driver) } else { Ok(()) }
     }
 
     /// Marks a snapshot with a record, which `append` writes. Not if what the worker did since it was begun has been given up

@@ -49,7 +49,7 @@ mod recovery;
 mod retained;
 mod service;
 mod shared;
-mod snapshot_thread;
+mod snapshot_writer;
 mod snapshotting;
 mod start;
 mod starter;

@@ -85,6 +85,7 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, own: &OwnBuild, dir: &Path) 
     let (node, mut plan) = (reader.manifest().node, Plan::default());
     let (mut checked, mut ends_foreign) = (None, false);
     let mut begun: BTreeMap<WorkerId, (u64, Position)> = BTreeMap::new();
+    let mut reached: BTreeMap<WorkerId, u64> = BTreeMap::new();
     while let Some(entry) = reader.next()? {
         match entry.record {
             Record::WorkerStarted { worker, request, .. } => {
@@ -97,14 +98,18 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, own: &OwnBuild, dir: &Path) 
                 *plan.skips.entry(queue).or_default() += 1;
             }
             Record::SnapshotBegun { worker, round, .. } => drop(begun.insert(worker, (round, entry.position))),
+            Record::Round { worker, round, .. } => drop(reached.insert(worker, round)),
             Record::WorkerKept { worker, request } => plan.workers.entry(worker).or_default().request = request,
             _ => {}
         }
         if let Some(mark) = Mark::of(&entry.record) {
             // Marked once more, it is of the place where that is said.
             let from = begun.remove(&mark.worker).filter(|(round, _)| *round == mark.round);
-            let from = from.map_or(entry.position, |(_, from)| from);
-            plan.marks.entry(mark.worker).or_default().push((from, entry.position, mark));
+            let is_of_here = reached.get(&mark.worker).is_none_or(|reached| *reached <= mark.round);
+            // What the worker did between a beginning that was given up and its mark isn't known any more.
+            if let Some(from) = from.map(|(_, from)| from).or(is_of_here.then_some(entry.position)) {
+                plan.marks.entry(mark.worker).or_default().push((from, entry.position, mark));
+            }
         }
         let segment = entry.position.segment;
         if checked != Some(segment) {

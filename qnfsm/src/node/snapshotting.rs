@@ -1,16 +1,16 @@
 //! When a driver snapshots its worker, and how that is written and marked: by bytes of the journal, by time, when the directory
 //! is over its budget and waits for it, and when the node stops.
 //!
-//! While the node runs, a snapshot is taken bit by bit: after each round, and while there is nothing to do, a little more of it is
-//! encoded and handed to a thread of its own, which writes and syncs it. The journal says where it was begun, and later marks it:
-//! so it is of its beginning, whatever the worker has done since.
+//! A snapshot is taken bit by bit: after each round, and while there is nothing to do, a little more of it is encoded and handed to a
+//! thread of its own, which writes and syncs it. The journal says where it was begun, and later marks it: so it is of its beginning,
+//! whatever the worker has done since. When the node stops, what is left of it is done at once.
 
 use std::time::{Duration, Instant};
 
 use super::{
     NodeError,
     driver::{Driver, inconsistent},
-    snapshot_thread::{Piece, SnapshotThread},
+    snapshot_writer::{Piece, SnapshotWriter},
 };
 use crate::{
     codec::Codec,
@@ -44,7 +44,7 @@ pub(super) struct UnderWay {
     piece: Vec<u8>,
     /// What the driver keeps beside it, until that is handed over.
     driver: Option<Vec<u8>>,
-    thread: SnapshotThread,
+    writer: SnapshotWriter,
     /// All of the image is encoded.
     is_whole: bool,
     /// When it was begun, and the longest that the worker stood still for it.
@@ -62,13 +62,13 @@ impl UnderWay {
     fn hands_over(&mut self, waits: bool) -> bool {
         if !self.piece.is_empty() {
             let piece = Piece::Image(std::mem::take(&mut self.piece));
-            if let Some(Piece::Image(back)) = self.thread.hand_over(piece, waits) {
+            if let Some(Piece::Image(back)) = self.writer.hand_over(piece, waits) {
                 self.piece = back;
                 return false;
             }
         }
         if let Some(driver) = self.driver.take_if(|_| self.is_whole)
-            && let Some(Piece::Driver(back)) = self.thread.hand_over(Piece::Driver(driver), waits)
+            && let Some(Piece::Driver(back)) = self.writer.hand_over(Piece::Driver(driver), waits)
         {
             self.driver = Some(back);
             return false;
@@ -169,7 +169,7 @@ impl Driver {
     /// For when somebody has called: marks a snapshot that is on disk, and if the journal's beginning can't be given up without it,
     /// the last one once more, where the worker has run no round since, or begins one. Either lets go of what was recorded before.
     pub(super) fn snapshot_if_asked(&mut self) -> Result<(), NodeError> {
-        if self.under_way.as_ref().is_some_and(|under_way| under_way.thread.has_ended()) {
+        if self.under_way.as_ref().is_some_and(|under_way| under_way.writer.has_ended()) {
             self.mark_snapshot(None)?;
         }
         let (Some(journal), Some(directory)) = (&self.shared.journal, &self.shared.directory) else { return Ok(()) };
@@ -196,13 +196,7 @@ impl Driver {
         let (false, Some(journal)) = (self.is_snapshot(), &self.shared.journal) else { return Ok(()) };
         let at = Instant::now();
         let (worker, round, digest) = (self.worker.id(), self.worker.rounds(), self.digest);
-        let thread = match SnapshotThread::start(&self.shared, worker, round) {
-            Ok(thread) => thread,
-            Err(error) => {
-                tracing::warn!(%worker, %error, "no thread for a snapshot: the worker stands still for it");
-                return self.snapshot();
-            }
-        };
+        let writer = SnapshotWriter::start(&self.shared, worker, round);
         self.worker.begin_snapshot();
         let driver = self.outbox.image(&self.worker).to_bytes();
         let from = journal.append(&Record::SnapshotBegun { worker, round, digest })?;
@@ -215,7 +209,7 @@ impl Driver {
             bytes: driver.len() as u64,
             piece: Vec::new(),
             driver: Some(driver),
-            thread,
+            writer,
             is_whole: false,
             at,
             pause: at.elapsed(),
@@ -245,8 +239,8 @@ impl Driver {
     /// Marks the snapshot that is being taken, when it is on disk. The worker has stood still since then, if it has.
     fn mark_snapshot(&mut self, stands_since: Option<Instant>) -> Result<(), NodeError> {
         let Some(under_way) = self.under_way.take() else { return Ok(()) };
-        let UnderWay { mark, from, written, digest, bytes, thread, at, pause, .. } = under_way;
-        thread.end()?;
+        let UnderWay { mark, from, written, digest, bytes, writer, at, pause, .. } = under_way;
+        writer.end()?;
         let pause = stands_since.map_or(pause, |since| pause.max(since.elapsed()));
         let mark = Mark { image_digest: digest.value(), ..mark };
         self.mark(mark, Some(from), Newest { mark: Some(mark), written, at })?;
@@ -258,32 +252,21 @@ impl Driver {
     /// Gives up the snapshot that is being taken. That the disk failed is told all the same.
     fn give_up_snapshot(&mut self) -> Result<(), NodeError> {
         self.worker.give_up_snapshot();
-        self.under_way.take().map_or(Ok(()), |under_way| under_way.thread.end())
+        self.under_way.take().map_or(Ok(()), |under_way| under_way.writer.end())
     }
 
-    /// Writes a snapshot of the worker and what is retained beside it all at once, and marks it in the journal, unless there is one. One
-    /// that is being taken is given up. For when the worker has nothing else to do.
+    /// Brings a snapshot of the worker as it is to disk, and marks it in the journal, unless there is one. For when the worker has
+    /// nothing else to do.
     pub(super) fn snapshot(&mut self) -> Result<(), NodeError> {
-        self.give_up_snapshot()?;
-        let (false, Some(directory), Some(journal)) =
-            (self.is_snapshot(), &self.shared.directory, &self.shared.journal)
-        else {
-            return Ok(());
-        };
-        let (at, worker, round) = (Instant::now(), self.worker.id(), self.worker.rounds());
-        let mut image = Vec::new();
-        let encoded = self.worker.snapshot(&mut image);
-        encoded.map_err(|error| inconsistent(&self.worker, &error.to_string()))?;
-        let driver = self.outbox.image(&self.worker).to_bytes();
-        let mut file = directory.snapshot_file(worker, round)?;
-        file.image(&image)?;
-        file.finish(&driver)?;
-        let (image_digest, driver_digest) = (StreamDigest::of(&image), Digest::of(&driver));
-        let mark = Mark { worker, round, digest: self.digest, image_digest, driver_digest };
-        self.mark(mark, None, Newest { mark: Some(mark), written: journal.bytes_written(), at })?;
-        self.hold_memory()?;
-        self.was_snapshot(at.elapsed(), (image.len() + driver.len()) as u64);
-        Ok(())
+        match &self.under_way {
+            Some(under_way) if under_way.mark.round == self.worker.rounds() => {}
+            Some(_) => {
+                self.give_up_snapshot()?;
+                self.begin_snapshot()?;
+            }
+            None => self.begin_snapshot()?,
+        }
+        self.finish_snapshot()
     }
 
     fn was_snapshot(&self, pause: Duration, bytes: u64) {

@@ -4,7 +4,7 @@
 use std::{
     io::ErrorKind,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -14,14 +14,14 @@ use qnfsm::{
     journal::{
         JournalError, Manifest, Position, Reader, Record,
         faulty::{FaultyFiles, Operation},
-        simulated::SimulatedDisk,
+        simulated::{Operation as SimulatedOperation, SimulatedDisk},
     },
     playback::{Beginning, Playback},
 };
 
 use crate::{
     files::Memory,
-    probe::{self, Gate, PATIENCE, Probe, Tell},
+    probe::{self, Dice, Gate, PATIENCE, Probe, Tell},
     ring,
 };
 
@@ -317,4 +317,41 @@ fn a_ring_that_gave_up_where_a_snapshot_was_begun_takes_another() {
         }
     };
     ring::replay(&disk.storage(), &recording, probe::kinds());
+}
+
+#[test]
+fn a_node_that_was_dropped_by_its_own_thread_puts_no_snapshot_there_any_more() {
+    let disk = SimulatedDisk::default().keeping_history(1);
+    let files = FaultyFiles::new(disk.storage());
+    let held = Arc::new(Mutex::new(None::<probe::Node>));
+    let dropped = held.clone();
+    let limits = Limits { snapshot_every_bytes: 30_000, ..probe::limits() };
+    let builder = probe::builder(Arc::new(files.clone())).limits(limits).external::<Dice>(move |_| {
+        drop(dropped.lock().unwrap().take());
+        1
+    });
+    let node = probe::start(builder);
+    files.hold(Operation::Create);
+    let made = files.count(Operation::Create);
+    node.host().send(node.root(), &Tell::Add(1, vec![0; 40_000])).unwrap();
+    until("a snapshot", || files.count(Operation::Create) > made);
+    // By then all of it is handed over: a part after each round, and the rest while there is nothing to do.
+    for _ in 0..20 {
+        assert_eq!(probe::total(&node), 1);
+    }
+    let (host, root) = (node.host(), node.root());
+    *held.lock().unwrap() = Some(node);
+    host.send(root, &Tell::Read(1)).unwrap();
+    until("the node's end", || held.lock().unwrap().is_none());
+    files.release();
+    let is_snapshot = |path: &Path| path.to_string_lossy().contains(".qsn");
+    let ended = || {
+        disk.history().operations.into_iter().find_map(|operation| match operation {
+            SimulatedOperation::Remove(_, path) if is_snapshot(&path) => Some(false),
+            SimulatedOperation::Rename(_, _, path) if is_snapshot(&path) => Some(true),
+            _ => None,
+        })
+    };
+    until("the end of its snapshot", || ended().is_some());
+    assert_eq!(ended(), Some(false), "it was put in place");
 }

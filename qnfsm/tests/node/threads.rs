@@ -1,17 +1,23 @@
 //! A system that gives no further thread: a node that starts says so, gives back what it took, and loses nothing.
 
 use std::{
+    iter,
     path::Path,
     process::{Command, Stdio},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
 };
 
-use qnfsm::{Limits, NodeError, RunOn, StartError, Unanswered, journal::RealFiles};
+use qnfsm::{
+    Limits, NodeError, RunOn, StartError, Unanswered,
+    journal::{Reader, RealFiles, snapshots::Mark},
+};
 
 use crate::ring::{self, Root};
 
 const CHILD: &str = "QNFSM_TEST_NODE_DIR_OF_THREADS";
+const CHILD_WITH_SNAPSHOTS: &str = "QNFSM_TEST_NODE_DIR_OF_SNAPSHOTS";
 /// How often each child tries to start the node: whether a worker that runs gets to a snapshot before it is stopped, and
 /// so shows what it takes for recorded, is up to the scheduler.
 const STARTS: usize = 24;
@@ -37,7 +43,7 @@ impl qnfsm::Reactor for Mute {
     fn take(&mut self, _: &qnfsm::frame::Frame<'_>, _: &mut qnfsm::Inputs) {}
 
     fn poll(&mut self, timeout: Option<Duration>, _: &mut qnfsm::Inputs) -> std::io::Result<()> {
-        std::thread::park_timeout(timeout.unwrap());
+        thread::park_timeout(timeout.unwrap());
         Ok(())
     }
 
@@ -72,6 +78,66 @@ fn child() {
     }
 }
 
+/// A node in the child process which takes all threads that there are when it runs, and goes on; does nothing by itself.
+#[test]
+fn child_with_snapshots() {
+    let Some(dir) = std::env::var_os(CHILD_WITH_SNAPSHOTS) else { return };
+    let dir = Path::new(&dir);
+    let node = builder(dir, 20_000).start(&Root::new(3, 2, u32::MAX)).unwrap();
+    ring::settle(&node, 1);
+    let (hang_up, is_over) = mpsc::channel::<()>();
+    let is_over = Arc::new(Mutex::new(is_over));
+    let take = || {
+        let is_over = is_over.clone();
+        thread::Builder::new().spawn(move || is_over.lock().unwrap().recv().is_err())
+    };
+    let taken: Vec<_> = iter::from_fn(|| take().ok()).collect();
+    // One may have had a thread already.
+    let files = || std::fs::read_dir(dir.join("snapshots")).map_or(0, |files| files.count());
+    let before = files();
+    let begun = Instant::now();
+    while files() < before + 6 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no snapshots without threads");
+        thread::yield_now();
+    }
+    drop(hang_up);
+    assert!(taken.into_iter().all(|thread| thread.join().unwrap()));
+    node.stop().unwrap();
+    let mut reader = Reader::open(Arc::new(RealFiles), dir).unwrap();
+    let (identity, mut marks) = (reader.manifest().identity, 0);
+    while let Some(entry) = reader.next().unwrap() {
+        if let Some(mark) = Mark::of(&entry.record) {
+            mark.load(&RealFiles, dir, identity).unwrap();
+            marks += 1;
+        }
+    }
+    println!("\n{marks} snapshots");
+}
+
+#[test]
+fn where_the_system_gives_no_thread_for_a_snapshot_the_worker_writes_it() {
+    let dir = std::env::temp_dir().join(format!("qnfsm-snapshots-{}", std::process::id()));
+    let child = limited(20, "threads::child_with_snapshots").env(CHILD_WITH_SNAPSHOTS, &dir).output().unwrap();
+    let output = String::from_utf8(child.stdout).unwrap();
+    assert!(child.status.success() && output.contains(" snapshots\n"), "{output}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// This program with one test to run, and room for that many threads and not for one more: the program itself takes less
+/// than half a stack.
+fn limited(threads: u64, test: &str) -> Command {
+    let room_kilobytes = (threads * STACK_BYTES + STACK_BYTES / 2) >> 10;
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("ulimit -v {room_kilobytes}; exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("RUST_MIN_STACK", STACK_BYTES.to_string())
+        .env("MALLOC_ARENA_MAX", "1")
+        .stderr(Stdio::inherit());
+    command
+}
+
 #[test]
 fn where_the_system_gives_no_further_thread_the_node_says_so_and_loses_nothing() {
     let root = Root::new(3, 2, u32::MAX);
@@ -82,18 +148,7 @@ fn where_the_system_gives_no_further_thread_the_node_says_so_and_loses_nothing()
     drop(node);
     let mut said = Vec::new();
     for threads in 1..20 {
-        // Room for that many threads and not for one more: the program itself takes less than half a stack.
-        let room_kilobytes = (threads * STACK_BYTES + STACK_BYTES / 2) >> 10;
-        let child = Command::new("sh")
-            .args(["-c", &format!("ulimit -v {room_kilobytes}; exec \"$0\" \"$@\"")])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "threads::child", "--nocapture"])
-            .env(CHILD, &dir)
-            .env("RUST_MIN_STACK", STACK_BYTES.to_string())
-            .env("MALLOC_ARENA_MAX", "1")
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
+        let child = limited(threads, "threads::child").env(CHILD, &dir).output().unwrap();
         let output = String::from_utf8(child.stdout).unwrap();
         assert!(child.status.success(), "with room for {threads} threads: {output}");
         let lines: Vec<_> = output.lines().filter(|line| *line == "it runs" || line.starts_with("refused")).collect();
