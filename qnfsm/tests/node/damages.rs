@@ -14,7 +14,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::{
-    crashes::{DIR, Keeps, NUMBERS, asked_for, bring_back, kinds, numbers_held, run, try_start},
+    ledger::{DIR, NUMBERS, Shape, asked_for, bring_back, kinds, numbers_held, run, try_start},
     ring,
 };
 
@@ -31,15 +31,15 @@ struct Life {
 
 impl Life {
     /// A node that ran, was killed, came back, and was stopped; or was killed once more.
-    fn new(keeps: Keeps, is_stopped: bool) -> Life {
-        let first = run(keeps);
+    fn new(shape: Shape, is_stopped: bool) -> Life {
+        let first = run(shape);
         let disk = first.kill(first.operations.len() - 3).keeping_history(1);
         if is_stopped {
-            bring_back(&disk, keeps, 0);
+            bring_back(&disk, shape, 0);
             return Life { history: disk.history(), disk: disk.copy(), is_synced: true };
         }
         // Before it has brought to disk what it did since it came back.
-        let node = try_start(&disk, keeps).unwrap();
+        let node = try_start(&disk, shape).unwrap();
         let _ = numbers_held(&node);
         let killed = disk.copy();
         node.stop().unwrap();
@@ -129,8 +129,8 @@ fn damage(life: &Life, seed: u64) -> (SimulatedDisk, String) {
 
 /// Starts a node from a damaged disk: it names a file, or has what it had; or, where not all was known to be on disk, keeps aside what
 /// it takes for lost. Says also whether a read went wrong on the way.
-fn judge(disk: &SimulatedDisk, keeps: Keeps, is_synced: bool) -> (&'static str, bool) {
-    let node = match try_start(disk, keeps) {
+fn judge(disk: &SimulatedDisk, shape: Shape, is_synced: bool) -> (&'static str, bool) {
+    let node = match try_start(disk, shape) {
         Ok(node) => node,
         Err(error) => {
             assert!(error.to_string().contains(DIR), "which file? {error}");
@@ -150,8 +150,8 @@ fn judge(disk: &SimulatedDisk, keeps: Keeps, is_synced: bool) -> (&'static str, 
     ("a loss that is said", came)
 }
 
-fn every_damage(keeps: Keeps, is_stopped: bool) {
-    let life = Life::new(keeps, is_stopped);
+fn every_damage(shape: Shape, is_stopped: bool) {
+    let life = Life::new(shape, is_stopped);
     let mut outcomes = std::collections::BTreeMap::<_, u64>::new();
     let count = asked_for("QNFSM_DAMAGES").unwrap_or(250);
     let seeds = match asked_for("QNFSM_DAMAGE") {
@@ -160,14 +160,14 @@ fn every_damage(keeps: Keeps, is_stopped: bool) {
     };
     for seed in seeds {
         let (disk, what) = damage(&life, seed);
-        let judged = catch_unwind(AssertUnwindSafe(|| judge(&disk, keeps, life.is_synced)));
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(&disk, shape, life.is_synced)));
         let (outcome, _) = judged.unwrap_or_else(|failure| {
             eprintln!("{what}; to try it again: QNFSM_DAMAGE={seed} cargo test -p qnfsm --test node damages");
             std::panic::resume_unwind(failure)
         });
         *outcomes.entry(outcome).or_default() += 1;
     }
-    eprintln!("{keeps:?}, stopped: {is_stopped}: {outcomes:?}");
+    eprintln!("{shape:?}, stopped: {is_stopped}: {outcomes:?}");
     if asked_for("QNFSM_DAMAGE").is_none() {
         assert!(outcomes.get("refused") > Some(&20) && outcomes.get("whole") > Some(&20), "{outcomes:?}");
     }
@@ -175,31 +175,31 @@ fn every_damage(keeps: Keeps, is_stopped: bool) {
 
 #[test]
 fn damage_to_a_stopped_node_is_refused_or_makes_no_difference() {
-    every_damage(Keeps::Durable, true);
+    every_damage(Shape::Durable, true);
 }
 
 #[test]
 fn damage_to_a_killed_node_is_refused_or_makes_no_difference_or_is_a_loss_that_is_said() {
-    every_damage(Keeps::Buffered, false);
+    every_damage(Shape::Buffered, false);
 }
 
 #[test]
 fn damage_to_a_bounded_node_is_refused_or_makes_no_difference() {
-    every_damage(Keeps::Bounded, true);
+    every_damage(Shape::Bounded, true);
 }
 
 #[test]
 fn a_single_read_of_old_or_other_bytes_is_refused_or_makes_no_difference() {
-    every_misread(Keeps::Durable, true);
+    every_misread(Shape::Durable, true);
 }
 
 #[test]
 fn a_single_read_of_old_or_other_bytes_of_a_killed_node_is_refused_or_makes_no_difference() {
-    every_misread(Keeps::Buffered, false);
+    every_misread(Shape::Buffered, false);
 }
 
-fn every_misread(keeps: Keeps, is_stopped: bool) {
-    let life = Life::new(keeps, is_stopped);
+fn every_misread(shape: Shape, is_stopped: bool) {
+    let life = Life::new(shape, is_stopped);
     let operations = life.history.operations.len();
     let mut refused = 0;
     let ways = [
@@ -215,7 +215,7 @@ fn every_misread(keeps: Keeps, is_stopped: bool) {
         for nth in 1.. {
             let disk = life.disk.copy();
             disk.misread(nth, way.clone());
-            let judged = catch_unwind(AssertUnwindSafe(|| judge(&disk, keeps, is_stopped)));
+            let judged = catch_unwind(AssertUnwindSafe(|| judge(&disk, shape, is_stopped)));
             let (outcome, came) = judged.unwrap_or_else(|failure| {
                 eprintln!("read {nth}, way {number}");
                 std::panic::resume_unwind(failure)
@@ -230,7 +230,7 @@ fn every_misread(keeps: Keeps, is_stopped: bool) {
                 break;
             }
             // Nothing is changed by what is refused: asked again, the disk gives the right bytes.
-            assert_eq!(judge(&disk.copy(), keeps, true).0, "whole", "after read {nth}, way {number}");
+            assert_eq!(judge(&disk.copy(), shape, true).0, "whole", "after read {nth}, way {number}");
         }
     }
     assert!(refused > 20, "only {refused} were refused");

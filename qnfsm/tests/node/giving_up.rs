@@ -17,7 +17,7 @@ use qnfsm::{
 };
 
 use crate::{
-    crashes::{Ask, DIR, Keeps, NUMBERS, asked_for, kinds, put, try_recover_to, try_start},
+    ledger::{Ask, DIR, NUMBERS, Shape, asked_for, kinds, put, try_recover_to, try_start},
     probe::{self, Tell},
     recover_to::{behind, boundaries, files, held, held_by_the_prefix, is_kept, refused, segment, stopped},
     ring,
@@ -25,7 +25,7 @@ use crate::{
 
 /// A node whose journal is to end at a position, and what must come of it.
 struct Case {
-    keeps: Keeps,
+    shape: Shape,
     disk: SimulatedDisk,
     at: Position,
     /// What lies behind it.
@@ -38,9 +38,9 @@ struct Case {
 
 impl Case {
     /// Of two epochs all is given up from the middle on. How far the journal had come is known to the manifest too, or not.
-    fn new(keeps: Keeps, is_damaged: bool, is_known: bool) -> Case {
-        let whole = stopped(keeps);
-        let node = try_start(&whole, keeps).unwrap();
+    fn new(shape: Shape, is_damaged: bool, is_known: bool) -> Case {
+        let whole = stopped(shape);
+        let node = try_start(&whole, shape).unwrap();
         assert_eq!(put(&node, NUMBERS + 1), Some(NUMBERS + 1));
         node.stop().unwrap();
         if !is_known {
@@ -57,7 +57,7 @@ impl Case {
             disk.put(&segment_path(Path::new(DIR), at.segment), bytes);
         }
         let held_before = (!is_damaged).then_some(NUMBERS + 1);
-        Case { keeps, gone: behind(&disk, at), held: held_by_the_prefix(&whole, at, keeps), held_before, disk, at }
+        Case { shape, gone: behind(&disk, at), held: held_by_the_prefix(&whole, at, shape), held_before, disk, at }
     }
 
     /// Checks what a node holds, and that it is proved.
@@ -72,7 +72,7 @@ impl Case {
     /// done, and kept.
     fn told_nothing(&self, left: &SimulatedDisk) {
         let before = files(left);
-        match try_start(left, self.keeps) {
+        match try_start(left, self.shape) {
             Ok(node) if self.held_before.is_some_and(|all| all == held(&node)) => node.stop().map(drop).unwrap(),
             Ok(node) => self.check(left, node, self.held),
             Err(error) => {
@@ -85,11 +85,11 @@ impl Case {
 
     /// A node that is told the same again does it, or all was done.
     fn told_again(&self, left: &SimulatedDisk) {
-        match try_recover_to(left, self.keeps, Some(self.at)) {
+        match try_recover_to(left, self.shape, Some(self.at)) {
             Ok(node) => self.check(left, node, self.held),
             Err(error) => {
                 assert!(matches!(*error, StartError::RecoverTo(RecoverToError::WentOn { .. })), "{error}");
-                self.check(left, try_start(left, self.keeps).unwrap(), self.held);
+                self.check(left, try_start(left, self.shape).unwrap(), self.held);
             }
         }
     }
@@ -100,14 +100,14 @@ impl Case {
             self.told_again(&left.copy());
         }));
         judged.unwrap_or_else(|failure| {
-            eprintln!("{:?}, recovering to {}: {what}", self.keeps, self.at);
+            eprintln!("{:?}, recovering to {}: {what}", self.shape, self.at);
             std::panic::resume_unwind(failure)
         });
     }
 
     fn history(&self) -> History {
         let disk = self.disk.copy().keeping_history(1);
-        let node = try_recover_to(&disk, self.keeps, Some(self.at)).unwrap();
+        let node = try_recover_to(&disk, self.shape, Some(self.at)).unwrap();
         assert_eq!(held(&node), self.held);
         let history = disk.history();
         node.stop().unwrap();
@@ -133,24 +133,24 @@ impl Case {
 
 #[test]
 fn a_crash_while_a_damaged_end_is_given_up_leaves_what_can_be_told_again_and_never_starts_with_less_untold() {
-    Case::new(Keeps::Buffered, true, false).every_crash();
-    Case::new(Keeps::Durable, true, true).every_crash();
+    Case::new(Shape::Buffered, true, false).every_crash();
+    Case::new(Shape::Durable, true, true).every_crash();
 }
 
 #[test]
 fn a_crash_while_a_sound_end_is_given_up_leaves_what_can_be_told_again_and_never_starts_with_less_untold() {
-    Case::new(Keeps::Buffered, false, true).every_crash();
-    Case::new(Keeps::Durable, false, false).every_crash();
+    Case::new(Shape::Buffered, false, true).every_crash();
+    Case::new(Shape::Durable, false, false).every_crash();
 }
 
 #[test]
 fn a_disk_that_fails_anywhere_while_an_end_is_given_up_costs_nothing_more() {
     for is_damaged in [true, false] {
-        let case = Case::new(Keeps::Durable, is_damaged, !is_damaged);
+        let case = Case::new(Shape::Durable, is_damaged, !is_damaged);
         for nth in 1.. {
             let disk = case.disk.copy();
             disk.fail(nth, ErrorKind::Other);
-            let ended = match try_recover_to(&disk, case.keeps, Some(case.at)) {
+            let ended = match try_recover_to(&disk, case.shape, Some(case.at)) {
                 Ok(node) => node.stop().map(drop).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
@@ -165,32 +165,32 @@ fn a_disk_that_fails_anywhere_while_an_end_is_given_up_costs_nothing_more() {
 
 #[test]
 fn who_says_the_same_at_every_start_gives_up_once() {
-    for keeps in [Keeps::Buffered, Keeps::Durable] {
-        let case = Case::new(keeps, true, false);
-        let again = |disk: &SimulatedDisk| try_recover_to(disk, keeps, Some(case.at));
+    for shape in [Shape::Buffered, Shape::Durable] {
+        let case = Case::new(shape, true, false);
+        let again = |disk: &SimulatedDisk| try_recover_to(disk, shape, Some(case.at));
         let node = again(&case.disk).unwrap();
         assert!(node.given_up().is_some());
         assert_eq!(put(&node, case.held + 1), Some(case.held + 1));
         let killed = case.disk.copy();
         node.stop().unwrap();
         for disk in [killed, case.disk.copy()] {
-            let instead = match refused(&disk, keeps, Some(case.at)) {
+            let instead = match refused(&disk, shape, Some(case.at)) {
                 StartError::RecoverTo(RecoverToError::WentOn { at, epoch, instead }) => {
                     assert_eq!((at, epoch), (case.at, Epoch(3)));
                     instead
                 }
                 other => panic!("{other}"),
             };
-            let node = try_start(&disk.copy(), keeps).unwrap();
+            let node = try_start(&disk.copy(), shape).unwrap();
             assert_eq!(held(&node), case.held + 1);
             node.stop().unwrap();
             // An operator who means it gives up that too.
-            let node = try_recover_to(&disk, keeps, Some(instead)).unwrap();
+            let node = try_recover_to(&disk, shape, Some(instead)).unwrap();
             assert_eq!(held(&node), case.held);
             node.stop().unwrap();
             ring::replay(&disk.storage(), Path::new(DIR), kinds());
             assert!(matches!(
-                refused(&disk, keeps, Some(instead)),
+                refused(&disk, shape, Some(instead)),
                 StartError::RecoverTo(RecoverToError::WentOn { epoch: Epoch(4), .. })
             ));
         }
@@ -268,9 +268,9 @@ fn marks(disk: &SimulatedDisk, dir: &Path) -> Vec<(Position, String)> {
 
 #[test]
 fn a_bounded_node_is_not_made_to_end_where_what_it_goes_on_from_is_gone() {
-    let keeps = Keeps::Bounded;
+    let shape = Shape::Bounded;
     // A worker may have come to rest, with its last snapshot, before the journal's beginning was given up for the last time.
-    let disk = (0..50).map(|_| stopped(keeps)).find(|disk| {
+    let disk = (0..50).map(|_| stopped(shape)).find(|disk| {
         let kept_end = Manifest::load(disk, Path::new(DIR)).unwrap().kept_end;
         marks(disk, Path::new(DIR)).iter().any(|(at, name)| *at > kept_end && name.starts_with("1-"))
     });
@@ -282,13 +282,13 @@ fn a_bounded_node_is_not_made_to_end_where_what_it_goes_on_from_is_gone() {
     assert!(ends.contains(&kept_end) && ends[0] < kept_end);
     let earlier = [Position { segment: 1, offset: 4000 }, Position::default()];
     for at in ends.iter().take_while(|at| **at < kept_end).chain(&earlier) {
-        match refused(&disk, keeps, Some(*at)) {
+        match refused(&disk, shape, Some(*at)) {
             StartError::RecoverTo(RecoverToError::TooEarly { from, .. }) => assert_eq!(from, kept_end),
             other => panic!("{at}: {other}"),
         }
     }
     let (there, late) = (disk.copy(), ends[ends.len() - 2]);
-    let started = try_recover_to(&there, keeps, Some(late)).unwrap();
+    let started = try_recover_to(&there, shape, Some(late)).unwrap();
     assert!(started.given_up().is_some() && held(&started) == NUMBERS);
     started.stop().unwrap();
     ring::replay(&there.storage(), Path::new(DIR), kinds());
@@ -297,12 +297,12 @@ fn a_bounded_node_is_not_made_to_end_where_what_it_goes_on_from_is_gone() {
     for (_, name) in before.iter().filter(|(_, name)| name.starts_with("1-")) {
         disk.lose(&PathBuf::from(DIR).join("snapshots").join(name));
     }
-    match refused(&disk, keeps, Some(kept_end)) {
+    match refused(&disk, shape, Some(kept_end)) {
         StartError::NoSnapshot { worker: WorkerId(1), refused, .. } => assert!(!refused.is_empty()),
         other => panic!("{other}"),
     }
     // Without being told it has all that it had.
-    let node = try_start(&disk, keeps).unwrap();
+    let node = try_start(&disk, shape).unwrap();
     assert_eq!(held(&node), NUMBERS);
     node.stop().unwrap();
 }

@@ -15,6 +15,7 @@ mod files;
 mod giving_up;
 mod gone;
 mod host;
+mod ledger;
 mod life;
 mod metrics;
 mod outputs;

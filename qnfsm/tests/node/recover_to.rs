@@ -15,7 +15,7 @@ use qnfsm::{
 };
 
 use crate::{
-    crashes::{Ask, DIR, Keeps, NUMBERS, kinds, numbers_held, put, run, try_recover_to, try_start},
+    ledger::{Ask, DIR, NUMBERS, Shape, kinds, numbers_held, put, run, try_recover_to, try_start},
     ring,
 };
 
@@ -65,13 +65,13 @@ pub(crate) fn is_kept(disk: &SimulatedDisk, gone: &BTreeMap<String, Vec<u8>>) ->
 }
 
 /// A node that has put all numbers and was stopped.
-pub(crate) fn stopped(keeps: Keeps) -> SimulatedDisk {
-    let history = run(keeps);
+pub(crate) fn stopped(shape: Shape) -> SimulatedDisk {
+    let history = run(shape);
     history.kill(history.operations.len())
 }
 
 /// What a node holds that goes on from a copy whose journal really ends there, and never was longer.
-pub(crate) fn held_by_the_prefix(disk: &SimulatedDisk, at: Position, keeps: Keeps) -> u64 {
+pub(crate) fn held_by_the_prefix(disk: &SimulatedDisk, at: Position, shape: Shape) -> u64 {
     let disk = disk.copy();
     for number in segments(&disk).into_iter().filter(|number| *number > at.segment) {
         disk.lose(&segment_path(Path::new(DIR), number));
@@ -81,7 +81,7 @@ pub(crate) fn held_by_the_prefix(disk: &SimulatedDisk, at: Position, keeps: Keep
     disk.put(&segment_path(Path::new(DIR), at.segment), bytes);
     let manifest = Manifest::load(&disk, Path::new(DIR)).unwrap();
     Manifest { reached: Position::default(), ..manifest }.store(&disk, Path::new(DIR)).unwrap();
-    let node = try_start(&disk, keeps).unwrap();
+    let node = try_start(&disk, shape).unwrap();
     let held = held(&node);
     node.stop().unwrap();
     held
@@ -94,16 +94,16 @@ pub(crate) fn held(node: &Node<Ask>) -> u64 {
     numbers.len() as u64
 }
 
-pub(crate) fn refused(disk: &SimulatedDisk, keeps: Keeps, position: Option<Position>) -> StartError {
+pub(crate) fn refused(disk: &SimulatedDisk, shape: Shape, position: Option<Position>) -> StartError {
     let before = files(disk);
-    let error = *try_recover_to(disk, keeps, position).expect_err("it starts");
+    let error = *try_recover_to(disk, shape, position).expect_err("it starts");
     assert!(files(disk) == before, "a start that was refused has changed something: {error}");
     error
 }
 
 /// Where the journal was found damaged by a node that was told nothing.
-fn damaged(disk: &SimulatedDisk, keeps: Keeps) -> Corruption {
-    match refused(disk, keeps, None) {
+fn damaged(disk: &SimulatedDisk, shape: Shape) -> Corruption {
+    match refused(disk, shape, None) {
         StartError::Read(ReadError::Corrupt(corruption)) => corruption,
         other => panic!("{other}"),
     }
@@ -145,9 +145,9 @@ fn told(given_up: &GivenUp) -> (Rounds, Vec<Epoch>) {
 
 /// Recovers to a position, and checks all that is promised of it. `whole` is the disk with nothing damaged, and `disk` is
 /// changed. Gives what was given up.
-fn recover(disk: &SimulatedDisk, whole: &SimulatedDisk, at: Position, keeps: Keeps) -> GivenUp {
+fn recover(disk: &SimulatedDisk, whole: &SimulatedDisk, at: Position, shape: Shape) -> GivenUp {
     let (gone, prefix) = (behind(disk, at), segment(whole, at.segment)[..usize::try_from(at.offset).unwrap()].to_vec());
-    let node = try_recover_to(disk, keeps, Some(at)).unwrap_or_else(|error| panic!("{at}: {error}"));
+    let node = try_recover_to(disk, shape, Some(at)).unwrap_or_else(|error| panic!("{at}: {error}"));
     let given_up = node.given_up().unwrap_or_else(|| panic!("{at}: nothing is given up")).clone();
     assert_eq!(given_up.at, at);
     // A zero in which a segment ends counts as room that was made for more.
@@ -156,12 +156,12 @@ fn recover(disk: &SimulatedDisk, whole: &SimulatedDisk, at: Position, keeps: Kee
     assert!(is_kept(disk, &gone), "{at}: not all of it is kept");
     assert_eq!(segment(disk, at.segment), prefix, "{at}");
     (1..at.segment).for_each(|number| assert_eq!(segment(disk, number), segment(whole, number)));
-    assert_eq!(held(&node), held_by_the_prefix(whole, at, keeps), "{at}");
+    assert_eq!(held(&node), held_by_the_prefix(whole, at, shape), "{at}");
     let epoch = node.epoch();
     node.stop().unwrap();
     ring::replay(&disk.storage(), Path::new(DIR), kinds());
     // The next start needs no telling, and loses nothing more.
-    let node = try_start(disk, keeps).unwrap();
+    let node = try_start(disk, shape).unwrap();
     assert_eq!((node.given_up(), node.epoch()), (None, Epoch(epoch.0 + 1)));
     let more = held(&node) + 1;
     assert_eq!(put(&node, more), Some(more));
@@ -172,8 +172,8 @@ fn recover(disk: &SimulatedDisk, whole: &SimulatedDisk, at: Position, keeps: Kee
 
 #[test]
 fn a_damaged_journal_names_the_position_and_the_node_goes_on_from_there_when_it_is_told_to() {
-    for keeps in [Keeps::Buffered, Keeps::Durable] {
-        let whole = stopped(keeps);
+    for shape in [Shape::Buffered, Shape::Durable] {
+        let whole = stopped(shape);
         let ends = boundaries(&whole);
         let reached = Manifest::load(&whole, Path::new(DIR)).unwrap().reached;
         for number in segments(&whole) {
@@ -189,7 +189,7 @@ fn a_damaged_journal_names_the_position_and_the_node_goes_on_from_there_when_it_
                 if way == "gone" {
                     disk.lose(&path);
                 }
-                let corruption = damaged(&disk, keeps);
+                let corruption = damaged(&disk, shape);
                 let text = corruption.to_string();
                 let Some(end) = corruption.sound_end() else {
                     assert!(
@@ -199,10 +199,10 @@ fn a_damaged_journal_names_the_position_and_the_node_goes_on_from_there_when_it_
                     continue;
                 };
                 assert!(text.contains(&format!("start the node with `recover_to {end}`")), "{text}");
-                let what = format!("{keeps:?}, segment {number}: {way}");
+                let what = format!("{shape:?}, segment {number}: {way}");
                 let length = segment(&whole, end.segment).len() as u64;
                 assert!(end.offset == length || ends.contains(&end), "{what}");
-                let given_up = recover(&disk, &whole, end, keeps);
+                let given_up = recover(&disk, &whole, end, shape);
                 // One record can't be read, or the file isn't there.
                 assert_eq!(given_up.bytes_unread == 0, way == "gone", "{what}: {given_up}");
                 let (mut rounds, _) = told(&given_up);
@@ -216,20 +216,20 @@ fn a_damaged_journal_names_the_position_and_the_node_goes_on_from_there_when_it_
 
 #[test]
 fn a_journal_that_is_whole_ends_where_an_operator_says_and_what_is_given_up_is_told() {
-    for keeps in [Keeps::Buffered, Keeps::Durable] {
-        let whole = stopped(keeps);
+    for shape in [Shape::Buffered, Shape::Durable] {
+        let whole = stopped(shape);
         let ends = boundaries(&whole);
         let last = ends[ends.len() - 1];
         for at in ends.iter().take(ends.len() - 1).step_by(7) {
             let disk = whole.copy();
-            let given_up = recover(&disk, &whole, *at, keeps);
+            let given_up = recover(&disk, &whole, *at, shape);
             assert_eq!((given_up.bytes_unread, &*given_up.epochs), (0, &[][..]));
             assert_eq!(told(&given_up), recorded_from(&whole, *at));
         }
-        assert_eq!(recover(&whole.copy(), &whole, ends[ends.len() - 2], keeps).rounds, BTreeMap::new());
+        assert_eq!(recover(&whole.copy(), &whole, ends[ends.len() - 2], shape).rounds, BTreeMap::new());
         // Where it ends anyway there is nothing to give up.
         let disk = whole.copy();
-        let node = try_recover_to(&disk, keeps, Some(last)).unwrap();
+        let node = try_recover_to(&disk, shape, Some(last)).unwrap();
         assert_eq!((node.given_up(), held(&node)), (None, NUMBERS));
         node.stop().unwrap();
         assert!(under(&disk, "lost").is_empty());
@@ -238,13 +238,13 @@ fn a_journal_that_is_whole_ends_where_an_operator_says_and_what_is_given_up_is_t
 
 #[test]
 fn what_is_given_up_is_told_in_plain_words() {
-    let disk = stopped(Keeps::Durable);
-    let node = try_start(&disk, Keeps::Durable).unwrap();
+    let disk = stopped(Shape::Durable);
+    let node = try_start(&disk, Shape::Durable).unwrap();
     node.stop().unwrap();
     let ends = boundaries(&disk);
     let at = ends[ends.len() / 2];
     let (rounds, _) = recorded_from(&disk, at);
-    let node = try_recover_to(&disk, Keeps::Durable, Some(at)).unwrap();
+    let node = try_recover_to(&disk, Shape::Durable, Some(at)).unwrap();
     let given_up = node.given_up().unwrap();
     let text = given_up.to_string();
     let (first, last) = rounds[&WorkerId(1)];
@@ -262,9 +262,9 @@ fn what_is_given_up_is_told_in_plain_words() {
 
 #[test]
 fn a_position_from_which_the_node_can_not_go_on_is_refused_with_another_to_give() {
-    let disk = stopped(Keeps::Durable);
+    let disk = stopped(Shape::Durable);
     let ends = boundaries(&disk);
-    let refused = |position| match refused(&disk, Keeps::Durable, Some(position)) {
+    let refused = |position| match refused(&disk, Shape::Durable, Some(position)) {
         StartError::RecoverTo(error) => error,
         other => panic!("{other}"),
     };
@@ -300,9 +300,9 @@ fn a_position_from_which_the_node_can_not_go_on_is_refused_with_another_to_give(
     let mut bytes = segment(&disk, 1);
     bytes[usize::try_from(ends[1].offset).unwrap() + 22] ^= 1;
     disk.put(&segment_path(Path::new(DIR), 1), bytes);
-    let end = damaged(&disk, Keeps::Durable).sound_end();
+    let end = damaged(&disk, Shape::Durable).sound_end();
     assert_eq!(end, Some(ends[1]));
-    match self::refused(&disk, Keeps::Durable, Some(last)) {
+    match self::refused(&disk, Shape::Durable, Some(last)) {
         StartError::Read(ReadError::Corrupt(corruption)) => assert_eq!(corruption.sound_end(), end),
         other => panic!("{other}"),
     }
