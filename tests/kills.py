@@ -137,6 +137,16 @@ class Server:
         self.clients = []
         self.back_after = None
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Whatever went wrong, no server stays."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.close()
+
     def run(self, clients, until, want):
         """Runs the load until that time; gives True once `want` says that it was long enough."""
         while time.monotonic() < until and not want():
@@ -184,7 +194,6 @@ class Server:
                     client.hear(data)
             except OSError:
                 pass
-        self.close()
 
     def close(self):
         for client in self.clients:
@@ -199,18 +208,18 @@ def soak(arguments, directory):
     clients = [Client(name) for name in range(CLIENTS)]
     backup, checked, slowest = directory + ".backup", 0, 0.0
     for kill in range(1, arguments.kills + 1):
-        server = Server(arguments, directory)
-        # Now and then while it comes back, and mostly under load.
-        load_for = draw.uniform(0, 0.15)
-        if draw.random() < 0.2:
-            server.run(clients, server.begun + load_for, lambda: False)
-        else:
-            if not server.run(clients, server.begun + PATIENCE, lambda: all(client.asked for client in clients)):
-                raise Failed(f"the server doesn't answer within {PATIENCE} s")
-            server.run(clients, time.monotonic() + load_for, lambda: False)
-        checked += all(client.asked for client in clients)
-        slowest = max(slowest, server.back_after or 0)
-        server.kill()
+        with Server(arguments, directory) as server:
+            # Now and then while it comes back, and mostly under load.
+            load_for = draw.uniform(0, 0.15)
+            if draw.random() < 0.2:
+                server.run(clients, server.begun + load_for, lambda: False)
+            else:
+                if not server.run(clients, server.begun + PATIENCE, lambda: all(client.asked for client in clients)):
+                    raise Failed(f"the server doesn't answer within {PATIENCE} s")
+                server.run(clients, time.monotonic() + load_for, lambda: False)
+            checked += all(client.asked for client in clients)
+            slowest = max(slowest, server.back_after or 0)
+            server.kill()
         for client in clients:
             client.asked = False
         if arguments.plant == "backup" and kill in (3, 8):
@@ -222,12 +231,11 @@ def soak(arguments, directory):
         if kill % 10 == 0 and sys.stderr.isatty() or kill % 100 == 0:
             acknowledged = sum(client.acknowledged for client in clients)
             print(f"{kill} kills, {acknowledged} numbers acknowledged", end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr)
-    server = Server(arguments, directory)
-    if not server.run(clients, server.begun + PATIENCE, lambda: all(client.asked for client in clients)):
-        raise Failed("the server doesn't come back at the end")
-    server.process.send_signal(signal.SIGTERM)
-    status = server.process.wait()
-    server.close()
+    with Server(arguments, directory) as server:
+        if not server.run(clients, server.begun + PATIENCE, lambda: all(client.asked for client in clients)):
+            raise Failed("the server doesn't come back at the end")
+        server.process.send_signal(signal.SIGTERM)
+        status = server.process.wait()
     if status != 0:
         raise Failed(f"the server's last stop has status {status}")
     replay = subprocess.run([arguments.server, "replay", directory], capture_output=True, text=True)
@@ -258,6 +266,9 @@ def main():
         soak(arguments, os.path.join(work, "node"))
     except Failed as failed:
         print(f"kills: {failed}", file=sys.stderr)
+        if arguments.plant:
+            shutil.rmtree(work)
+            return 1
         print(
             f"kills: the directory is in {work}; to try again: python3 tests/kills.py {arguments.server} "
             f"--kills {arguments.kills} --durability {arguments.durability} --seed {arguments.seed}",
