@@ -405,7 +405,9 @@ impl Shared {
 
     /// Encodes a record behind the others; begins a segment where the last one is full.
     fn encode(&self, state: &mut State, draft: &RecordDraft<'_>) -> Result<(), JournalError> {
-        if state.at.offset >= self.segment_bytes && state.at != state.first_at {
+        let is_full = state.at.offset >= self.segment_bytes && state.at != state.first_at;
+        // A mark alone is no reason for another segment, which would be made when the journal is closed.
+        if is_full && !matches!(draft, Record::SyncMark { .. }) {
             self.cut(state);
         }
         let start = state.pending.len();

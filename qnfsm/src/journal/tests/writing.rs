@@ -299,3 +299,17 @@ fn an_epoch_begins_behind_what_was_read_or_not_at_all() {
     let link = reader.header().unwrap().link.unwrap();
     assert_eq!((link.position(), link.synced), (tail.last.unwrap().position(), true));
 }
+
+#[test]
+fn a_sync_mark_begins_no_segment_and_the_next_record_does() {
+    let node = Node::new();
+    let journal = node.begin(1, None, 1);
+    journal.write(&round(1)).unwrap();
+    journal.sync().unwrap();
+    journal.flush().unwrap();
+    assert_eq!(node.names("journal"), ["00000001.qjl"], "for the mark of a full segment");
+    journal.write(&round(2)).unwrap();
+    assert_eq!(node.names("journal"), ["00000001.qjl", "00000002.qjl"]);
+    journal.close();
+    assert_eq!(node.reader().next().unwrap().unwrap().record.round(), Some(1));
+}
