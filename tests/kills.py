@@ -235,7 +235,7 @@ def soak(arguments, directory):
         if not server.run(clients, server.begun + PATIENCE, lambda: all(client.asked for client in clients)):
             raise Failed("the server doesn't come back at the end")
         server.process.send_signal(signal.SIGTERM)
-        status = server.process.wait()
+        status = server.process.wait(PATIENCE)
     if status != 0:
         raise Failed(f"the server's last stop has status {status}")
     replay = subprocess.run([arguments.server, "replay", directory], capture_output=True, text=True)
@@ -261,21 +261,23 @@ def main():
     arguments = parser.parse_args()
     if arguments.seed is None:
         arguments.seed = random.randrange(1 << 32)
-    work = tempfile.mkdtemp(prefix="kills-")
+    work, keeps = tempfile.mkdtemp(prefix="kills-"), False
     try:
         soak(arguments, os.path.join(work, "node"))
     except Failed as failed:
         print(f"kills: {failed}", file=sys.stderr)
         if arguments.plant:
-            shutil.rmtree(work)
             return 1
+        keeps = True
         print(
             f"kills: the directory is in {work}; to try again: python3 tests/kills.py {arguments.server} "
             f"--kills {arguments.kills} --durability {arguments.durability} --seed {arguments.seed}",
             file=sys.stderr,
         )
         return 1
-    shutil.rmtree(work)
+    finally:
+        if not keeps:
+            shutil.rmtree(work, ignore_errors=True)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
@@ -17,12 +17,15 @@ pub enum Operation {
     Sync,
     /// Making a file.
     Create,
+    /// Giving a file another name.
+    Rename,
 }
 
 #[derive(Debug, Default)]
 struct Plan {
-    done: [u64; 3],
-    fails: Vec<(Operation, u64, io::ErrorKind)>,
+    done: [u64; 4],
+    /// Which fail, and with what; those that have nothing to fail with panic.
+    fails: Vec<(Operation, u64, Option<io::ErrorKind>)>,
     held: Option<Operation>,
 }
 
@@ -32,16 +35,15 @@ impl Plan {
             Operation::Write => &mut self.done[0],
             Operation::Sync => &mut self.done[1],
             Operation::Create => &mut self.done[2],
+            Operation::Rename => &mut self.done[3],
         }
     }
 
-    fn step(&mut self, operation: Operation) -> io::Result<()> {
+    /// What it is to fail with, if it is its turn to.
+    fn step(&mut self, operation: Operation) -> Option<Option<io::ErrorKind>> {
         *self.count(operation) += 1;
         let number = *self.count(operation);
-        match self.fails.iter().find(|(fails, at, _)| *fails == operation && *at == number) {
-            Some((_, _, kind)) => Err((*kind).into()),
-            None => Ok(()),
-        }
+        self.fails.iter().find(|(fails, at, _)| *fails == operation && *at == number).map(|(.., with)| *with)
     }
 }
 
@@ -49,6 +51,8 @@ impl Plan {
 #[derive(Debug, Clone)]
 pub struct FaultyFiles {
     inner: Arc<dyn Storage>,
+    /// Those with this in their paths, and no others.
+    among: &'static str,
     plan: Arc<(Mutex<Plan>, Condvar)>,
 }
 
@@ -56,7 +60,17 @@ impl FaultyFiles {
     /// Files that don't fail yet.
     #[must_use]
     pub fn new(inner: Arc<dyn Storage>) -> FaultyFiles {
-        FaultyFiles { inner, plan: Arc::default() }
+        FaultyFiles::among(inner, "")
+    }
+
+    /// As [`new`](FaultyFiles::new), where only those count that have this in their paths.
+    #[must_use]
+    pub fn among(inner: Arc<dyn Storage>, among: &'static str) -> FaultyFiles {
+        FaultyFiles { inner, among, plan: Arc::default() }
+    }
+
+    fn file(&self, inner: Box<dyn File>, path: &Path) -> Box<dyn File> {
+        Box::new(FaultyFile { inner, path: path.to_owned(), files: self.clone() })
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -64,13 +78,20 @@ impl FaultyFiles {
     }
 
     /// Counts an operation, waits while such are held, and fails if it is its turn to.
-    fn step(&self, operation: Operation) -> io::Result<()> {
+    fn step(&self, operation: Operation, path: &Path) -> io::Result<()> {
+        if !path.to_string_lossy().contains(self.among) {
+            return Ok(());
+        }
         let mut plan = self.plan();
-        let step = plan.step(operation);
+        let fails = plan.step(operation);
         while plan.held == Some(operation) {
             plan = self.plan.1.wait(plan).expect("nobody panics while holding the plan");
         }
-        step
+        drop(plan);
+        match fails {
+            None => Ok(()),
+            Some(with) => Err(with.unwrap_or_else(|| panic!("{} is to panic", path.display())).into()),
+        }
     }
 
     /// Makes operations of that kind wait, and those of all others go on.
@@ -89,7 +110,14 @@ impl FaultyFiles {
     pub fn fail(&self, operation: Operation, nth: u64, kind: io::ErrorKind) {
         let mut plan = self.plan();
         let at = *plan.count(operation) + nth;
-        plan.fails.push((operation, at, kind));
+        plan.fails.push((operation, at, Some(kind)));
+    }
+
+    /// Makes the next operation of that kind panic, as a storage that is faulty itself may.
+    pub fn panic(&self, operation: Operation) {
+        let mut plan = self.plan();
+        let at = *plan.count(operation) + 1;
+        plan.fails.push((operation, at, None));
     }
 
     /// How many operations of that kind were asked for so far, those that wait included.
@@ -109,12 +137,12 @@ impl Storage for FaultyFiles {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        self.step(Operation::Create)?;
-        Ok(Box::new(FaultyFile { inner: self.inner.create_new(path)?, files: self.clone() }))
+        self.step(Operation::Create, path)?;
+        Ok(self.file(self.inner.create_new(path)?, path))
     }
 
     fn open(&self, path: &Path, offset: u64) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(FaultyFile { inner: self.inner.open(path, offset)?, files: self.clone() }))
+        Ok(self.file(self.inner.open(path, offset)?, path))
     }
 
     fn file_bytes(&self, path: &Path) -> io::Result<u64> {
@@ -126,6 +154,7 @@ impl Storage for FaultyFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step(Operation::Rename, to)?;
         self.inner.rename(from, to)
     }
 
@@ -134,7 +163,7 @@ impl Storage for FaultyFiles {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.step(Operation::Sync)?;
+        self.step(Operation::Sync, dir)?;
         self.inner.sync_dir(dir)
     }
 
@@ -154,12 +183,13 @@ impl Storage for FaultyFiles {
 #[derive(Debug)]
 struct FaultyFile {
     inner: Box<dyn File>,
+    path: PathBuf,
     files: FaultyFiles,
 }
 
 impl File for FaultyFile {
     fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let step = self.files.step(Operation::Write);
+        let step = self.files.step(Operation::Write, &self.path);
         if step.is_err() {
             self.inner.write_all(&bytes[..bytes.len() / 2])?;
         }
@@ -168,7 +198,7 @@ impl File for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.files.step(Operation::Sync)?;
+        self.files.step(Operation::Sync, &self.path)?;
         self.inner.sync_data()
     }
 

@@ -97,7 +97,7 @@ impl Manifest {
             )));
         }
         storage.create_dir_all(node_dir).map_err(|error| IoError::new("create", node_dir, error))?;
-        let file = Replacement::create(storage, node_dir, MANIFEST_FILE)?;
+        let file = Replacement::create(storage, node_dir, MANIFEST_FILE, MANIFEST_FILE)?;
         file.write(&self.encode())?;
         Ok(file.put_in_place()?)
     }

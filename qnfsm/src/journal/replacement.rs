@@ -26,9 +26,10 @@ pub(super) struct Replacement<S: Deref<Target = dyn Storage>> {
 }
 
 impl<S: Deref<Target = dyn Storage>> Replacement<S> {
-    /// Makes the file, for a name in a directory that is there. What a crash left of one goes.
-    pub(super) fn create(storage: S, dir: &Path, name: &str) -> Result<Replacement<S>, IoError> {
-        let (path, temporary) = (dir.join(name), dir.join(format!("{name}{UNFINISHED}")));
+    /// Makes the file, for a name in a directory that is there. It is called `unfinished` first, and then [`UNFINISHED`]. What a
+    /// crash left of one that is called so goes.
+    pub(super) fn create(storage: S, dir: &Path, name: &str, unfinished: &str) -> Result<Replacement<S>, IoError> {
+        let (path, temporary) = (dir.join(name), dir.join(format!("{unfinished}{UNFINISHED}")));
         remove_if_there(&*storage, &temporary)?;
         let file = storage.create_new(&temporary).map_err(|error| IoError::new("create", &temporary, error))?;
         Ok(Replacement { storage, dir: dir.to_owned(), path, temporary, file: Some(file) })
@@ -49,10 +50,18 @@ impl<S: Deref<Target = dyn Storage>> Replacement<S> {
     }
 
     /// Gives it its name, and returns when all of it is on disk under that.
-    pub(super) fn put_in_place(mut self) -> Result<(), IoError> {
+    pub(super) fn put_in_place(self) -> Result<(), IoError> {
+        self.put_in_place_in(|| Some(()))
+    }
+
+    /// As [`put_in_place`](Replacement::put_in_place), with what `turn` gives held while it gets its name, and for no longer;
+    /// it is given up if that is none.
+    pub(super) fn put_in_place_in<T>(mut self, turn: impl FnOnce() -> Option<T>) -> Result<(), IoError> {
         self.sync()?;
+        let Some(held) = turn() else { return Ok(()) };
         let Replacement { storage, dir, path, temporary, .. } = &self;
         storage.rename(temporary, path).map_err(|error| IoError::new("put in place", path, error))?;
+        drop(held);
         storage.sync_dir(dir).map_err(|error| IoError::new("sync", dir, error))?;
         self.file = None;
         Ok(())

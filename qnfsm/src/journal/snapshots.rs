@@ -89,7 +89,7 @@ pub struct Mark {
 impl Mark {
     /// The mark that a record is, if it is one.
     #[must_use]
-    pub fn of(record: &Record<'_>) -> Option<Mark> {
+    pub fn of<B>(record: &Record<'_, B>) -> Option<Mark> {
         match *record {
             Record::SnapshotMark { worker, round, digest, image_digest, driver_digest } => {
                 Some(Mark { worker, round, digest, image_digest, driver_digest })
@@ -168,7 +168,9 @@ impl SnapshotFile {
         header.extend_from_slice(&about.worker.0.to_le_bytes());
         header.extend_from_slice(&about.round.to_le_bytes());
         put_counted(&mut header, about.catalogue);
-        let file = Replacement::create(storage, &dir, &file_name(about.worker, about.round))?;
+        // Of the same worker and round another epoch may write one, if its node was let go of by a thread that it still has.
+        let name = file_name(about.worker, about.round);
+        let file = Replacement::create(storage, &dir, &name, &format!("{name}.{}", about.epoch.0))?;
         file.write(&block(SNAPSHOT, &header).0)?;
         Ok(SnapshotFile { file, checksum: crc32fast::Hasher::new(), image_bytes: 0 })
     }
@@ -194,6 +196,12 @@ impl SnapshotFile {
     /// # Errors
     /// When the disk fails. The same snapshot may be stored again.
     pub fn finish(self, driver: &[u8]) -> Result<(), JournalError> {
+        self.finish_in(driver, || Some(()))
+    }
+
+    /// As [`finish`](SnapshotFile::finish), with what `turn` gives held while the file gets its name; it is given up if that is
+    /// none.
+    pub(crate) fn finish_in<T>(self, driver: &[u8], turn: impl FnOnce() -> Option<T>) -> Result<(), JournalError> {
         let mut end = Vec::with_capacity(driver.len() + END_BYTES);
         end.extend_from_slice(driver);
         let image_checksum = self.checksum.finalize();
@@ -203,7 +211,7 @@ impl SnapshotFile {
         }
         end.extend_from_slice(&crc32fast::hash(&end[driver.len()..]).to_le_bytes());
         self.file.write(&end)?;
-        Ok(self.file.put_in_place()?)
+        Ok(self.file.put_in_place_in(turn)?)
     }
 }
 
@@ -233,7 +241,10 @@ pub(crate) fn remove_unfinished(storage: &dyn Storage, node_dir: &Path) -> Resul
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         names => names.map_err(|error| IoError::new("list", &dir, error))?,
     };
-    let is_one = |name: &&String| name.strip_suffix(UNFINISHED).is_some_and(|name| parse_name(name).is_some());
+    let is_one = |name: &&String| {
+        let name_and_epoch = name.strip_suffix(UNFINISHED).and_then(|name| name.rsplit_once('.'));
+        name_and_epoch.is_some_and(|(name, epoch)| parse_name(name).is_some() && epoch.parse::<u32>().is_ok())
+    };
     names.iter().filter(is_one).try_for_each(|name| remove_if_there(storage, &dir.join(name)))
 }
 

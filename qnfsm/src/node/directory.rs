@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{NodeError, gauges::Syncs, shared::LOCK_REASON};
@@ -33,7 +33,7 @@ pub(super) struct Directory {
     catalogue: Vec<u8>,
     retention: Retention,
     state: Mutex<State>,
-    /// Whether the directory is this node's still. Held by whoever changes files there that have their names, other than the journal's.
+    /// Whether the directory is this node's still. Held by whoever renames or removes files there, the journal's writer apart.
     is_ours: Mutex<bool>,
 }
 
@@ -139,6 +139,11 @@ impl Directory {
         self.state.lock().expect(LOCK_REASON)
     }
 
+    /// A storage of the user's may panic under it, and leaves nothing half done there.
+    fn is_ours(&self) -> MutexGuard<'_, bool> {
+        self.is_ours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// True if the journal's beginning is given up some time.
     pub(super) fn is_bounded(&self) -> bool {
         self.retention.bytes.is_some()
@@ -158,10 +163,9 @@ impl Directory {
         SnapshotFile::create(self.storage.clone(), &self.dir, &about)
     }
 
-    /// Gives a snapshot's file its name when all of it is on disk; not if the directory was let go of meanwhile.
-    pub(super) fn finish_snapshot(&self, file: SnapshotFile, driver: &[u8]) -> Result<(), JournalError> {
-        let is_ours = self.is_ours.lock().expect(LOCK_REASON);
-        if *is_ours { file.finish(driver) } else { Ok(()) }
+    /// Ends a snapshot's file, and gives it its name when all of it is on disk; not if the directory was let go of meanwhile.
+    pub(super) fn put_snapshot_in_place(&self, file: SnapshotFile, driver: &[u8]) -> Result<(), JournalError> {
+        file.finish_in(driver, || Some(self.is_ours()).filter(|is_ours| **is_ours))
     }
 
     /// Marks a snapshot with a record, which `append` writes. Not if what the worker did since it was begun has been given up
@@ -170,7 +174,7 @@ impl Directory {
         &self,
         worker: WorkerId,
         round: u64,
-        begun: Option<Position>,
+        begun: Position,
         append: impl FnOnce() -> Result<Position, JournalError>,
     ) -> Result<Option<Position>, JournalError> {
         // Where everything is kept, nobody asks what could go.
@@ -179,11 +183,11 @@ impl Directory {
         }
         // Nothing is given up meanwhile.
         let mut state = self.state();
-        if begun.is_some_and(|begun| begun.segment < state.given_up_before) {
+        if begun.segment < state.given_up_before {
             return Ok(None);
         }
         let end = append()?;
-        let marked = Marked { round, from: begun.unwrap_or(end), end };
+        let marked = Marked { round, from: begun, end };
         state.workers.entry(worker).or_default().marks.push_back(marked);
         Ok(Some(end))
     }
@@ -208,7 +212,7 @@ impl Directory {
     /// snapshot before more can be given up.
     pub(super) fn hold_budget(&self, journal: &Journal, syncs: &Syncs) -> Result<Vec<WorkerId>, NodeError> {
         let Retention { bytes: Some(retain_bytes), is_ring } = self.retention else { return Ok(Vec::new()) };
-        let is_ours = self.is_ours.lock().expect(LOCK_REASON);
+        let is_ours = self.is_ours();
         if !*is_ours {
             return Ok(Vec::new());
         }
@@ -258,7 +262,7 @@ impl Directory {
     /// Does something with the files as they are, while none is let go of; or says which workers could not be brought back from
     /// them.
     pub(super) fn while_nothing_is_given_up<T>(&self, done: impl FnOnce() -> T) -> Result<T, Vec<WorkerId>> {
-        let _is_ours = self.is_ours.lock().expect(LOCK_REASON);
+        let _is_ours = self.is_ours();
         let state = self.state();
         let not_covered = state.workers.iter().filter(|(_, lasting)| !lasting.is_covered());
         let not_covered: Vec<_> = not_covered.map(|(worker, _)| *worker).collect();
@@ -268,7 +272,7 @@ impl Directory {
 
     /// Changes nothing there any more: the directory is about to be let go of.
     pub(super) fn let_go(&self) {
-        *self.is_ours.lock().expect(LOCK_REASON) = false;
+        *self.is_ours() = false;
     }
 
     /// Says that the node was stopped cleanly, with the journal on disk up to there.

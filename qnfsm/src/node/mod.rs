@@ -41,6 +41,7 @@ mod inbox;
 mod inlet;
 mod lag;
 mod lent;
+mod marks;
 mod outbox;
 mod poison;
 mod ports;

@@ -16,6 +16,7 @@ use super::{
     StartError,
     directory::{Lasting, Marked},
     edge::Policies,
+    marks::{AllMarks, Marking, Marks},
     retained::{DriverImage, Held},
 };
 use crate::{
@@ -55,6 +56,8 @@ pub(super) struct Recovered {
     pub(super) started_for: StartedFor,
     /// By worker, the mark of the snapshot that it was restored from.
     pub(super) restored: BTreeMap<WorkerId, Mark>,
+    /// Snapshots that no mark in the journal is of, by worker and round. They may be of rounds that a crash has undone.
+    pub(super) unmarked: Vec<(WorkerId, u64)>,
     /// How many messages FSMs were spared, as far as the journal still says.
     pub(super) skips: BTreeMap<RawQueueId, u32>,
     /// Workers that ran rounds which another build recorded, or this one with other resources.
@@ -66,8 +69,7 @@ pub(super) struct Recovered {
 struct Plan {
     /// From the journal's start on: a request may be older than the snapshots that playback starts from.
     workers: BTreeMap<WorkerId, Lasting>,
-    /// Where the snapshots that are marked are of, where their marks end, and the marks, in order.
-    marks: BTreeMap<WorkerId, Vec<(Position, Position, Mark)>>,
+    marks: AllMarks,
     seed: Option<u64>,
     skips: BTreeMap<RawQueueId, u32>,
     /// Segments that another build wrote, and which.
@@ -84,8 +86,6 @@ struct Plan {
 fn plan(reader: &mut Reader, catalogue: &Catalogue, own: &OwnBuild, dir: &Path) -> Result<Plan, StartError> {
     let (node, mut plan) = (reader.manifest().node, Plan::default());
     let (mut checked, mut ends_foreign) = (None, false);
-    let mut begun: BTreeMap<WorkerId, (u64, Position)> = BTreeMap::new();
-    let mut reached: BTreeMap<WorkerId, u64> = BTreeMap::new();
     while let Some(entry) = reader.next()? {
         match entry.record {
             Record::WorkerStarted { worker, request, .. } => {
@@ -97,20 +97,10 @@ fn plan(reader: &mut Reader, catalogue: &Catalogue, own: &OwnBuild, dir: &Path) 
                 let queue = RawQueueId::new(node, Place::worker(worker), slot, generation);
                 *plan.skips.entry(queue).or_default() += 1;
             }
-            Record::SnapshotBegun { worker, round, .. } => drop(begun.insert(worker, (round, entry.position))),
-            Record::Round { worker, round, .. } => drop(reached.insert(worker, round)),
             Record::WorkerKept { worker, request } => plan.workers.entry(worker).or_default().request = request,
             _ => {}
         }
-        if let Some(mark) = Mark::of(&entry.record) {
-            // Marked once more, it is of the place where that is said.
-            let from = begun.remove(&mark.worker).filter(|(round, _)| *round == mark.round);
-            let is_of_here = reached.get(&mark.worker).is_none_or(|reached| *reached <= mark.round);
-            // What the worker did between a beginning that was given up and its mark isn't known any more.
-            if let Some(from) = from.map(|(_, from)| from).or(is_of_here.then_some(entry.position)) {
-                plan.marks.entry(mark.worker).or_default().push((from, entry.position, mark));
-            }
-        }
+        plan.marks.note(&entry.record, entry.position);
         let segment = entry.position.segment;
         if checked != Some(segment) {
             checked = Some(segment);
@@ -185,12 +175,13 @@ pub(super) fn recover(
     let (mut restored, mut ran_others, mut unusable) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
     let mut from = reader_end(&tail);
     let snapshots: BTreeSet<_> = snapshots::list(&**storage, dir).map_err(ReadError::from)?.into_iter().collect();
+    let unmarked = snapshots.iter().filter(|(worker, round)| !marks.has(*worker, *round)).copied().collect();
     for (worker, lasting) in &mut workers {
-        let marks = marks.remove(worker).unwrap_or_default();
-        let mut refused = Vec::new();
+        let Marks { found, without_beginning, .. } = marks.0.remove(worker).unwrap_or_default();
+        let mut refused: Vec<_> = without_beginning.iter().map(began_before).collect();
         let mut begins = lasting.started;
-        for (from, end, mark) in marks.iter().rev() {
-            let is_foreign = foreign.contains_key(&end.segment);
+        for Marking { from, at, mark } in found.iter().rev() {
+            let is_foreign = foreign.contains_key(&at.segment);
             match restore(&**storage, dir, manifest, catalogue, mark, is_foreign, &mut kept)? {
                 Ok(found) => {
                     playback.resume(found, mark.digest);
@@ -214,9 +205,10 @@ pub(super) fn recover(
         from = from.min(begins);
         unusable.insert(*worker, refused);
         // Older ones are needed if this one is damaged some day.
-        let usable = marks.iter().take_while(|(from, ..)| *from <= begins);
-        let there = usable.filter(|(_, _, older)| snapshots.contains(&(older.worker, older.round)));
-        lasting.marks = there.map(|(from, end, older)| Marked { round: older.round, from: *from, end: *end }).collect();
+        let usable = found.iter().take_while(|older| older.from <= begins);
+        let there = usable.filter(|older| snapshots.contains(&(*worker, older.mark.round)));
+        lasting.marks =
+            there.map(|Marking { from, at, mark }| Marked { round: mark.round, from: *from, end: *at }).collect();
     }
     reader.seek(if tail.as_ref().is_none_or(|tail| tail.last.is_none()) { Position::default() } else { from })?;
     while let Some(entry) = reader.next()? {
@@ -273,7 +265,12 @@ pub(super) fn recover(
     })?;
     let requests = workers.iter().filter_map(|(worker, lasting)| Some((lasting.request?, *worker)));
     let started_for = requests.collect();
-    Ok(Recovered { playback, kept, tail, seed, workers, started_for, restored, skips, ran_others })
+    Ok(Recovered { playback, kept, tail, seed, workers, started_for, restored, unmarked, skips, ran_others })
+}
+
+/// Why a snapshot can't be used whose mark is all that the journal has of it.
+fn began_before(mark: &Mark) -> String {
+    format!("that of round {} was begun before what is kept of the journal", mark.round)
 }
 
 /// A position behind all records.

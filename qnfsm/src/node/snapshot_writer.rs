@@ -30,19 +30,19 @@ pub(super) enum Piece {
 /// Whoever writes a snapshot. When this is dropped, its thread has ended, and what was not finished is gone.
 pub(super) enum SnapshotWriter {
     Apart(Apart),
-    /// There was no thread for it. And how it ended, if it has.
-    Here(Box<Storing>, Option<Result<(), NodeError>>),
+    /// There was no thread for it.
+    Here(Box<Here>),
 }
 
 impl SnapshotWriter {
-    /// Begins to write the snapshot of a worker after a round.
+    /// Begins to write the snapshot of a worker after a round. The worker is called when that has ended.
     pub(super) fn start(shared: &Arc<Shared>, worker: WorkerId, round: u64) -> SnapshotWriter {
         let storing = || Storing { shared: shared.clone(), worker, round, file: None };
         match Apart::start(storing()) {
             Ok(apart) => SnapshotWriter::Apart(apart),
             Err(error) => {
                 tracing::warn!(%worker, %error, "no thread for a snapshot: the worker stands still while it is written");
-                SnapshotWriter::Here(Box::new(storing()), None)
+                SnapshotWriter::Here(Box::new(Here { storing: storing(), ended: None }))
             }
         }
     }
@@ -52,20 +52,18 @@ impl SnapshotWriter {
     pub(super) fn hand_over(&mut self, piece: Piece, waits: bool) -> Option<Piece> {
         match self {
             SnapshotWriter::Apart(apart) => apart.hand_over(piece, waits),
-            SnapshotWriter::Here(storing, ended) => {
-                if ended.is_none() {
-                    *ended = storing.take(piece).map(|is_whole| is_whole.then_some(())).transpose();
-                }
+            SnapshotWriter::Here(here) => {
+                here.take(piece);
                 None
             }
         }
     }
 
-    /// Whether it has ended. The worker is called when a thread has.
+    /// Whether it has ended.
     pub(super) fn has_ended(&self) -> bool {
         match self {
             SnapshotWriter::Apart(apart) => apart.ended.get().is_some(),
-            SnapshotWriter::Here(_, ended) => ended.is_some(),
+            SnapshotWriter::Here(here) => here.ended.is_some(),
         }
     }
 
@@ -73,7 +71,26 @@ impl SnapshotWriter {
     pub(super) fn end(self) -> Result<(), NodeError> {
         match self {
             SnapshotWriter::Apart(apart) => apart.end(),
-            SnapshotWriter::Here(_, ended) => ended.unwrap_or(Ok(())),
+            SnapshotWriter::Here(here) => here.ended.unwrap_or(Ok(())),
+        }
+    }
+}
+
+/// The worker's own thread, which writes what it hands over.
+pub(super) struct Here {
+    storing: Storing,
+    /// How it ended, if it has.
+    ended: Option<Result<(), NodeError>>,
+}
+
+impl Here {
+    fn take(&mut self, piece: Piece) {
+        let Here { storing, ended } = self;
+        if ended.is_none() {
+            *ended = storing.take(piece).map(|is_whole| is_whole.then_some(())).transpose();
+            if ended.is_some() {
+                storing.call();
+            }
         }
     }
 }
@@ -95,7 +112,7 @@ impl Apart {
             // A storage of the user's may panic.
             let stored = catch_unwind(AssertUnwindSafe(|| storing.take_all(&taken)));
             let _ = told.set(stored.unwrap_or(Err(NodeError::Panicked(Place::edge(EdgeId::NODE)))));
-            storing.shared.call(&[storing.worker]);
+            storing.call();
         })?;
         Ok(Apart { pieces: Some(pieces), ended, thread: Some(thread) })
     }
@@ -143,6 +160,11 @@ pub(super) struct Storing {
 }
 
 impl Storing {
+    /// Calls the worker.
+    fn call(&self) {
+        self.shared.call(&[self.worker]);
+    }
+
     /// Writes what comes. Whoever hangs up before it is whole has given it up.
     fn take_all(&mut self, pieces: &Receiver<Piece>) -> Result<(), NodeError> {
         for piece in pieces {
@@ -161,7 +183,7 @@ impl Storing {
         let mut at_hand = file.take().map_or_else(|| directory.snapshot_file(*worker, *round), Ok)?;
         match piece {
             Piece::Image(bytes) => at_hand.image(&bytes)?,
-            Piece::Driver(bytes) => return Ok(directory.finish_snapshot(at_hand, &bytes).map(|()| true)?),
+            Piece::Driver(bytes) => return Ok(directory.put_snapshot_in_place(at_hand, &bytes).map(|()| true)?),
         }
         *file = Some(at_hand);
         Ok(false)

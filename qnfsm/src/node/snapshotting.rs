@@ -223,15 +223,15 @@ impl Driver {
         let (Some(under_way), Some(journal)) = (&mut self.under_way, &self.shared.journal) else { return Ok(false) };
         let begun = Instant::now();
         let (grown, every) = (journal.bytes_written() - under_way.written, self.shared.limits.snapshot_every_bytes);
-        let mut steps = 0;
-        while under_way.hands_over(false) {
-            let Some(progress) = self.worker.snapshot_progress() else { return Ok(false) };
+        for steps in 0.. {
+            let has_room = under_way.hands_over(false);
+            under_way.pause = under_way.pause.max(begun.elapsed());
+            let Some(progress) = self.worker.snapshot_progress().filter(|_| has_room) else { break };
             if steps == STEPS_MAX || (steps > 0 && under_way.keeps_pace(progress, grown, every)) {
                 return Ok(true);
             }
             under_way.encode(&mut self.worker)?;
             under_way.pause = under_way.pause.max(begun.elapsed());
-            steps += 1;
         }
         Ok(false)
     }
@@ -243,7 +243,7 @@ impl Driver {
         writer.end()?;
         let pause = stands_since.map_or(pause, |since| pause.max(since.elapsed()));
         let mark = Mark { image_digest: digest.value(), ..mark };
-        self.mark(mark, Some(from), Newest { mark: Some(mark), written, at })?;
+        self.mark(mark, from, Newest { mark: Some(mark), written, at })?;
         self.hold_memory()?;
         self.was_snapshot(pause, bytes);
         Ok(())
@@ -274,13 +274,16 @@ impl Driver {
         self.shared.gauges.facade.was_snapshot(self.worker.id(), pause);
     }
 
-    /// Marks a snapshot once more. The worker may have been configured since: that is said again, because its record may be given up.
+    /// Marks a snapshot once more, of which the worker is still. It may have been configured since: that is said again, because its
+    /// record may be given up.
     fn mark_again(&mut self, mark: Mark) -> Result<(), NodeError> {
         let Some(journal) = self.shared.journal.clone() else { return Ok(()) };
-        self.mark(mark, None, Newest { mark: Some(mark), written: journal.bytes_written(), at: Instant::now() })?;
+        let Mark { worker, round, digest, .. } = mark;
+        let from = journal.append(&Record::SnapshotBegun { worker, round, digest })?;
+        self.mark(mark, from, Newest { mark: Some(mark), written: journal.bytes_written(), at: Instant::now() })?;
         let mut config = Vec::new();
         Codec::CURRENT.encode(self.worker.config(), &mut config).expect("a configuration is numbers");
-        journal.append(&Record::Configured { worker: mark.worker, round: mark.round, config: &config })?;
+        journal.append(&Record::Configured { worker, round, config: &config })?;
         self.hold_memory()
     }
 
@@ -289,8 +292,8 @@ impl Driver {
         if self.shared.recorder.is_some() { self.shared.hold_budget() } else { Ok(()) }
     }
 
-    /// Marks a snapshot, which is of where it was begun or else of here.
-    fn mark(&mut self, mark: Mark, begun: Option<Position>, newest: Newest) -> Result<(), NodeError> {
+    /// Marks a snapshot, which is of where it was begun.
+    fn mark(&mut self, mark: Mark, begun: Position, newest: Newest) -> Result<(), NodeError> {
         let (Some(journal), Some(directory)) = (&self.shared.journal, &self.shared.directory) else { return Ok(()) };
         if directory.mark(mark.worker, mark.round, begun, || journal.append(&mark.record()))?.is_none() {
             return Ok(());

@@ -33,7 +33,7 @@ use crate::{
     id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, WorkerId},
     journal::{
         self, GivenUp, GivingUp, Journal, JournalError, JournalOptions, Manifest, NodeLock, OpenError, Record,
-        SegmentInfo, Tail, snapshots,
+        SegmentInfo, Tail, holdings::remove_snapshot, snapshots,
     },
     message::{DownReason, NoReply, ReplyTo},
     playback::{Playback, PlaybackError},
@@ -206,6 +206,9 @@ impl NodeBuilder {
         };
         manifest.store(&*self.storage, dir)?;
         snapshots::remove_unfinished(&*self.storage, dir).map_err(JournalError::from)?;
+        for (worker, round) in recovered.iter().flat_map(|recovered| &recovered.unmarked) {
+            remove_snapshot(&*self.storage, dir, *worker, *round).map_err(JournalError::from)?;
+        }
         let tail = recovered.as_ref().and_then(|recovered| recovered.tail.as_ref());
         let journal = self.begin_journal(dir, &manifest, catalogue, &config, tail)?;
         let epoch = manifest.epoch;

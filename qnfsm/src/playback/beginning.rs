@@ -132,7 +132,8 @@ impl Unbegun {
         let passed = self.workers.entry(worker).or_default();
         let restored = match *record {
             Record::SnapshotBegun { round, digest, .. } => beginning.restore_begun(worker, round, digest, catalogue),
-            Record::SnapshotMark { round, .. } if round >= passed.reached => {
+            // Its beginning may have been given up, and with that what the worker did since: it is known to have done nothing.
+            Record::SnapshotMark { round, .. } if round == passed.reached && passed.rounds > 0 => {
                 let mark = Mark::of(record).expect("it is one");
                 beginning.restore(&mark, catalogue).map(|restored| (restored, mark))
             }
@@ -141,7 +142,6 @@ impl Unbegun {
                 passed.reached = round;
                 return Begins::NotYet;
             }
-            // One of a round that is past would lack what came since.
             _ => return Begins::NotYet,
         };
         match restored {

@@ -359,7 +359,7 @@ impl Playback {
                 self.rounds += replica.run(None, audience)?;
                 replica.prove(round, digest)?;
                 if self.check_images {
-                    replica.take_image()?;
+                    replica.take_image_once()?;
                 }
             }
             Record::SnapshotMark { digest, image_digest, .. } => {

@@ -330,14 +330,14 @@ impl Replica {
         self.image = self.image.filter(|taken| taken.is_marked);
     }
 
-    /// Encodes the worker as it is now, to compare it with a snapshot that is marked here, unless it was since its last round.
+    /// Encodes the worker as it is now, to compare it with a snapshot that is marked here or later, unless it was since its last
+    /// round: one that is marked once more is of the worker as it was when it was marked first.
     pub(super) fn take_image_once(&mut self) -> Result<(), PlaybackError> {
         let is_taken = self.image.is_some_and(|taken| taken.round == self.worker.rounds());
         if is_taken { Ok(()) } else { self.take_image() }
     }
 
-    /// Encodes the worker as it is now, to compare it with a snapshot that is marked later.
-    pub(super) fn take_image(&mut self) -> Result<(), PlaybackError> {
+    fn take_image(&mut self) -> Result<(), PlaybackError> {
         let round = self.worker.rounds();
         let mut image = Vec::new();
         if let Err(error) = self.worker.snapshot(&mut image) {

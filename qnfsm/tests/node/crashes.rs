@@ -253,3 +253,8 @@ fn a_disk_that_fails_anywhere_stops_a_buffered_node_and_costs_nothing_that_it_le
 fn a_disk_that_fails_anywhere_stops_a_durable_node_with_services_and_costs_nothing_that_it_let_out() {
     every_failure(Shape::WorldDurable, ErrorKind::Other);
 }
+
+#[test]
+fn a_disk_that_fails_anywhere_stops_a_bounded_node_and_costs_nothing_that_it_let_out() {
+    every_failure(Shape::WorldBounded, ErrorKind::Other);
+}

@@ -294,8 +294,8 @@ impl Shape {
     fn bell(self) -> Option<RunOn> {
         match self {
             Shape::Buffered | Shape::Durable | Shape::Bounded => None,
-            Shape::WorldBuffered => Some(RunOn::Thread),
-            Shape::WorldDurable | Shape::WorldBounded => Some(RunOn::FirstWorker),
+            Shape::WorldBuffered | Shape::WorldBounded => Some(RunOn::Thread),
+            Shape::WorldDurable => Some(RunOn::FirstWorker),
         }
     }
 }
@@ -322,7 +322,8 @@ pub(crate) fn try_recover_to(
         ..Limits::default()
     };
     let builder = NodeBuilder::new("ledger", kinds()).dir(DIR).storage(disk.storage()).seed(1).limits(limits);
-    let mut builder = builder.durability(shape.durability()).recover_to(position);
+    // A kept history is tried by the build that has the fault, and by the one that is mended.
+    let mut builder = builder.durability(shape.durability()).recover_to(position).build(1, 1);
     let mut desk = Desk::default();
     if let Some(run_on) = shape.bell() {
         let comes_back = Manifest::load(&*disk.storage(), Path::new(DIR)).is_ok();

@@ -171,6 +171,47 @@ fn a_replay_of_a_journal_without_its_beginning_begins_where_a_snapshot_was_begun
 }
 
 #[test]
+fn a_snapshot_that_was_begun_where_the_journal_was_given_up_is_none_to_begin_with() {
+    let crash = marked_late();
+    let (_, _, mark) = said(&crash).into_iter().find(|(.., mark)| mark.is_some()).unwrap();
+    let storage = crash.storage();
+    let mut reader = Reader::open(storage.clone(), probe::DIR.as_ref()).unwrap();
+    let cut = Manifest { oldest_segment: 2, ..reader.manifest().clone() };
+    let beginning = Beginning::of(storage, probe::DIR, &cut);
+    let kinds = probe::kinds().seal().unwrap();
+    let mut playback = Playback::new(kinds, NodeId(0)).checking_images().beginning(Some(beginning));
+    let (mut worker, mut reached) = (WorkerId(0), 0);
+    while let Some(entry) = reader.next().unwrap() {
+        if let Record::Round { worker: of, round, .. } = entry.record {
+            (worker, reached) = (of, round);
+        }
+        // All that the worker did between the two was given up with the one.
+        if Some(entry.position) == mark {
+            playback.apply(&entry.record, &mut ()).unwrap();
+            break;
+        }
+    }
+    playback.apply(&Record::DigestMark { worker, round: reached, digest: 0 }, &mut ()).unwrap();
+    assert_eq!(playback.workers().count(), 0);
+    let refused = playback.finish(&mut ()).unwrap_err().to_string();
+    assert!(refused.contains("no snapshot of it can be used"), "{refused}");
+}
+
+#[test]
+fn a_snapshot_of_a_round_that_a_crash_has_undone_is_gone_when_the_node_comes_back() {
+    let disk = SimulatedDisk::default();
+    let start = || probe::start(probe::builder(disk.storage()));
+    start().stop().unwrap();
+    let snapshots = Path::new(probe::DIR).join("snapshots");
+    let marked: Vec<_> = disk.paths().into_iter().filter(|path| path.starts_with(&snapshots)).collect();
+    let unmarked = snapshots.join("0-77.qsn");
+    disk.put(&unmarked, disk.bytes(&marked[0]).unwrap());
+    start().stop().unwrap();
+    let there = disk.paths();
+    assert!(!there.contains(&unmarked) && marked.iter().all(|path| there.contains(path)), "{there:?}");
+}
+
+#[test]
 fn a_worker_waits_for_a_disk_that_does_not_keep_up_before_the_next_snapshot_is_due() {
     const EVERY_BYTES: u64 = 20_000;
     let disk = Memory::default();
@@ -281,7 +322,7 @@ fn what_a_crash_left_of_a_snapshot_goes_at_the_next_start_and_nothing_else_does(
     let start = || probe::start(probe::builder(disk.storage()));
     start().stop().unwrap();
     let snapshots = Path::new(probe::DIR).join("snapshots");
-    let (left, other) = (snapshots.join("0-77.qsn.tmp"), snapshots.join("notes.tmp"));
+    let (left, other) = (snapshots.join("0-77.qsn.1.tmp"), snapshots.join("notes.tmp"));
     disk.put(&left, vec![0; 1000]);
     disk.put(&other, vec![0; 1000]);
     start().stop().unwrap();
@@ -354,4 +395,43 @@ fn a_node_that_was_dropped_by_its_own_thread_puts_no_snapshot_there_any_more() {
     };
     until("the end of its snapshot", || ended().is_some());
     assert_eq!(ended(), Some(false), "it was put in place");
+}
+
+#[test]
+fn a_storage_that_panics_over_a_snapshot_stops_the_node_with_an_error() {
+    let disk = Memory::default();
+    let files = FaultyFiles::among(disk.storage(), ".qsn");
+    let node = probe::start(probe::builder(Arc::new(files.clone())));
+    node.host().send(node.root(), &Tell::Add(1, vec![])).unwrap();
+    assert_eq!(probe::total(&node), 1);
+    files.panic(Operation::Rename);
+    let error = node.stop().unwrap_err();
+    assert!(matches!(error, NodeError::Panicked(_)), "{error:?}");
+    assert_eq!(probe::total(&probe::start(probe::builder(disk.storage()))), 1);
+}
+
+#[test]
+fn the_journal_is_synced_while_a_snapshot_is() {
+    let disk = SimulatedDisk::default().keeping_history(1);
+    let files = FaultyFiles::among(disk.storage(), ".qsn");
+    let limits = Limits { snapshot_every_bytes: 30_000, retain_bytes: Some(1 << 20), ..probe::limits() };
+    let node = probe::start(probe::builder(Arc::new(files.clone())).limits(limits));
+    files.hold(Operation::Sync);
+    node.host().send(node.root(), &Tell::Add(1, vec![0; 40_000])).unwrap();
+    until("a snapshot", || files.count(Operation::Sync) > 0);
+    // The file is whole and about to get its name. Each of these is synced behind the one before.
+    let syncs = || disk.history().operations.iter().filter(|of| matches!(of, SimulatedOperation::Sync(..))).count();
+    let is_synced = |total| {
+        let (before, begun) = (syncs(), Instant::now());
+        node.host().send(node.root(), &Tell::Add(1, vec![])).unwrap();
+        assert_eq!(probe::total(&node), total);
+        while syncs() == before && begun.elapsed() < PATIENCE {
+            thread::yield_now();
+        }
+        syncs() > before
+    };
+    let goes_on = (2..10).all(is_synced);
+    files.release();
+    node.stop().unwrap();
+    assert!(goes_on, "the journal isn't synced");
 }

@@ -25,7 +25,10 @@ const STARTS: usize = 24;
 const STACK_BYTES: u64 = 512 << 20;
 
 fn builder(dir: &Path, snapshot_every_bytes: u64) -> qnfsm::NodeBuilder {
-    let limits = Limits { drain: Duration::ZERO, snapshot_every_bytes, ..Limits::default() };
+    builder_with(dir, Limits { drain: Duration::ZERO, snapshot_every_bytes, ..Limits::default() })
+}
+
+fn builder_with(dir: &Path, limits: Limits) -> qnfsm::NodeBuilder {
     let mut builder = ring::builder(dir, Arc::new(RealFiles), limits);
     builder.service(1, Unanswered::SentAgain, |_: u64, _| ());
     builder.reactor(RunOn::Thread, Mute);
@@ -83,7 +86,8 @@ fn child() {
 fn child_with_snapshots() {
     let Some(dir) = std::env::var_os(CHILD_WITH_SNAPSHOTS) else { return };
     let dir = Path::new(&dir);
-    let node = builder(dir, 20_000).start(&Root::new(3, 2, u32::MAX)).unwrap();
+    let limits = Limits { drain: Duration::ZERO, snapshot_every: Some(Duration::from_millis(1)), ..Limits::default() };
+    let node = builder_with(dir, limits).start(&Root::new(3, 2, u32::MAX)).unwrap();
     ring::settle(&node, 1);
     let (hang_up, is_over) = mpsc::channel::<()>();
     let is_over = Arc::new(Mutex::new(is_over));
@@ -91,14 +95,14 @@ fn child_with_snapshots() {
         let is_over = is_over.clone();
         thread::Builder::new().spawn(move || is_over.lock().unwrap().recv().is_err())
     };
-    let taken: Vec<_> = iter::from_fn(|| take().ok()).collect();
-    // One may have had a thread already.
+    let mut taken: Vec<_> = iter::from_fn(|| take().ok()).collect();
+    // One of each worker may have had a thread already, which is there for others when it ends.
     let files = || std::fs::read_dir(dir.join("snapshots")).map_or(0, |files| files.count());
     let before = files();
     let begun = Instant::now();
-    while files() < before + 6 {
+    while files() < before + 40 {
         assert!(begun.elapsed() < Duration::from_secs(60), "no snapshots without threads");
-        thread::yield_now();
+        taken.extend(take().ok());
     }
     drop(hang_up);
     assert!(taken.into_iter().all(|thread| thread.join().unwrap()));

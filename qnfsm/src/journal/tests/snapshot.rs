@@ -32,7 +32,7 @@ fn a_snapshot_may_come_in_pieces_and_leaves_nothing_when_it_is_given_up() {
     let names = || RealFiles.list(&node.dir.join("snapshots")).unwrap();
     let mut file = create();
     file.image(b"im").unwrap();
-    assert_eq!((names(), snapshots::list(&RealFiles, &node.dir).unwrap()), (vec!["3-3.qsn.tmp".to_owned()], vec![]));
+    assert_eq!((names(), snapshots::list(&RealFiles, &node.dir).unwrap()), (vec!["3-3.qsn.2.tmp".to_owned()], vec![]));
     drop(file);
     assert_eq!(names(), [""; 0]);
     let mut file = create();
