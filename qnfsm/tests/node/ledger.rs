@@ -343,10 +343,12 @@ pub(crate) fn try_recover_to(
 
 /// The ledger's queue, once it is there, and how many numbers were handed on to it.
 fn ledger(node: &Node<Ask>) -> (QueueId<Entry>, u64) {
+    let begun = Instant::now();
     loop {
         if let Some(found) = node.host().request(node.root(), PATIENCE, Ask::Where).unwrap() {
             return found;
         }
+        assert!(begun.elapsed() < PATIENCE, "the ledger never comes to be");
     }
 }
 
