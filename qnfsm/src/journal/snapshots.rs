@@ -98,6 +98,13 @@ impl Mark {
         }
     }
 
+    /// True if the snapshot can be used though the journal has lost where it was begun. With that it may have lost what the worker
+    /// did until the mark; but not if `reached`, the last of its rounds that stands before the mark, is the snapshot's.
+    #[must_use]
+    pub(crate) fn needs_no_beginning(&self, reached: Option<u64>) -> bool {
+        reached == Some(self.round)
+    }
+
     /// The record that says it.
     #[must_use]
     pub fn record(&self) -> RecordDraft<'static> {

@@ -40,10 +40,7 @@ impl Marks {
         }
         let Some(mark) = Mark::of(record) else { return };
         let begun = self.begun.take().filter(|(round, _)| *round == mark.round).map(|(_, from)| from);
-        // Without its beginning it is of no use, because what the worker did since may be gone as well. Unless it is known to
-        // have done nothing.
-        let did_nothing_since = self.reached == Some(mark.round);
-        match begun.or(did_nothing_since.then_some(at)) {
+        match begun.or(mark.needs_no_beginning(self.reached).then_some(at)) {
             Some(from) => self.found.push(Marking { from, at, mark }),
             None => self.without_beginning.push(mark),
         }
@@ -62,7 +59,7 @@ impl AllMarks {
         }
     }
 
-    /// True if a snapshot is marked that can be gone on from, or was once.
+    /// True if a snapshot of that round is marked.
     pub(super) fn has(&self, worker: WorkerId, round: u64) -> bool {
         self.0.get(&worker).is_some_and(|marks| marks.found.iter().any(|marking| marking.mark.round == round))
     }

@@ -231,7 +231,6 @@ impl Driver {
                 return Ok(true);
             }
             under_way.encode(&mut self.worker)?;
-            under_way.pause = under_way.pause.max(begun.elapsed());
         }
         Ok(false)
     }

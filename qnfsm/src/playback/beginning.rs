@@ -132,9 +132,11 @@ impl Unbegun {
         let passed = self.workers.entry(worker).or_default();
         let restored = match *record {
             Record::SnapshotBegun { round, digest, .. } => beginning.restore_begun(worker, round, digest, catalogue),
-            // Its beginning may have been given up, and with that what the worker did since: it is known to have done nothing.
-            Record::SnapshotMark { round, .. } if round == passed.reached && passed.rounds > 0 => {
+            Record::SnapshotMark { .. } => {
                 let mark = Mark::of(record).expect("it is one");
+                if !mark.needs_no_beginning((passed.rounds > 0).then_some(passed.reached)) {
+                    return Begins::NotYet;
+                }
                 beginning.restore(&mark, catalogue).map(|restored| (restored, mark))
             }
             Record::Round { round, .. } => {

@@ -144,16 +144,20 @@ fn a_replay_notices_that_a_worker_was_another_where_its_snapshot_was_begun() {
     assert!(noticed.contains("some FSM's data differ"), "{noticed}");
 }
 
+/// A journal, and a playback that takes it for one which has lost its beginning.
+fn as_if_cut(crash: &Memory) -> (Reader, Playback) {
+    let reader = Reader::open(crash.storage(), probe::DIR.as_ref()).unwrap();
+    let cut = Manifest { oldest_segment: 2, ..reader.manifest().clone() };
+    let beginning = Beginning::of(crash.storage(), probe::DIR, &cut);
+    let kinds = probe::kinds().seal().unwrap();
+    (reader, Playback::new(kinds, NodeId(0)).checking_images().beginning(Some(beginning)))
+}
+
 #[test]
 fn a_replay_of_a_journal_without_its_beginning_begins_where_a_snapshot_was_begun() {
     let crash = marked_late();
     let (round, begun, mark) = said(&crash).into_iter().find(|(.., mark)| mark.is_some()).unwrap();
-    let storage = crash.storage();
-    let mut reader = Reader::open(storage.clone(), probe::DIR.as_ref()).unwrap();
-    let cut = Manifest { oldest_segment: 2, ..reader.manifest().clone() };
-    let beginning = Beginning::of(storage, probe::DIR, &cut);
-    let kinds = probe::kinds().seal().unwrap();
-    let mut playback = Playback::new(kinds, NodeId(0)).checking_images().beginning(Some(beginning));
+    let (mut reader, mut playback) = as_if_cut(&crash);
     let mut rounds = 0;
     while let Some(entry) = reader.next().unwrap() {
         // What stands before was given up, and the worker runs on before the mark.
@@ -174,12 +178,7 @@ fn a_replay_of_a_journal_without_its_beginning_begins_where_a_snapshot_was_begun
 fn a_snapshot_that_was_begun_where_the_journal_was_given_up_is_none_to_begin_with() {
     let crash = marked_late();
     let (_, _, mark) = said(&crash).into_iter().find(|(.., mark)| mark.is_some()).unwrap();
-    let storage = crash.storage();
-    let mut reader = Reader::open(storage.clone(), probe::DIR.as_ref()).unwrap();
-    let cut = Manifest { oldest_segment: 2, ..reader.manifest().clone() };
-    let beginning = Beginning::of(storage, probe::DIR, &cut);
-    let kinds = probe::kinds().seal().unwrap();
-    let mut playback = Playback::new(kinds, NodeId(0)).checking_images().beginning(Some(beginning));
+    let (mut reader, mut playback) = as_if_cut(&crash);
     let (mut worker, mut reached) = (WorkerId(0), 0);
     while let Some(entry) = reader.next().unwrap() {
         if let Record::Round { worker: of, round, .. } = entry.record {
