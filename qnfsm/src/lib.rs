@@ -146,7 +146,7 @@ pub use codec::{Codec, DecodeError, EncodeError, Trust};
 pub use digest::{Digest, StreamDigest};
 pub use fsm::{
     ContentHash, Context, External, ExternalFault, Externals, Fsm, Handler, Next, OldFsm, OldMessage, OnPanic,
-    Overflow, QueuePolicy, Resource, State, TimerId, UpgradeError,
+    Overflow, QueuePolicy, Resource, State, TimerId, TimerName, UpgradeError,
 };
 pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId};
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
@@ -161,8 +161,8 @@ pub use random::{GENERATOR, Random};
 pub use secret::Secret;
 pub use time::Time;
 pub use worker::{
-    Admission, CarryOverError, Catalogue, CellView, Counters, Deliveries, Delivery, Fault, FaultKind, FsmView,
-    ImageError, ImageView, Kinds, KindsError, OtherResource, Recording, RequestView, RoundEnd, Skip, SnapshotError,
-    Table, TableKind, TableMessage, TableResource, TableSchema, TimerLabel, TimerView, Turn, WaitingView, Waits,
-    Worker, WorkerConfig,
+    Admission, Ask, Asked, AskedAll, At, Came, CameAs, CarryOverError, Catalogue, CellView, Counters, Deliveries,
+    Delivery, End, Fault, FaultKind, FsmView, ImageError, ImageView, Kinds, KindsError, Observer, Origins,
+    OtherResource, Recording, RequestView, RoundEnd, Skip, SnapshotError, Table, TableKind, TableMessage,
+    TableResource, TableSchema, TimerLabel, TimerView, Turn, WaitingView, Waits, Worker, WorkerConfig,
 };

@@ -123,7 +123,7 @@ pub(crate) struct NameRef(usize);
 
 /// What a timer goes by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum TimerName {
+pub enum TimerName {
     /// The state's own; ends with the state.
     State,
     /// A name of the user's: setting it anew replaces it.

@@ -11,8 +11,8 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use context::{Context, External, TimerId};
-pub(crate) use effects::{Effect, Effects, Own, Refusal, Sending, TimerName, TypeNumbers, WhichTimer, state_digest};
-pub use effects::{ExternalFault, Externals, Handler};
+pub(crate) use effects::{Effect, Effects, Own, Refusal, Sending, TypeNumbers, WhichTimer, state_digest};
+pub use effects::{ExternalFault, Externals, Handler, TimerName};
 pub use old::{OldFsm, OldMessage, UpgradeError};
 pub(crate) use old::{Reading, upgraded};
 pub(crate) use pool::{AnyPool, MessageRef, Pool, Pools};

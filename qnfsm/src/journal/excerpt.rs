@@ -9,7 +9,7 @@ use super::{envelope::Position, reader::Entry, record::Record};
 const BUFFER_BYTES_KEPT: usize = 2 << 20;
 
 /// A record's place, and where its body ends among the bodies.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Copied {
     position: Position,
     kind: u8,
@@ -18,7 +18,7 @@ struct Copied {
 
 /// Records copied out of a journal, in the order in which they were put in. Cleared and filled again, it allocates nothing
 /// once its buffers have grown.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Excerpt {
     bodies: Vec<u8>,
     records: Vec<Copied>,

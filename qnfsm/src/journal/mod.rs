@@ -53,7 +53,7 @@ pub use lock::NodeLock;
 pub use manifest::{Manifest, PROGRAM_NAME_BYTES_MAX};
 pub use memory::{Cut, MemoryFiles};
 pub use prepared::give_back_room;
-pub use reader::{Entry, Reader, read_segment_bytes};
+pub use reader::{Bookmark, Entry, Reader, read_segment_bytes};
 pub use record::{Batches, Outcome, RECORD_BODY_BYTES_MAX, Reached, Record, RecordDraft};
 pub use segment::{FORMAT_VERSION, Link, SegmentHeader, SegmentInfo, path as segment_path, read_header};
 pub use storage::{File, Held, RealFiles, Storage};

@@ -31,6 +31,21 @@ pub struct Entry<'a> {
     pub(super) body: &'a [u8],
 }
 
+/// Where a reader stood between two records. It comes back there without reading again what stands before in the segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bookmark {
+    at: Position,
+    chain: u32,
+}
+
+impl Bookmark {
+    /// Where the next record begins; where a segment ends, that is its end.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.at
+    }
+}
+
 /// Where the reading stands within the segment that is loaded.
 #[derive(Debug)]
 struct Loaded {
@@ -224,6 +239,29 @@ impl Reader {
                 "no record begins at {position}; give a position that was read from this journal"
             )))
         }
+    }
+
+    /// Where the reader stands, to be come back to; none before the first record was read.
+    #[must_use]
+    pub fn bookmark(&self) -> Option<Bookmark> {
+        self.loaded.as_ref().map(|loaded| Bookmark { at: loaded.at, chain: loaded.chain })
+    }
+
+    /// Comes back to where a reader of the same journal stood; to its start, if there is no bookmark. What follows is checked again.
+    ///
+    /// # Errors
+    /// As [`next`](Reader::next), where another segment has to be loaded.
+    pub fn return_to(&mut self, bookmark: Option<Bookmark>) -> Result<(), ReadError> {
+        let Some(Bookmark { at, chain }) = bookmark else { return self.seek(Position::default()) };
+        (self.tail, self.failed, self.near) = (None, None, (None, None));
+        if self.loaded.as_ref().is_none_or(|loaded| loaded.at.segment != at.segment) {
+            self.loaded = None;
+            self.load(at.segment)?;
+        }
+        if let Some(loaded) = &mut self.loaded {
+            (loaded.at, loaded.chain) = (at, chain);
+        }
+        Ok(())
     }
 
     /// Checks the next record and steps over it.

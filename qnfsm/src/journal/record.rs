@@ -297,6 +297,20 @@ impl<'a, B> Record<'a, B> {
             | Record::WorkerKept { .. } => None,
         }
     }
+
+    /// True if a playback runs the round of its worker that was read last when it takes this record: it shows that the round has ended.
+    #[must_use]
+    pub fn ends_round(&self) -> bool {
+        matches!(
+            self,
+            Record::Round { .. }
+                | Record::DigestMark { .. }
+                | Record::SnapshotBegun { .. }
+                | Record::SnapshotMark { .. }
+                | Record::Configured { .. }
+                | Record::WorkerStopped { .. }
+        )
+    }
 }
 
 impl RecordDraft<'_> {

@@ -26,7 +26,7 @@ use crate::{
     id::{Epoch, NodeId, Place, RawQueueId, RequestId, WorkerId},
     journal::{Outcome, Reached, Record, snapshots::Mark},
     time::Time,
-    worker::{Catalogue, Fault, Worker, WorkerConfig},
+    worker::{Catalogue, Fault, Observer, Worker, WorkerConfig},
 };
 
 /// Why a playback can't go on.
@@ -162,7 +162,11 @@ pub struct Playback {
     is_of_another_version: bool,
     check_images: bool,
     traced: bool,
+    observers: Option<Observers>,
 }
+
+/// Gives each worker that is played back who observes it.
+pub type Observers = Arc<dyn Fn(WorkerId) -> Box<dyn Observer + Send> + Send + Sync>;
 
 impl Playback {
     /// A playback of the node of that number from its journal's start.
@@ -181,6 +185,7 @@ impl Playback {
             is_of_another_version: false,
             check_images: false,
             traced: false,
+            observers: None,
         }
     }
 
@@ -207,6 +212,13 @@ impl Playback {
         self
     }
 
+    /// Has all workers observed, each from its first round here on.
+    #[must_use]
+    pub fn observed(mut self, observers: Observers) -> Playback {
+        self.observers = Some(observers);
+        self
+    }
+
     /// What holds for traces until it is dropped.
     fn tracing(&self) -> (Option<tracing::subscriber::DefaultGuard>, Option<tracing::span::EnteredSpan>) {
         if self.traced {
@@ -217,8 +229,9 @@ impl Playback {
     }
 
     /// Goes on from a worker's snapshot: its rounds up to there are passed over. `digest` is that of its last round.
-    pub fn resume(&mut self, worker: Worker, digest: u64) {
+    pub fn resume(&mut self, mut worker: Worker, digest: u64) {
         let id = worker.id();
+        worker.set_observer(self.observers.as_ref().map(|observer| observer(id)));
         let handled_before = worker.counters().handled;
         let replica = Replica { digest: Some(digest), handled_before, ..Replica::new(worker) };
         self.replicas.insert(id, replica);
@@ -245,6 +258,32 @@ impl Playback {
     /// The workers, in the order of their numbers, that haven't stopped for good.
     pub fn workers(&self) -> impl Iterator<Item = &Worker> {
         self.replicas.values().filter(|replica| !replica.stopped).map(|replica| &replica.worker)
+    }
+
+    /// A worker between two rounds, to be observed or looked at: what changes it otherwise makes the playback part from the record. None,
+    /// if it has yet to begin.
+    pub fn worker_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.replicas.get_mut(&id).map(|replica| &mut replica.worker)
+    }
+
+    /// The digest of a worker's last round; none, if it has run none here.
+    #[must_use]
+    pub fn last_digest(&self, id: WorkerId) -> Option<u64> {
+        self.replicas.get(&id)?.digest
+    }
+
+    /// True if a round of that worker was read and has yet to run.
+    #[must_use]
+    pub fn has_round_waiting(&self, id: WorkerId) -> bool {
+        self.replicas.get(&id).is_some_and(|replica| replica.pending.waits)
+    }
+
+    /// Runs the first deliveries alone of a worker's round that was read and has yet to run, to look at the worker in the middle of it.
+    /// Nothing is compared, and the worker can't be played on: the rest of the round would come in another order.
+    pub fn run_part(&mut self, id: WorkerId, deliveries: u32) -> Option<Worker> {
+        let _tracing = self.tracing();
+        let replica = self.replicas.remove(&id).filter(|replica| replica.pending.waits)?;
+        Some(replica.run_part(deliveries))
     }
 
     /// The latest time that any worker was told, or will be in the round that was read last.
@@ -448,10 +487,12 @@ impl Playback {
             self.started_for.insert(request, worker);
         }
         let config = decode_config(config).map_err(|what| PlaybackError::Contradiction { worker, round: 0, what })?;
-        let (catalogue, node) = (&self.catalogue, self.node);
-        self.replicas
-            .entry(worker)
-            .or_insert_with(|| Replica::new(Worker::new(catalogue.clone(), node, worker, epoch, config)));
+        let Playback { catalogue, node, observers, .. } = self;
+        self.replicas.entry(worker).or_insert_with(|| {
+            let mut fresh = Worker::new(catalogue.clone(), *node, worker, epoch, config);
+            fresh.set_observer(observers.as_ref().map(|observer| observer(worker)));
+            Replica::new(fresh)
+        });
         Ok(())
     }
 

@@ -308,6 +308,23 @@ impl Replica {
         Ok(1)
     }
 
+    /// Runs the first deliveries of the round that waits.
+    pub(super) fn run_part(mut self, deliveries: u32) -> Worker {
+        let mut recorded = std::mem::take(&mut self.pending.told);
+        self.worker.take_care(self.pending.skips.iter().map(|(delivery, skip)| (*delivery, *skip)));
+        let batches = self.pending.batches();
+        if first_out_of_turn(&self.worker, &batches).is_none() {
+            self.worker.feed(self.pending.now, batches.iter().copied());
+            let at = Reached { delivery: 0, seat: (0, 0), values: 0 };
+            let (keeps_versions, may_part) = (self.pending.is_of_another_build, false);
+            let mut externals =
+                Recorded { recorded: &mut recorded, live: None, keeps_versions, may_part, at, differed: None };
+            let _ = self.worker.round(deliveries.min(self.pending.bound), &mut externals);
+            self.worker.drain_outputs(|_, _| {});
+        }
+        self.worker
+    }
+
     /// Compares the last round's digest with what a record says of it.
     pub(super) fn prove(&mut self, round: u64, expected: u64) -> Result<(), PlaybackError> {
         // Right after a snapshot nothing has run that could be compared.

@@ -132,7 +132,7 @@ impl Worker {
             return pools.any(type_number).discard(message);
         };
         let weight = seat.intake.weigh(pools, message);
-        let envelope = Envelope { sender: me, claim: Claim::Nothing, weight, message };
+        let envelope = Envelope { sender: me, claim: Claim::Nothing, weight, message, origin: self.origin };
         seat.waiting.push_ahead(envelope, &mut envelopes.load);
     }
 
@@ -165,6 +165,7 @@ impl Worker {
         let Worker { seats, pools, timers, .. } = self;
         let pool = pools.any(type_number);
         let Some(seat) = occupied(seats, me) else { return pool.discard(message) };
+        let origin = self.origin;
         let what = match period_ns {
             None => Beat::Once(message),
             Some(period_ns) => {
@@ -175,7 +176,7 @@ impl Worker {
                 Beat::Every { period_ns, message: bytes }
             }
         };
-        seat.waiting.set_timer(key, name, what);
+        seat.waiting.set_timer(key, name, what, origin);
         timers.set(key, me, Due::Timer);
     }
 

@@ -1,13 +1,14 @@
-//! A round that is run with care, because it has not ended before: each handler is announced before it runs, and deliveries that
-//! are known never to end are skipped. What it does otherwise is what any round does.
+//! A round that is run with care, because it has not ended before, or somebody observes it: messages are handed over one by one, each
+//! handler is announced before it runs, and deliveries that are known never to end are skipped. What it does otherwise is what any
+//! round does.
 
 use std::collections::BTreeMap;
 
 use crate::{
-    fsm::Externals,
+    fsm::{Externals, Handler},
     id::RawQueueId,
     message::{DownReason, Undelivered},
-    worker::{Worker, envelope::Claim},
+    worker::{Worker, envelope::Claim, observe::End},
 };
 
 /// How a delivery is passed over that doesn't end.
@@ -23,7 +24,7 @@ pub enum Skip {
 /// What is to be seen to in the round that runs.
 #[derive(Debug, Default)]
 pub(super) struct Care {
-    delivered: u32,
+    pub(super) delivered: u32,
     skips: BTreeMap<u32, Skip>,
 }
 
@@ -57,6 +58,7 @@ impl Worker {
 
     /// Passes over the next message of an FSM, or over its start.
     fn skip(&mut self, queue: RawQueueId, skip: Skip) {
+        self.origin = self.origin.wrapping_add(1);
         tracing::error!(%queue, kind = self.kind_name(queue), ?skip, "a delivery is skipped, because it doesn't end");
         self.effects.digest.mix(u64::from_le_bytes(*b"skipped!"));
         self.effects.digest.mix(u64::from(queue.slot()));
@@ -76,5 +78,7 @@ impl Worker {
             self.remove(queue, DownReason::Poisoned);
         }
         self.settle();
+        let handler = if starts { Handler::Start } else { Handler::Handle };
+        self.show_no_end(queue, handler, &End::Skipped(skip));
     }
 }

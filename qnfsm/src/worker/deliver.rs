@@ -107,7 +107,7 @@ impl Worker {
         };
         match decoded {
             Ok((message, weight)) => {
-                let envelope = Envelope { sender, claim: Claim::of(request), weight, message };
+                let envelope = Envelope { sender, claim: Claim::of(request), weight, message, origin: self.origin };
                 self.enqueue(to.slot(), envelope, type_number);
             }
             Err(error) => {
@@ -128,7 +128,7 @@ impl Worker {
         let to = RawQueueId::new(self.effects.node, self.here(), slot, generation);
         let trust = if untrusted { Trust::Peer } else { Trust::Node };
         self.touch(slot);
-        let Worker { seats, pools, envelopes, .. } = self;
+        let Worker { seats, pools, envelopes, origin, .. } = self;
         let own_type = |seat: &&mut Seat| header.class == Class::Message && seat.intake.message == type_number;
         let Some(seat) = occupied(seats, to).filter(own_type) else { return };
         let (intake, pool) = (seat.intake, pools.any(type_number));
@@ -139,7 +139,7 @@ impl Worker {
             let (count, refused) = pool.decode_run(frames, trust, &mut decoded[..room]);
             for (message, payload_len) in decoded[..count].iter().flatten() {
                 let weight = intake.weigh_frame(*payload_len);
-                let envelope = Envelope { sender, claim: Claim::Nothing, weight, message: *message };
+                let envelope = Envelope { sender, claim: Claim::Nothing, weight, message: *message, origin: *origin };
                 envelopes.push_back(&mut seat.waiting.queue, envelope);
             }
             if let Some(payload) = refused {
@@ -210,7 +210,8 @@ impl Worker {
     fn enqueue_outcome(&mut self, to: RawQueueId, request: RequestId, message: MessageRef) {
         let intake = self.seats[to.slot() as usize].intake;
         let weight = intake.weigh(&self.pools, message);
-        let envelope = Envelope { sender: self.queue_of(to.slot()), claim: Claim::Outcome(request), weight, message };
+        let (sender, claim, origin) = (self.queue_of(to.slot()), Claim::Outcome(request), self.origin);
+        let envelope = Envelope { sender, claim, weight, message, origin };
         self.enqueue(to.slot(), envelope, intake.message);
     }
 
@@ -223,7 +224,7 @@ impl Worker {
         sender: RawQueueId,
         claim: Claim,
     ) {
-        let Worker { seats, envelopes, ready, taking, .. } = self;
+        let Worker { seats, envelopes, ready, taking, origin, .. } = self;
         match seats.get_mut(to.slot() as usize) {
             Some(seat)
                 if to.slot() < taking.upto
@@ -231,7 +232,7 @@ impl Worker {
                     && seat.intake.plain == type_number
                     && seat.waiting.queue.len() < seat.intake.capacity =>
             {
-                let envelope = Envelope { sender, claim, weight: seat.intake.bytes, message };
+                let envelope = Envelope { sender, claim, weight: seat.intake.bytes, message, origin: *origin };
                 envelopes.push_back(&mut seat.waiting.queue, envelope);
                 if seat.becomes_ready() {
                     ready.append(seats, to.slot());
@@ -263,7 +264,8 @@ impl Worker {
                 };
                 if let Some(message) = message {
                     let weight = intake.weigh(pools, message);
-                    return self.enqueue(to.slot(), Envelope { sender, claim, weight, message }, type_number);
+                    let envelope = Envelope { sender, claim, weight, message, origin: self.origin };
+                    return self.enqueue(to.slot(), envelope, type_number);
                 }
                 Undelivered::NotAccepted
             }
@@ -283,7 +285,7 @@ impl Worker {
         let seat = &mut seats[slot as usize];
         if seat.waiting.queue.len() >= seat.intake.capacity && envelope.claim.may_be_dropped() {
             // Its parts, so that they stay in registers on the other way.
-            let Envelope { sender, claim, weight, message } = envelope;
+            let Envelope { sender, claim, weight, message, .. } = envelope;
             return self.overflow(slot, sender, claim, weight, message, type_number);
         }
         envelopes.push_back(&mut seat.waiting.queue, envelope);
@@ -302,7 +304,7 @@ impl Worker {
         message: MessageRef,
         type_number: u32,
     ) {
-        let envelope = Envelope { sender, claim, weight, message };
+        let envelope = Envelope { sender, claim, weight, message, origin: self.origin };
         let Worker { seats, pools, envelopes, catalogue, .. } = self;
         let seat = &mut seats[slot as usize];
         let own_type = seat.intake.message;

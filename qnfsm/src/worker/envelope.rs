@@ -38,6 +38,8 @@ pub(super) struct Envelope {
     /// What it counts as in the worker's load, in bytes.
     pub(super) weight: u32,
     pub(super) message: MessageRef,
+    /// What happened when it was put there, as [`observe`](super::observe) counts it; 0 if that isn't known.
+    pub(super) origin: u32,
 }
 
 /// What is owed for a message.

@@ -8,7 +8,7 @@
 //!   feed(now, batches) ──▶ timers due, then frames ──▶ round(bound) ──▶ turns ──▶ drain_outputs
 //! ```
 //!
-//! The files: `turn` runs handlers, `care` those of rounds that did not end before, `apply` does what they asked for, `deliver` is the way of a message, `notice` that
+//! The files: `turn` runs handlers, `care` those of rounds that did not end before or are observed, `observe` shows them, `apply` does what they asked for, `deliver` is the way of a message, `notice` that
 //! of news and dead letters, `seats` where FSMs come in and go. `cell` is one FSM and `typed_cell` the same with its
 //! type, `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `ready` is the order of
 //! turns, `timers` that of timers, `outputs` the frames that leave. `kinds` is what a program registers, `catalogue` the numbered
@@ -33,6 +33,7 @@ mod image_bytes;
 mod image_view;
 mod kinds;
 mod notice;
+mod observe;
 mod outputs;
 mod queue;
 mod ready;
@@ -64,6 +65,7 @@ pub use fault::{Fault, FaultKind};
 pub use image::ImageError;
 pub use image_view::{FsmView, ImageView, RequestView, TimerLabel, TimerView, WaitingView, Waits};
 pub use kinds::{Kinds, KindsError};
+pub use observe::{Ask, Asked, AskedAll, At, Came, CameAs, End, Observer, Origins};
 pub use snapshot::SnapshotError;
 pub use table::{OtherResource, Table, TableKind, TableMessage, TableResource, TableSchema};
 pub use turn::Turn;
@@ -117,6 +119,9 @@ pub struct Worker {
     turn: Turn,
     /// What is to be seen to in the round that runs, if it is run with care.
     care: Option<Box<Care>>,
+    observer: Option<Box<dyn Observer + Send>>,
+    /// The number of what happens now, as `observe` counts it.
+    origin: u32,
     taking: Taking,
 }
 
@@ -195,6 +200,8 @@ impl Worker {
             fault: None,
             turn: Turn::default(),
             care: None,
+            observer: None,
+            origin: 0,
             taking: Taking::NOTHING,
         }
     }
@@ -316,6 +323,10 @@ impl Worker {
         self.effects.digest.mix(self.round);
         self.effects.digest.mix(self.effects.now.as_nanos());
         self.deliveries.clear();
+        self.origin = observe::low_half(self.happenings());
+        if self.observer.is_some() {
+            self.care.get_or_insert_default();
+        }
         self.fire_timers();
         for batch in batches {
             let Admission::Take { skip: mut seen } = self.admission(&[], &batch) else {
@@ -407,6 +418,12 @@ impl Worker {
         let cell: &dyn Any = self.seat(queue.raw())?.cell.as_deref()?;
         let (fsm, state) = cell.downcast_ref::<Cell<F>>()?.inside();
         Some((fsm, state?))
+    }
+
+    /// True if the FSM of that queue is there.
+    #[must_use]
+    pub fn has_fsm(&self, queue: RawQueueId) -> bool {
+        self.seat(queue).is_some()
     }
 
     /// The queue of a slot and generation here.

@@ -171,6 +171,16 @@ impl Envelopes {
         None
     }
 
+    /// Shows the envelopes of a queue in order, to be changed in what they don't weigh.
+    pub(super) fn each(&mut self, queue: &Queue, mut see: impl FnMut(&mut Envelope)) {
+        let mut at = queue.head;
+        for _ in 0..queue.len {
+            let link = &mut self.links[at as usize];
+            see(&mut link.envelope);
+            at = link.next;
+        }
+    }
+
     /// The envelopes of a queue in order.
     pub(super) fn iter<'a>(&'a self, queue: &Queue) -> impl Iterator<Item = &'a Envelope> + use<'a> {
         let (mut at, mut left) = (queue.head, queue.len);
@@ -198,7 +208,7 @@ mod tests {
 
     fn envelope(number: u32) -> Envelope {
         let sender = RawQueueId::new(NodeId(0), Place::worker(WorkerId(0)), number, 1);
-        Envelope { sender, claim: Claim::Nothing, weight: number, message: Pool::new().put(()) }
+        Envelope { sender, claim: Claim::Nothing, weight: number, message: Pool::new().put(()), origin: 0 }
     }
 
     proptest! {

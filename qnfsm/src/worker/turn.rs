@@ -22,6 +22,7 @@ use crate::{
         cell::{Outcome, Several},
         envelope::{Claim, Envelope, Sent},
         notice::Notice,
+        observe::End,
         seats::occupied,
     },
 };
@@ -82,7 +83,7 @@ impl Worker {
     fn hand_over_several(&mut self, slot: u32, messages: u32, externals: &mut dyn Externals) -> u32 {
         let mut left = messages;
         while left > 0 && self.fault.is_none() {
-            let Worker { seats, effects, pools, envelopes, config, catalogue, .. } = self;
+            let Worker { seats, effects, pools, envelopes, config, catalogue, origin, .. } = self;
             let seat = &mut seats[slot as usize];
             let (queue, waiting) = (seat.queue, &mut seat.waiting);
             if waiting.start_is_due || config.recording == Recording::Everything {
@@ -100,6 +101,7 @@ impl Worker {
             let ended = panic::catch_unwind(AssertUnwindSafe(|| {
                 cell.handle(&first, more, effects, pools, externals, &catalogue.resources)
             }));
+            *origin = origin.wrapping_add(left - several.left);
             left = several.left;
             let latest = *envelopes.latest();
             match ended {
@@ -114,21 +116,20 @@ impl Worker {
     /// FSM has no work left.
     #[inline(always)]
     pub(super) fn handle(&mut self, slot: u32, externals: &mut dyn Externals) -> bool {
-        let Worker { seats, effects, pools, envelopes, catalogue, .. } = self;
+        let Worker { seats, effects, pools, envelopes, catalogue, origin, .. } = self;
         let seat = &mut seats[slot as usize];
         let me = seat.queue;
         if seat.waiting.start_is_due {
+            self.origin = self.origin.wrapping_add(1);
             self.start(me, externals);
             return true;
         }
         let Some(envelope) = seat.waiting.take_next(me, envelopes) else { return false };
-        let everything = self.config.recording == Recording::Everything;
-        if everything {
-            self.notes.payload.clear();
-            let encoded = pools.see(seat.intake.message).encode_image(envelope.message, &mut self.notes.payload);
-            if let Err(error) = encoded {
-                effects.misuse(|| format!("a message can't pass the codec: {error}"));
-            }
+        *origin = origin.wrapping_add(1);
+        if self.config.recording == Recording::Everything || self.care.is_some() {
+            let envelope = *envelope;
+            self.handle_attended(me, envelope, externals);
+            return true;
         }
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -136,13 +137,33 @@ impl Worker {
         }));
         match ended {
             // By far the most common end has a short way.
-            Ok(outcome) if !everything && outcome.leaves_effects_alone(envelope.claim, effects) => self.apply(me),
+            Ok(outcome) if outcome.leaves_effects_alone(envelope.claim, effects) => self.apply(me),
             ended => {
                 let envelope = *envelope;
                 self.conclude(me, envelope, ended, externals);
             }
         }
         true
+    }
+
+    /// Runs the handler on a message that was just taken out of the queue, where there is something to be noted of it.
+    #[cold]
+    fn handle_attended(&mut self, me: RawQueueId, envelope: Envelope, externals: &mut dyn Externals) {
+        self.show_before(me, Handler::Handle, Some(envelope));
+        let Worker { seats, effects, pools, catalogue, config, notes, .. } = self;
+        let seat = &mut seats[me.slot() as usize];
+        if config.recording == Recording::Everything {
+            notes.payload.clear();
+            let encoded = pools.see(seat.intake.message).encode_image(envelope.message, &mut notes.payload);
+            if let Err(error) = encoded {
+                effects.misuse(|| format!("a message can't pass the codec: {error}"));
+            }
+        }
+        let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+            cell.handle(&envelope, None, effects, pools, externals, &catalogue.resources)
+        }));
+        self.conclude(me, envelope, ended, externals);
     }
 
     /// Sees to how a handler ended.
@@ -164,9 +185,11 @@ impl Worker {
                 if let Outcome::Postponed(message) = outcome {
                     self.discard(me, message);
                 }
-                return self.panicked(me, None, envelope.sent(), envelope.claim);
+                return self.panicked((me, Handler::Handle), None, envelope.sent(), envelope.claim);
             }
-            Err(payload) => return self.panicked(me, Some(payload), envelope.sent(), envelope.claim),
+            Err(payload) => {
+                return self.panicked((me, Handler::Handle), Some(payload), envelope.sent(), envelope.claim);
+            }
         };
         let unkept = match outcome {
             Outcome::Postponed(message) if self.postpone(me, &envelope, message) => None,
@@ -181,6 +204,7 @@ impl Worker {
         if self.config.recording == Recording::Everything {
             self.record_delivery(me, Handler::Handle, envelope.sender, outcome);
         }
+        self.show_after(me, Handler::Handle, outcome);
         self.apply(me);
         match outcome {
             Outcome::Changed => self.enter_state(me, externals),
@@ -196,6 +220,7 @@ impl Worker {
     /// Runs the start handler.
     #[cold]
     fn start(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
+        self.show_before(queue, Handler::Start, None);
         let Worker { seats, effects, pools, catalogue, .. } = self;
         let seat = &mut seats[queue.slot() as usize];
         let cell = seat.cell.as_deref_mut().expect("turns are given to FSMs that are there");
@@ -203,13 +228,15 @@ impl Worker {
             panic::catch_unwind(AssertUnwindSafe(|| cell.start(effects, pools, externals, &catalogue.resources)));
         seat.waiting.start_is_due = !cell.has_started();
         if ended.is_err() || self.effects.is_refused() {
-            return self.panicked(queue, ended.err(), Sent { sender: queue, request: None }, Claim::Nothing);
+            let sent = Sent { sender: queue, request: None };
+            return self.panicked((queue, Handler::Start), ended.err(), sent, Claim::Nothing);
         }
         if self.config.recording == Recording::Everything {
             // What a handler that panicked was given may still lie there.
             self.notes.payload.clear();
             self.record_delivery(queue, Handler::Start, queue, Outcome::Changed);
         }
+        self.show_after(queue, Handler::Start, Outcome::Changed);
         self.apply(queue);
         self.enter_state(queue, externals);
         self.settle();
@@ -217,6 +244,9 @@ impl Worker {
 
     /// Runs the enter action of the FSM's new state and brings back what it had postponed.
     fn enter_state(&mut self, queue: RawQueueId, externals: &mut dyn Externals) {
+        if self.seat(queue).is_some() {
+            self.show_before(queue, Handler::Enter, None);
+        }
         let Worker { seats, effects, pools, catalogue, .. } = self;
         // An effect of its own may have stopped the FSM.
         let Some(cell) = occupied(seats, queue).and_then(|seat| seat.cell.as_deref_mut()) else { return };
@@ -224,11 +254,13 @@ impl Worker {
             panic::catch_unwind(AssertUnwindSafe(|| cell.enter(effects, pools, externals, &catalogue.resources)));
         if ended.is_err() || self.effects.is_refused() {
             // Its handler has returned: what becomes of the message's request is its business.
-            return self.panicked(queue, ended.err(), Sent { sender: queue, request: None }, Claim::Nothing);
+            let sent = Sent { sender: queue, request: None };
+            return self.panicked((queue, Handler::Enter), ended.err(), sent, Claim::Nothing);
         }
         if self.config.recording == Recording::Everything {
             self.record_delivery(queue, Handler::Enter, queue, Outcome::Stayed);
         }
+        self.show_after(queue, Handler::Enter, Outcome::Stayed);
         self.apply(queue);
         let Worker { seats, envelopes, .. } = self;
         if let Some(seat) = occupied(seats, queue) {
@@ -260,16 +292,27 @@ impl Worker {
     }
 
     /// A handler panicked or misused its context: what it had appended is cut off, and the kind's policy applies.
-    fn panicked(&mut self, queue: RawQueueId, payload: Option<Box<dyn Any + Send>>, sent: Sent, claim: Claim) {
+    fn panicked(
+        &mut self,
+        (queue, handler): (RawQueueId, Handler),
+        payload: Option<Box<dyn Any + Send>>,
+        sent: Sent,
+        claim: Claim,
+    ) {
         let refusal = self.effects.refusal.take().map(|refusal| *refusal);
         self.effects.cut_off(&mut self.pools);
         let what = match (payload, refusal) {
             // A handler that catches unwinding can't go on without its external value all the same.
-            (_, Some(Refusal::Halted(fault))) => return self.fail(Some(queue), FaultKind::External(fault)),
+            (_, Some(Refusal::Halted(fault))) => {
+                let what = FaultKind::External(fault);
+                self.show_no_end(queue, handler, &End::Failed(what.clone()));
+                return self.fail(Some(queue), what);
+            }
             (Some(payload), _) => FaultKind::Panic(panic_text(payload.as_ref()).to_owned()),
             (None, Some(Refusal::Misuse(text))) => FaultKind::Misuse(text),
             (None, None) => unreachable!("a handler that neither panicked nor was refused has ended well"),
         };
+        self.show_no_end(queue, handler, &End::Failed(what.clone()));
         if let Some(request) = sent.request {
             // What the handler had in its hands is gone with it.
             self.notices.push_back(Notice::Failed { to: sent.sender, from: queue, request, why: NoReply::Failed });

@@ -37,6 +37,8 @@ pub(super) struct SetTimer {
     pub(super) name: TimerName,
     pub(super) deadline: Time,
     pub(super) what: Beat,
+    /// As in an [`Envelope`].
+    pub(super) origin: u32,
 }
 
 /// What a timer sends.
@@ -58,6 +60,8 @@ pub(super) struct Fired {
     pub(super) beats: u64,
     pub(super) weight: u32,
     pub(super) message: MessageRef,
+    /// That of the timer.
+    pub(super) origin: u32,
 }
 
 /// A request under way.
@@ -195,8 +199,9 @@ impl Waiting {
     }
 
     /// Sets a timer. One of that name is to be cancelled before.
-    pub(super) fn set_timer(&mut self, key: TimerKey, name: TimerName, what: Beat) {
-        self.extras().timers.push(SetTimer { timer: key.timer, name, deadline: key.deadline, what });
+    pub(super) fn set_timer(&mut self, key: TimerKey, name: TimerName, what: Beat, origin: u32) {
+        let TimerKey { timer, deadline } = key;
+        self.extras().timers.push(SetTimer { timer, name, deadline, what, origin });
     }
 
     /// Cancels a timer, and takes back its message if it waits; gives the timer's key if it is set. The messages go to
@@ -240,12 +245,12 @@ impl Waiting {
     ) -> Option<TimerKey> {
         let extras = self.extras.as_mut()?;
         let at = extras.timers.iter().position(|set| set.timer == timer)?;
-        let SetTimer { deadline, name, what, .. } = &mut extras.timers[at];
+        let SetTimer { deadline, name, what, origin, .. } = &mut extras.timers[at];
         let Beat::Every { period_ns, .. } = *what else {
             let (message, weight) = make(what);
-            let SetTimer { timer, name, .. } = extras.timers.remove(at);
+            let SetTimer { timer, name, origin, .. } = extras.timers.remove(at);
             load.more(weight);
-            extras.fired.push_back(Fired { timer, name, beats: 0, weight, message });
+            extras.fired.push_back(Fired { timer, name, beats: 0, weight, message, origin });
             return None;
         };
         let late_ns = now.as_nanos().saturating_sub(deadline.as_nanos());
@@ -257,7 +262,7 @@ impl Waiting {
         } else {
             let (message, weight) = make(what);
             load.more(weight);
-            extras.fired.push_back(Fired { timer, name: name.clone(), beats, weight, message });
+            extras.fired.push_back(Fired { timer, name: name.clone(), beats, weight, message, origin: *origin });
         }
         Some(next)
     }
@@ -375,6 +380,16 @@ impl Waiting {
         queue.chain(extras).map(u64::from).sum()
     }
 
+    /// Shows where each message and timer that waits comes from, to be noted or changed.
+    pub(super) fn each_origin(&mut self, envelopes: &mut Envelopes, see: &mut impl FnMut(&mut u32)) {
+        envelopes.each(&self.queue, |envelope| see(&mut envelope.origin));
+        let Some(extras) = &mut self.extras else { return };
+        let Extras { ahead, postponed, timers, fired, postponed_fired, .. } = &mut **extras;
+        ahead.iter_mut().chain(postponed).for_each(|envelope| see(&mut envelope.origin));
+        timers.iter_mut().for_each(|set| see(&mut set.origin));
+        fired.iter_mut().chain(postponed_fired).for_each(|fired| see(&mut fired.origin));
+    }
+
     /// The keys of the timers and of the requests' deadlines, with what is due.
     pub(super) fn keys(&self) -> impl Iterator<Item = (TimerKey, Due)> + '_ {
         self.extras.iter().flat_map(|extras| {
@@ -449,9 +464,9 @@ impl Extras {
         } else if (timers_next || queue.is_empty())
             && let Some(fired) = self.fired.pop_front()
         {
-            let Fired { weight, message, beats, .. } = fired;
+            let Fired { weight, message, beats, origin, .. } = fired;
             self.beat = Some(fired);
-            (Envelope { sender: me, claim: Claim::Beat { beats }, weight, message }, false)
+            (Envelope { sender: me, claim: Claim::Beat { beats }, weight, message, origin }, false)
         } else {
             return true;
         };

@@ -179,7 +179,7 @@ impl Reader<'_> {
     fn envelope(&mut self, image: EnvelopeImage) -> Result<Envelope, DecodeError> {
         let EnvelopeImage { sender, claim, message } = image;
         let (message, weight) = self.message(&message)?;
-        Ok(Envelope { sender, claim, weight, message })
+        Ok(Envelope { sender, claim, weight, message, origin: 0 })
     }
 
     fn timer(&mut self, image: TimerImage) -> Result<SetTimer, DecodeError> {
@@ -194,13 +194,13 @@ impl Reader<'_> {
                 Beat::Every { period_ns, message }
             }
         };
-        Ok(SetTimer { timer, name, deadline, what })
+        Ok(SetTimer { timer, name, deadline, what, origin: 0 })
     }
 
     fn fired(&mut self, image: FiredImage) -> Result<Fired, DecodeError> {
         let FiredImage { timer, name, beats, message } = image;
         let (message, weight) = self.message(&message)?;
-        Ok(Fired { timer, name, beats, weight, message })
+        Ok(Fired { timer, name, beats, weight, message, origin: 0 })
     }
 
     fn extras(&mut self, image: ExtrasImage) -> Result<Extras, DecodeError> {

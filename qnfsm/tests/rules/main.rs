@@ -7,6 +7,7 @@ mod effects;
 mod hostile;
 mod identity;
 mod load;
+mod observed;
 mod order;
 mod puppet;
 mod random_runs;

@@ -110,19 +110,19 @@ fn op(depth: u32) -> BoxedStrategy<Op> {
 
 /// What a driver does in one round.
 #[derive(Debug, Clone)]
-struct Step {
+pub(crate) struct Step {
     later_ns: u64,
     bound: u32,
     orders: Vec<(u32, Order)>,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let orders = prop::collection::vec((0u32..7, order(2)), 0..4);
     let step = (prop_oneof![Just(0u64), 1u64..1500], 0u32..12, orders);
     prop::collection::vec(step.prop_map(|(later_ns, bound, orders)| Step { later_ns, bound, orders }), 1..25)
 }
 
-fn config() -> impl Strategy<Value = WorkerConfig> {
+pub(crate) fn config() -> impl Strategy<Value = WorkerConfig> {
     let fsms_max = prop_oneof![4 => Just(40), 1 => Just(8)];
     (any::<u64>(), 1u32..5, any::<bool>(), fsms_max).prop_map(|(seed, turn_messages, everything, fsms_max)| {
         let recording = if everything { Recording::Everything } else { Recording::Inputs };
@@ -131,20 +131,20 @@ fn config() -> impl Strategy<Value = WorkerConfig> {
 }
 
 /// What is recorded of a round, and what it gave.
-struct Record {
+pub(crate) struct Record {
     now: Time,
-    batches: Vec<Batch>,
+    pub(crate) batches: Vec<Batch>,
     bound: u32,
-    digest: u64,
-    image: Vec<u8>,
+    pub(crate) digest: u64,
+    pub(crate) image: Vec<u8>,
 }
 
-fn zoo(config: WorkerConfig) -> Worker {
+pub(crate) fn zoo(config: WorkerConfig) -> Worker {
     Worker::new(catalogue(), NodeId(0), WORKER, Epoch::FIRST, config)
 }
 
 /// Runs the steps, each with a restored twin beside it, and then until idle or for some rounds more.
-fn live(config: WorkerConfig, steps: &[Step]) -> Result<Vec<Record>, TestCaseError> {
+pub(crate) fn live(config: WorkerConfig, steps: &[Step]) -> Result<Vec<Record>, TestCaseError> {
     let catalogue = catalogue();
     let counted = Counted::count();
     let mut worker = zoo(config);
@@ -195,7 +195,7 @@ fn replay(worker: &mut Worker, records: &[Record]) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// As [`replay`], with something done before each round. It ends with a fault.
-fn replay_with(
+pub(crate) fn replay_with(
     worker: &mut Worker,
     records: &[Record],
     ports: &mut Ports,
