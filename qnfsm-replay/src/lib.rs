@@ -51,9 +51,12 @@ pub mod dump;
 mod error;
 mod player;
 mod players;
+mod recorded;
 mod replay;
 mod report;
+pub mod session;
 
 pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
 pub use replay::{Options, Seen, replay};
 pub use report::{EndedIn, LeftOff, Report};
+pub use session::Session;

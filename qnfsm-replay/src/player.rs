@@ -11,7 +11,7 @@ use std::{
 use qnfsm::{
     Catalogue, NodeId, WorkerId,
     journal::{Entry, Excerpt, Position, Record},
-    playback::{Beginning, Playback, PlaybackError, Progress},
+    playback::{Audience, Beginning, Observers, Playback, PlaybackError, Progress},
 };
 
 /// Plays some of a node's workers back.
@@ -31,6 +31,13 @@ pub(crate) struct Stopped {
     pub(crate) why: Why,
 }
 
+impl Stopped {
+    /// True if the program did something else than what was recorded.
+    pub(crate) fn is_divergence(&self) -> bool {
+        matches!(self.why, Why::Error(PlaybackError::Diverged(_), _))
+    }
+}
+
 /// Why a player can stop.
 pub(crate) enum Why {
     /// The playback can't go on; and where the round begins that it can't go on at.
@@ -48,8 +55,24 @@ impl Player {
         beginning: Option<Beginning>,
         others: Arc<BTreeSet<u64>>,
     ) -> Player {
-        let playback = Playback::new(catalogue, node).checking_images().beginning(beginning);
+        let unchecked = Player::unchecked(catalogue, node, beginning, others);
+        Player { playback: unchecked.playback.checking_images(), ..unchecked }
+    }
+
+    /// Likewise, without a comparison of workers with their snapshots.
+    pub(crate) fn unchecked(
+        catalogue: Arc<Catalogue>,
+        node: NodeId,
+        beginning: Option<Beginning>,
+        others: Arc<BTreeSet<u64>>,
+    ) -> Player {
+        let playback = Playback::new(catalogue, node).beginning(beginning);
         Player { playback, others, places: BTreeMap::new() }
+    }
+
+    /// Has all workers observed.
+    pub(crate) fn observed(self, observers: Observers) -> Player {
+        Player { playback: self.playback.observed(observers), ..self }
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -58,13 +81,18 @@ impl Player {
 
     /// Takes one record.
     pub(crate) fn take(&mut self, entry: &Entry<'_>) -> Result<(), Stopped> {
+        self.take_before(entry, &mut ())
+    }
+
+    /// Takes one record, and lets an audience hear what comes of it.
+    pub(crate) fn take_before(&mut self, entry: &Entry<'_>, audience: &mut dyn Audience) -> Result<(), Stopped> {
         let Entry { position, record, .. } = entry;
         if let Record::Round { worker, round, .. } = *record {
             let places = self.places.entry(worker).or_default();
             *places = [places[1], (round, *position)];
         }
         self.playback.is_of_another_version(self.others.contains(&position.segment));
-        self.playback.apply(record, &mut ()).map_err(|error| self.stopped(error, *position))
+        self.playback.apply(record, audience).map_err(|error| self.stopped(error, *position))
     }
 
     /// Takes records in order, while they are `wanted`. A panic ends that like an error, so that it can be told which came
@@ -82,8 +110,18 @@ impl Player {
 
     /// Runs the rounds that the journal ends in, unless another version recorded its last segment.
     pub(crate) fn finish(&mut self, end: Position, last_segment: u64) -> Result<(), Stopped> {
+        self.finish_before(end, last_segment, &mut ())
+    }
+
+    /// Likewise, before an audience.
+    pub(crate) fn finish_before(
+        &mut self,
+        end: Position,
+        last_segment: u64,
+        audience: &mut dyn Audience,
+    ) -> Result<(), Stopped> {
         self.playback.is_of_another_version(self.others.contains(&last_segment));
-        self.playback.finish(&mut ()).map_err(|error| self.stopped(error, end))
+        self.playback.finish(audience).map_err(|error| self.stopped(error, end))
     }
 
     /// Takes over the workers of another player.

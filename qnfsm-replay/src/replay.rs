@@ -2,26 +2,24 @@
 //! no rule of scheduling, delivery or comparison; those are the worker's and the playback's.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fmt,
     num::NonZeroUsize,
-    panic::resume_unwind,
     path::Path,
     sync::Arc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use qnfsm::{
-    Catalogue, Epoch, FaultKind, Kinds, OtherResource, Table, build_identity,
-    journal::{self, Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, holdings, segment_path},
-    playback::{Beginning, Playback, Progress},
+    FaultKind, Kinds, OtherResource,
+    journal::{Position, Reader, Storage},
+    playback::{Playback, Progress},
 };
 
 use crate::{
-    CorruptJournal, EndedIn, LeftOff, ReplayError, Report, WrongProgram,
-    player::{Player, Stopped, Why},
+    EndedIn, ReplayError, Report,
     players::Players,
+    recorded::{Recorded, Segments},
 };
 
 /// How far a replay has come.
@@ -40,10 +38,12 @@ pub struct Seen {
 /// How a replay is done.
 #[derive(Default)]
 pub struct Options<'a> {
-    program: Option<String>,
-    storage: Option<Arc<dyn Storage>>,
+    pub(crate) program: Option<String>,
+    pub(crate) storage: Option<Arc<dyn Storage>>,
     threads: Option<NonZeroUsize>,
-    on_progress: Option<Box<dyn Fn(Seen) + 'a>>,
+    pub(crate) memory: Option<usize>,
+    pub(crate) stations_apart: Option<Duration>,
+    pub(crate) on_progress: Option<Box<dyn Fn(Seen) + 'a>>,
 }
 
 impl fmt::Debug for Options<'_> {
@@ -89,6 +89,22 @@ impl<'a> Options<'a> {
         self
     }
 
+    /// Of a [`Session`](crate::Session): what it keeps to come back to earlier rounds takes at most so many bytes of memory, 256 MiB
+    /// unless it is said. The workers themselves, and the round that is looked at, come on top.
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Options<'a> {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// Of a [`Session`](crate::Session): how far its stations lie apart, by the time that it takes to play what is between two of them; 20 ms
+    /// unless it is said. To go to a step takes about as long at most, and with less there are more of them to be kept.
+    #[must_use]
+    pub fn stations_apart(mut self, time: Duration) -> Options<'a> {
+        self.stations_apart = Some(time);
+        self
+    }
+
     /// Calls that function now and then with how far the replay has come.
     #[must_use]
     pub fn on_progress(mut self, on_progress: impl Fn(Seen) + 'a) -> Options<'a> {
@@ -111,118 +127,54 @@ impl<'a> Options<'a> {
 /// divergence unless it was recorded. Of what several workers do, the first counts, in the order of the journal.
 pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report, ReplayError> {
     let begun = Instant::now();
-    let catalogue = kinds.seal()?;
-    let storage = options.storage.clone().unwrap_or_else(|| Arc::new(RealFiles));
-    let mut reader = Reader::open(storage.clone(), dir)?;
-    let manifest = reader.manifest().clone();
-    if options.program.as_ref().is_some_and(|program| *program != manifest.program) {
-        return Err(WrongProgram::Another { dir: dir.into(), wrote: manifest.program }.into());
-    }
-    let files = holdings::segments(&*storage, dir)?.split_off(&manifest.oldest_segment);
-    let others = Arc::new(others(&*storage, dir, &files, catalogue.table())?);
-    let mut run = Run {
-        dir,
-        #[cfg(feature = "metrics")]
-        manifest: &manifest,
-        catalogue: &catalogue,
-        files: &files,
-        others: &others,
-        options,
-        segment: 0,
-        builds: Vec::new(),
-        epochs: BTreeSet::new(),
-        passed_over: BTreeSet::new(),
-        left_off: None,
-        stopped: None,
-    };
+    let (recorded, mut reader) = Recorded::open(dir, kinds, options.program.as_deref(), options.storage.clone())?;
+    let mut run = Run { recorded: &recorded, options, segments: Segments::new(&recorded) };
     let threads = options.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let beginning = Beginning::of(storage.clone(), dir, &manifest);
-    let player = || Player::new(catalogue.clone(), manifest.node, Some(beginning.clone()), others.clone());
+    let player = || recorded.player();
     let (played, read) = thread::scope(|scope| {
         let mut players = Players::new(scope, threads, &player);
         let read = run.read(&mut reader, &mut players);
         (players.join(), read)
     });
     // Where a player stopped, it was over a record before whatever ended the reading.
-    let mut player = played.map_err(|stopped| run.error(stopped))?;
+    let mut player = played.map_err(|stopped| run.segments.error(stopped))?;
     read?;
     let end = reader.position();
-    player.finish(end, run.segment).map_err(|stopped| run.error(stopped))?;
+    let segments = &run.segments;
+    player.finish(end, segments.segment).map_err(|stopped| segments.error(stopped))?;
     let progress = player.progress();
-    let journal_bytes = files.values().sum();
     if let Some(on_progress) = &options.on_progress {
-        on_progress(Seen { bytes: journal_bytes, ..run.seen(progress, end) });
+        on_progress(Seen { bytes: recorded.bytes(), ..run.seen(progress, end) });
     }
+    let manifest = &recorded.manifest;
     Ok(Report {
         node: manifest.program.clone(),
         identity: manifest.identity,
         epoch: manifest.epoch.0,
-        epochs: u32::try_from(run.epochs.len()).expect("epochs are counted in 32 bits"),
+        epochs: u32::try_from(segments.epochs.len()).expect("epochs are counted in 32 bits"),
         workers: progress.workers,
         rounds: progress.rounds,
         rounds_unproved: progress.rounds_unproved,
         messages: progress.messages,
-        journal_bytes,
+        journal_bytes: recorded.bytes(),
         oldest_segment: manifest.oldest_segment,
         rounds_passed_over: progress.rounds_passed_over,
-        other_resources: run.passed_over.iter().map(OtherResource::to_string).collect(),
+        other_resources: segments.passed_over.iter().map(OtherResource::to_string).collect(),
         digest: player.playback.digest(),
-        clean: run.stopped == Some(manifest.epoch),
+        clean: segments.stopped == Some(manifest.epoch),
         lost: reader.tail().and_then(|tail| tail.lost.as_ref()).map(ToString::to_string),
         ended_in: ended_in(&player.playback),
-        left_off: run.left_off.clone(),
-        build_differs: run.build_differs_before(end),
+        left_off: segments.left_off.clone(),
+        build_differs: segments.build_differs_before(end),
         seconds: begun.elapsed().as_secs_f64(),
     })
 }
 
-/// The segments that another version of the program recorded, or this one with other resources; none if this one recorded nothing. Where
-/// the journal ends with segments of which only the resources are others, they are none of these: whoever replays may have them.
-fn others(
-    storage: &dyn Storage,
-    dir: &Path,
-    files: &BTreeMap<u64, u64>,
-    own: &Table,
-) -> Result<BTreeSet<u64>, ReplayError> {
-    let (mut others, mut resources, mut has_own) = (BTreeSet::new(), BTreeSet::new(), false);
-    for segment in files.keys() {
-        // What is no header, or none of a table, is an error where it is read.
-        let Some(header) = journal::read_header(storage, dir, *segment)? else { break };
-        let Ok(table) = Table::from_bytes(&header.info.catalogue) else { break };
-        match (table.differences(own).is_empty(), table.other_resources(own).is_empty()) {
-            (true, true) => {
-                has_own = true;
-                others.append(&mut resources);
-            }
-            (true, false) => _ = resources.insert(*segment),
-            (false, _) => _ = others.insert(*segment),
-        }
-    }
-    Ok(if has_own { others } else { BTreeSet::new() })
-}
-
 /// A replay under way, as whoever reads sees it.
 struct Run<'a> {
-    dir: &'a Path,
-    #[cfg(feature = "metrics")]
-    manifest: &'a journal::Manifest,
-    catalogue: &'a Catalogue,
-    /// By segment, from the oldest that counts on, how long it is.
-    files: &'a BTreeMap<u64, u64>,
-    /// The segments that another version of the program recorded, or this one with other resources.
-    others: &'a BTreeSet<u64>,
+    recorded: &'a Recorded,
     options: &'a Options<'a>,
-    /// The segment that is being read.
-    segment: u64,
-    /// By segment, where its first record begins, and whether another executable than this one wrote it.
-    builds: Vec<(Position, bool)>,
-    epochs: BTreeSet<Epoch>,
-    /// Resources of before, which this program doesn't have.
-    passed_over: BTreeSet<OtherResource>,
-    /// Where another version of the program went on, as far as was read.
-    left_off: Option<LeftOff>,
-    /// The epoch whose clean stop is the last that was read.
-    stopped: Option<Epoch>,
+    segments: Segments<'a>,
 }
 
 impl Run<'_> {
@@ -231,17 +183,12 @@ impl Run<'_> {
         let mut records = 0;
         while let Some(entry) = reader.next()? {
             let position = entry.position;
-            if let Record::CleanStop { epoch } = entry.record {
-                self.stopped = Some(epoch);
-            }
+            self.segments.note(&entry);
             if players.take(&entry).is_break() {
                 break;
             }
             // A round that was just read runs with a later record, so its segment is checked in time.
-            if position.segment != self.segment {
-                let header = reader.header().expect("a record was read from a segment with a header");
-                self.enter_segment(header, position)?;
-            }
+            self.segments.check(reader, position)?;
             records += 1;
             if let (0, Some(on_progress)) = (records % RECORDS_BETWEEN_REPORTS, &self.options.on_progress) {
                 on_progress(self.seen(players.progress(), position));
@@ -250,88 +197,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What a player's end means for the replay; a panic goes on.
-    fn error(&self, stopped: Stopped) -> ReplayError {
-        let Stopped { noticed_at, why } = stopped;
-        match why {
-            Why::Error(error, place) => {
-                let build_differs = self.build_differs_before(noticed_at);
-                #[cfg(feature = "metrics")]
-                if matches!(error, qnfsm::playback::PlaybackError::Diverged(_)) {
-                    crate::divergences::count(self.manifest);
-                }
-                ReplayError::of_playback(error, segment_path(self.dir, place.segment), place, build_differs)
-            }
-            Why::Panic(panic) => resume_unwind(panic),
-        }
-    }
-
-    /// True if another executable wrote the last segment of which a record stands before that place.
-    fn build_differs_before(&self, position: Position) -> bool {
-        self.builds.iter().rev().find(|(first, _)| *first < position).is_some_and(|(_, differs)| *differs)
-    }
-
-    /// Checks that this program can replay what a segment holds.
-    fn enter_segment(&mut self, header: &SegmentHeader, first: Position) -> Result<(), ReplayError> {
-        let (info, dir) = (&header.info, self.dir);
-        self.segment = header.segment;
-        self.epochs.insert(info.epoch);
-        let table = table_of(header, dir)?;
-        let own = self.catalogue.table();
-        if self.others.contains(&header.segment) {
-            // Said the other way round: this program is the one of before, if anyone reads it.
-            let left_off = || LeftOff { segment: header.segment, differences: own.differences(&table) };
-            self.left_off.get_or_insert_with(left_off);
-            // Where the types are others too, the resources alone would not do.
-            if table.differences(own).is_empty() {
-                self.passed_over.extend(table.other_resources(own));
-            }
-            return Ok(());
-        }
-        self.left_off = None;
-        if table.is_foreign_to(own) {
-            let kinds: Vec<_> = table.kinds.iter().map(|kind| kind.name.as_str()).collect();
-            let wrote = format!("one with the kinds {}", kinds.join(", "));
-            return Err(WrongProgram::Another { dir: dir.into(), wrote }.into());
-        }
-        let differences = table.differences(own);
-        if !differences.is_empty() {
-            return Err(WrongProgram::Changed { dir: dir.into(), differences }.into());
-        }
-        let resources = table.other_resources(own);
-        if !resources.is_empty() {
-            let file = segment_path(dir, header.segment);
-            return Err(WrongProgram::OtherResources { file, resources }.into());
-        }
-        self.builds.push((first, (info.build, info.build_bytes) != build_identity()));
-        Ok(())
-    }
-
     fn seen(&self, progress: Progress, at: Position) -> Seen {
         Seen {
             rounds: progress.rounds,
             messages: progress.messages,
-            bytes: journal_bytes_before(self.files, at),
-            bytes_total: self.files.values().sum(),
+            bytes: self.recorded.bytes_before(at),
+            bytes_total: self.recorded.bytes(),
         }
     }
-}
-
-/// How much of a journal with those segments stands before that place.
-pub(crate) fn journal_bytes_before(files: &BTreeMap<u64, u64>, at: Position) -> u64 {
-    files.range(..at.segment).map(|(_, bytes)| bytes).sum::<u64>() + at.offset
-}
-
-/// The kinds and message types of the program that wrote a segment, which this library can read.
-pub(crate) fn table_of(header: &SegmentHeader, dir: &Path) -> Result<Table, ReplayError> {
-    let file = segment_path(dir, header.segment);
-    if let Some(what) = header.info.unsupported() {
-        return Err(Unsupported { file, offset: 0, what }.into());
-    }
-    Table::from_bytes(&header.info.catalogue).map_err(|error| {
-        let what = format!("the table of kinds in its header: {error}");
-        CorruptJournal::Contradiction { file, offset: 0, what }.into()
-    })
 }
 
 /// The rounds that the journal ends in and that have no end themselves.

@@ -27,7 +27,7 @@ pub use summary::{Opaque, Summary};
 use tables::Own;
 pub use value::Value;
 
-use crate::{ReplayError, replay::journal_bytes_before};
+use crate::{ReplayError, recorded::journal_bytes_before};
 
 /// What of a journal is shown, and how much of a value.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use super::{
     summary::{Counts, Types},
     tables::{Own, Tables},
 };
-use crate::{CorruptJournal, ReplayError, replay::table_of};
+use crate::{CorruptJournal, ReplayError, recorded::table_of};
 
 /// A journal on its way through: what its records mean, in turn.
 pub(super) struct Records<'a> {

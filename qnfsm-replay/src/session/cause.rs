@@ -1,0 +1,224 @@
+//! What led to a step: the message that was handled, the step that sent it, the message that was handled there, and so on, over workers.
+
+use std::ops::ControlFlow;
+
+use qnfsm::{
+    Ask, CameAs, Handler, Place, RawQueueId, WorkerId,
+    frame::{Batch, Class, Frame},
+};
+
+use super::{RoundLog, Session, Step};
+use crate::ReplayError;
+
+/// One step on the way back.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    /// The ordinal of its round.
+    pub ordinal: u64,
+    /// The worker that ran it.
+    pub worker: WorkerId,
+    /// The worker's own number of the round.
+    pub round: u64,
+    /// Which of the round's steps.
+    pub number: usize,
+    /// The step.
+    pub step: Step,
+    /// Where what it handled comes from.
+    pub origin: Origin,
+}
+
+/// Where what a step handled comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The step that is next on the way back sent it, or set its timer, or spawned or changed the FSM.
+    Step,
+    /// It entered from there: an edge, or a worker of which the journal holds nothing.
+    Outside {
+        /// The place.
+        source: Place,
+        /// The frame's number, as the source counts.
+        number: u64,
+    },
+    /// It stood in the queue before the journal begins, or the worker made it itself: news of what is gone, an answer that doesn't come.
+    Unknown,
+}
+
+/// A step, by the ordinal of its round and its number there.
+type Spot = (u64, usize);
+
+impl Session {
+    /// What led to the step that is looked at: it first, then the one that sent what it handled, and so on, up to `steps_max` of
+    /// them or to where it entered from outside. The session stands where it stood.
+    ///
+    /// # Errors
+    /// When a round can't be run again.
+    pub fn causes(&mut self, steps_max: usize) -> Result<Vec<Cause>, ReplayError> {
+        let mut causes = Vec::new();
+        let mut next = self.here.as_ref().filter(|log| !log.steps.is_empty()).map(|log| (log.ordinal, self.at));
+        while let Some((ordinal, number)) = next.take().filter(|_| causes.len() < steps_max) {
+            let log = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;
+            let Some(step) = log.steps.get(number).cloned() else { break };
+            let (origin, before) = self.origin(&log, number)?;
+            let (worker, round) = (log.worker, log.round);
+            causes.push(Cause { ordinal, worker, round, number, step, origin });
+            next = before;
+        }
+        Ok(causes)
+    }
+
+    /// Where what a step handled comes from, and the step if it is one.
+    fn origin(&mut self, log: &RoundLog, number: usize) -> Result<(Origin, Option<Spot>), ReplayError> {
+        let step = &log.steps[number];
+        let found = |spot: Option<Spot>| (if spot.is_some() { Origin::Step } else { Origin::Unknown }, spot);
+        let Some(message) = &step.message else {
+            return match step.handler {
+                Handler::Enter => Ok(found(number.checked_sub(1).map(|before| (log.ordinal, before)))),
+                _ => self.origin_of_start(log, number),
+            };
+        };
+        let Some(happening) = message.happening else { return Ok((Origin::Unknown, None)) };
+        let fed = if happening >= log.fed_at {
+            Some(log.ordinal)
+        } else {
+            self.runner.round_of_happening(log.worker, happening, log.ordinal)?
+        };
+        let Some(ordinal) = fed else { return Ok((Origin::Unknown, None)) };
+        let then = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;
+        if happening > then.fed_at {
+            let delivery = happening - then.fed_at;
+            // What an enter action sends is told apart by what it asked for, not by its number.
+            let of_delivery = |step: &Step| u64::from(step.delivery) == delivery;
+            let asked = then.steps.iter().position(|sender| of_delivery(sender) && sends(sender, step));
+            let first = || then.steps.iter().position(of_delivery);
+            return Ok(found(asked.or_else(first).map(|sender| (ordinal, sender))));
+        }
+        let earlier = then.steps.iter().take(if ordinal == log.ordinal { number } else { usize::MAX });
+        let alike = earlier.filter(|other| other.queue == step.queue && other.message == step.message).count();
+        self.entered(&then, step.queue, alike, |frame| {
+            frame.header.sender == message.sender && frame.payload == message.bytes
+                || matches!(message.as_what, CameAs::Outcome(request) if frame.header.request == Some(request))
+                || message.as_what == CameAs::News && frame.header.class == Class::Down
+        })
+    }
+
+    /// Where the FSM comes from whose start handler a step is.
+    fn origin_of_start(&mut self, log: &RoundLog, number: usize) -> Result<(Origin, Option<Spot>), ReplayError> {
+        let queue = log.steps[number].queue;
+        let spawns = |step: &Step| step.asked.iter().any(|wish| wish.what == Ask::Spawn { queue });
+        if let Some(parent) = log.steps[..number].iter().rposition(spawns) {
+            return Ok((Origin::Step, Some((log.ordinal, parent))));
+        }
+        let nth = log.steps[..number].iter().filter(|step| step.handler == Handler::Start).count();
+        let entered = self.entered_spawn(log, nth)?;
+        if entered.0 != Origin::Unknown {
+            return Ok(entered);
+        }
+        let before = self.runner.timeline.station_number(log.ordinal);
+        let mut parent = None;
+        self.runner.scan(before, &mut |earlier| {
+            if (earlier.worker, earlier.ordinal < log.ordinal) == (log.worker, true)
+                && let Some(at) = earlier.steps.iter().rposition(spawns)
+            {
+                parent = Some((earlier.ordinal, at));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok((parent.map_or(Origin::Unknown, |_| Origin::Step), parent))
+    }
+
+    /// The first of the spawns that entered with a round.
+    fn entered_spawn(&mut self, log: &RoundLog, nth: usize) -> Result<(Origin, Option<Spot>), ReplayError> {
+        let spawns = frames(&log.batches).filter(|(_, _, frame)| frame.header.class == Class::Spawn).nth(nth);
+        match spawns.map(|(source, number, _)| (source, number)) {
+            Some((source, number)) => self.put_out(log, source, number),
+            None => Ok((Origin::Unknown, None)),
+        }
+    }
+
+    /// Where the frame comes from that entered with a round for a queue, after `alike` others of which it can't be told.
+    fn entered(
+        &mut self,
+        log: &RoundLog,
+        queue: RawQueueId,
+        alike: usize,
+        is: impl Fn(&Frame<'_>) -> bool,
+    ) -> Result<(Origin, Option<Spot>), ReplayError> {
+        let to_queue =
+            |frame: &Frame<'_>| (frame.header.slot, frame.header.generation) == (queue.slot(), queue.generation());
+        let mut entered = frames(&log.batches).filter(|(_, _, frame)| to_queue(frame) && is(frame));
+        match entered.nth(alike).map(|(source, number, _)| (source, number)) {
+            Some((source, number)) => self.put_out(log, source, number),
+            None => Ok((Origin::Unknown, None)),
+        }
+    }
+
+    /// The step of another worker that put out a frame, which entered with a round; or the place that it comes from.
+    fn put_out(&mut self, log: &RoundLog, source: Place, number: u64) -> Result<(Origin, Option<Spot>), ReplayError> {
+        let outside = (Origin::Outside { source, number }, None);
+        let Some(sender) = source.as_worker() else { return Ok(outside) };
+        let here = Place::worker(log.worker);
+        let mut station = self.runner.timeline.station_number(log.ordinal);
+        loop {
+            let mut found = None;
+            self.runner.scan(station, &mut |earlier| {
+                if earlier.worker != sender || earlier.ordinal > log.ordinal {
+                    return ControlFlow::Continue(());
+                }
+                let out = earlier.outputs.iter().filter(|(to, _)| *to == here).map(|(_, batch)| batch);
+                let Some((_, _, frame)) = frames(out).find(|(_, of, _)| *of == number) else {
+                    return ControlFlow::Continue(());
+                };
+                let is_sender = |step: &Step| step.queue == frame.header.sender;
+                let put = earlier.steps.iter().position(|step| is_sender(step) && puts_out(step, &frame));
+                // What a worker tells by itself, such as that an FSM is gone, follows from the last thing that this did.
+                let last = || earlier.steps.iter().rposition(is_sender);
+                found = Some(put.or_else(last).map(|at| (earlier.ordinal, at)));
+                ControlFlow::Break(())
+            })?;
+            if let Some(spot) = found {
+                return Ok((spot.map_or(Origin::Unknown, |_| Origin::Step), spot));
+            }
+            match station.checked_sub(1) {
+                Some(before) => station = before,
+                None => return Ok(outside),
+            }
+        }
+    }
+}
+
+/// The frames of batches, each with its source and its number.
+fn frames<'b>(batches: impl IntoIterator<Item = &'b Batch>) -> impl Iterator<Item = (Place, u64, Frame<'b>)> {
+    batches.into_iter().flat_map(|batch| {
+        let batch = batch.as_ref();
+        (batch.first..)
+            .zip(batch.frames().map_while(Result::ok))
+            .map(move |(number, frame)| (batch.source, number, frame))
+    })
+}
+
+/// True if a step asked for what another one handled.
+fn sends(sender: &Step, handled: &Step) -> bool {
+    let Some(message) = &handled.message else { return false };
+    sender.asked.iter().any(|wish| match (&wish.what, message.as_what) {
+        (Ask::Send { to, .. }, _) => *to == handled.queue && wish.bytes == message.bytes,
+        (Ask::SendSelf | Ask::SetTimer { .. }, _) => sender.queue == handled.queue && wish.bytes == message.bytes,
+        (Ask::Reply { to, request } | Ask::Fail { to, request }, CameAs::Outcome(outcome)) => {
+            *to == handled.queue && *request == outcome
+        }
+        (Ask::Stop { .. }, CameAs::News) => true,
+        _ => false,
+    })
+}
+
+/// True if a step asked for what a frame carries.
+fn puts_out(step: &Step, frame: &Frame<'_>) -> bool {
+    let to_seat = |to: &RawQueueId| (to.slot(), to.generation()) == (frame.header.slot, frame.header.generation);
+    step.asked.iter().any(|wish| match &wish.what {
+        Ask::Send { to, .. } => to_seat(to) && wish.bytes == frame.payload,
+        Ask::Reply { to, request } | Ask::Fail { to, request } => to_seat(to) && frame.header.request == Some(*request),
+        Ask::SpawnOn { request, .. } => frame.header.request == Some(*request),
+        Ask::Stop { queue } => frame.header.class == Class::Stop && to_seat(queue),
+        Ask::Watch { queue } => frame.header.class == Class::Watch && to_seat(queue),
+        _ => false,
+    })
+}

@@ -1,0 +1,392 @@
+//! Runs recorded rounds again, from the station before them: single ones, or all between two stations.
+//!
+//! Workers depend on their own records alone, so a single round takes its worker's records and no other's.
+
+use std::{
+    collections::BTreeMap,
+    ops::{ControlFlow, Range},
+    sync::Arc,
+};
+
+use qnfsm::{
+    Place, Time, Worker, WorkerId,
+    frame::{Batch, BatchRef},
+    journal::{Bookmark, Entry, Position, Reader, Record},
+    playback::Audience,
+};
+
+use super::{
+    step::{RoundLog, Step, Tape},
+    timeline::{Kept, Timeline},
+};
+use crate::{
+    ReplayError,
+    player::{Player, Stopped},
+    recorded::{Recorded, Segments},
+};
+
+/// Runs rounds of a journal that a first pass has been through.
+pub(super) struct Runner {
+    pub(super) recorded: Recorded,
+    pub(super) reader: Reader,
+    pub(super) timeline: Timeline,
+    /// Workers where they were played to last.
+    lives: BTreeMap<WorkerId, Live>,
+}
+
+/// A worker that is played, and where its next record is to be looked for.
+struct Live {
+    worker: WorkerId,
+    player: Player,
+    bookmark: Option<Bookmark>,
+    /// Where the record of the round stands that waits to be run, or ran last.
+    position: Position,
+}
+
+impl Live {
+    fn rounds(&mut self) -> u64 {
+        self.player.playback.worker_mut(self.worker).map_or(0, |worker| worker.rounds())
+    }
+
+    /// True if that round runs with the next record that ends one.
+    fn is_next(&mut self, round: u64) -> bool {
+        self.player.playback.has_round_waiting(self.worker) && self.rounds() + 1 == round
+    }
+}
+
+/// How far a worker is to be played.
+#[derive(Clone, Copy)]
+enum Upto {
+    /// To the round's end.
+    End,
+    /// Likewise, and what happens in it is of no interest.
+    Unobserved,
+    /// To where so many deliveries of the round were made.
+    Delivery(u32),
+}
+
+/// What came of that.
+enum Came {
+    Log(RoundLog),
+    Within(Box<Worker>),
+}
+
+impl Runner {
+    pub(super) fn new(recorded: Recorded, reader: Reader, timeline: Timeline) -> Runner {
+        Runner { recorded, reader, timeline, lives: BTreeMap::new() }
+    }
+
+    /// Runs a round again, and takes down all that happens in it.
+    pub(super) fn log(&mut self, ordinal: u64) -> Result<RoundLog, ReplayError> {
+        match self.play(ordinal, Upto::End)? {
+            Came::Log(log) => Ok(log),
+            Came::Within(_) => unreachable!("the round was to be played to its end"),
+        }
+    }
+
+    /// The worker of a round, where so many of its deliveries were made.
+    pub(super) fn worker_within(&mut self, ordinal: u64, deliveries: u32) -> Result<Box<Worker>, ReplayError> {
+        match self.play(ordinal, Upto::Delivery(deliveries))? {
+            Came::Within(worker) => Ok(worker),
+            Came::Log(_) => unreachable!("the round was not to be played to its end"),
+        }
+    }
+
+    /// The worker of a round, as it was after it.
+    pub(super) fn worker_after(&mut self, ordinal: u64) -> Result<&Worker, ReplayError> {
+        let (id, round) = self.round(ordinal)?;
+        if self.lives.get_mut(&id).is_none_or(|live| live.rounds() != round) {
+            self.log(ordinal)?;
+        }
+        let live = self.lives.get_mut(&id).expect("it was just played");
+        Ok(live.player.playback.worker_mut(id).expect("it has run a round"))
+    }
+
+    /// The ordinal of the round of a worker, up to the one with ordinal `upto`, in which something of that number happened.
+    pub(super) fn round_of_happening(
+        &mut self,
+        worker: WorkerId,
+        happening: u64,
+        upto: u64,
+    ) -> Result<Option<u64>, ReplayError> {
+        let stations = self.timeline.stations();
+        let before = stations.partition_point(|station| {
+            station.ordinal <= upto && station.kept.get(&worker).is_some_and(|kept| kept.taken.happenings < happening)
+        });
+        let from = stations[before.saturating_sub(1)].ordinal;
+        for ordinal in from..=upto {
+            if self.timeline.worker(ordinal) != Some(worker) {
+                continue;
+            }
+            self.play(ordinal, Upto::Unobserved)?;
+            let live = self.lives.get_mut(&worker).and_then(|live| live.player.playback.worker_mut(worker));
+            if live.is_some_and(|live| live.happenings() >= happening) {
+                return Ok(Some(ordinal));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The ordinal of the first round at that time or later.
+    pub(super) fn first_at(&mut self, time: Time) -> Result<Option<u64>, ReplayError> {
+        let stations = self.timeline.stations();
+        let before = stations.partition_point(|station| station.now < time).saturating_sub(1);
+        let (bookmark, mut ordinal) = (stations[before].bookmark, stations[before].ordinal);
+        self.reader.return_to(bookmark)?;
+        while let Some(entry) = self.reader.next()? {
+            if let Record::Round { now, .. } = entry.record {
+                if now >= time {
+                    return Ok((ordinal < self.timeline.rounds()).then_some(ordinal));
+                }
+                ordinal += 1;
+            }
+        }
+        Ok(None)
+    }
+
+    fn round(&self, ordinal: u64) -> Result<(WorkerId, u64), ReplayError> {
+        self.timeline.round(ordinal).ok_or_else(|| {
+            let rounds = self.timeline.rounds();
+            ReplayError::Misuse(format!("there is no round {ordinal}: the journal holds {rounds}, counted from 0"))
+        })
+    }
+
+    fn play(&mut self, ordinal: u64, upto: Upto) -> Result<Came, ReplayError> {
+        let (id, round) = self.round(ordinal)?;
+        let mut live = self.live_before(id, round, ordinal)?;
+        self.reader.return_to(live.bookmark)?;
+        let (tape, mut hearing) = (Tape::default(), Hearing::default());
+        loop {
+            let next = self.reader.next()?;
+            if next.as_ref().is_some_and(|entry| entry.record.worker() != Some(id)) {
+                continue;
+            }
+            let runs = next.as_ref().is_none_or(|entry| entry.record.ends_round()) && live.is_next(round);
+            if runs && let Upto::Delivery(deliveries) = upto {
+                let within = live.player.playback.run_part(id, deliveries);
+                return within.map(|worker| Came::Within(Box::new(worker))).ok_or_else(|| not_run(id, round));
+            }
+            if runs && let (Upto::End, Some(worker)) = (upto, live.player.playback.worker_mut(id)) {
+                worker.set_observer(Some(tape.observer()));
+            }
+            let position = live.position;
+            let ended = next.is_none();
+            let taken = match next {
+                Some(entry) => live.take(&entry, &mut hearing),
+                None => live.player.finish_before(self.timeline.end.0, self.timeline.end.1, &mut hearing),
+            };
+            // Where the program parts from the record, the round in which it does is what whoever looks wants to see.
+            if let Err(stopped) = taken
+                && !(runs && stopped.is_divergence())
+            {
+                return Err(Segments::new(&self.recorded).error(stopped));
+            }
+            if runs || ended {
+                live.bookmark = self.reader.bookmark();
+                if let Some(worker) = live.player.playback.worker_mut(id) {
+                    worker.set_observer(None);
+                }
+                self.lives.insert(id, live);
+                let heard = hearing.rounds.into_iter().find(|heard| heard.round == round);
+                let heard = heard.ok_or_else(|| not_run(id, round))?;
+                return Ok(Came::Log(heard.log(ordinal, position, tape.take())));
+            }
+        }
+    }
+
+    /// The worker somewhere before a round of its: where it was played to last, or at a station, whichever is nearer.
+    fn live_before(&mut self, worker: WorkerId, round: u64, ordinal: u64) -> Result<Live, ReplayError> {
+        let station = self.timeline.station(ordinal);
+        let kept = station.kept.get(&worker);
+        let at_station = kept.map_or(0, |kept| kept.taken.rounds);
+        if let Some(mut live) = self.lives.remove(&worker)
+            && (at_station..round).contains(&live.rounds())
+        {
+            return Ok(live);
+        }
+        let mut live = Live {
+            worker,
+            player: self.recorded.player_again(),
+            bookmark: kept.and(station.bookmark),
+            position: Position::default(),
+        };
+        if let Some(kept) = kept {
+            resume(&mut live.player, &self.recorded, kept);
+            for entry in kept.waiting.iter().flat_map(|(_, records)| records.entries()) {
+                let taken = live.take(&entry, &mut ());
+                taken.map_err(|stopped| Segments::new(&self.recorded).error(stopped))?;
+            }
+        }
+        Ok(live)
+    }
+
+    /// Runs all rounds again between a station and the next one, and shows each to `see`. Those of one worker come in order; of several
+    /// workers, a round may come before one that stands before it in the journal. Ends early where `see` has seen enough.
+    pub(super) fn scan(
+        &mut self,
+        station: usize,
+        see: &mut dyn FnMut(&RoundLog) -> ControlFlow<()>,
+    ) -> Result<(), ReplayError> {
+        let stations = self.timeline.stations();
+        let upto = stations.get(station + 1).map_or(self.timeline.rounds(), |next| next.ordinal);
+        let station = &stations[station];
+        let mut scan = Scan::new(&self.recorded, station.ordinal..upto);
+        for kept in station.kept.values() {
+            resume(&mut scan.player, &self.recorded, kept);
+        }
+        let error = |stopped| Segments::new(&self.recorded).error(stopped);
+        for (ordinal, records) in station.kept.values().filter_map(|kept| kept.waiting.as_ref()) {
+            for entry in records.entries() {
+                scan.note(&entry, *ordinal);
+                scan.player.take(&entry).map_err(error)?;
+            }
+        }
+        self.reader.return_to(station.bookmark)?;
+        let mut ordinal = station.ordinal;
+        while scan.is_wanting() {
+            let next = self.reader.next()?;
+            let ended = next.is_none();
+            let taken = match next {
+                Some(entry) => {
+                    let taken = scan.player.take_before(&entry, &mut scan.hearing);
+                    let logs = scan.logs();
+                    if let Record::Round { .. } = entry.record {
+                        scan.note(&entry, ordinal);
+                        ordinal += 1;
+                    }
+                    (taken, logs)
+                }
+                None => {
+                    let (end, segment) = self.timeline.end;
+                    let taken = scan.player.finish_before(end, segment, &mut scan.hearing);
+                    (taken, scan.logs())
+                }
+            };
+            let (taken, logs) = taken;
+            if logs.iter().any(|log| see(log).is_break()) {
+                return Ok(());
+            }
+            match taken {
+                Err(stopped) if stopped.is_divergence() => return Ok(()),
+                taken => taken.map_err(error)?,
+            }
+            if ended {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Live {
+    /// Takes a record of the worker.
+    fn take(&mut self, entry: &Entry<'_>, audience: &mut dyn Audience) -> Result<(), Stopped> {
+        if let Record::Round { .. } = entry.record {
+            self.position = entry.position;
+        }
+        self.player.take_before(entry, audience)
+    }
+}
+
+/// All workers between two stations.
+struct Scan {
+    player: Player,
+    tape: Tape,
+    hearing: Hearing,
+    /// The rounds that are wanted.
+    wanted: Range<u64>,
+    /// By worker, the round that was read and has yet to run: its ordinal and its record's place.
+    waiting: BTreeMap<WorkerId, (u64, Position)>,
+    /// The rounds that were read and ran, or are about to run, before the one that waits.
+    read: u64,
+}
+
+impl Scan {
+    fn new(recorded: &Recorded, wanted: Range<u64>) -> Scan {
+        let tape = Tape::default();
+        let observers = tape.clone();
+        let player = recorded.player_again().observed(Arc::new(move |_| observers.observer()));
+        let read = wanted.start;
+        Scan { player, tape, hearing: Hearing::default(), wanted, waiting: BTreeMap::new(), read }
+    }
+
+    /// A round was read.
+    fn note(&mut self, entry: &Entry<'_>, ordinal: u64) {
+        if let Record::Round { worker, .. } = entry.record {
+            self.waiting.insert(worker, (ordinal, entry.position));
+            self.read = self.read.max(ordinal + 1);
+        }
+    }
+
+    /// True if a round that is wanted has yet to be read or to run.
+    fn is_wanting(&self) -> bool {
+        self.read < self.wanted.end || self.waiting.values().any(|(ordinal, _)| *ordinal < self.wanted.end)
+    }
+
+    /// The rounds that have just run.
+    fn logs(&mut self) -> Vec<RoundLog> {
+        let heard = std::mem::take(&mut self.hearing.rounds);
+        let mut steps = self.tape.take();
+        let logs = heard.into_iter().filter_map(|heard| {
+            let (ordinal, position) = self.waiting.remove(&heard.worker)?;
+            let rest = steps.iter().position(|step| step.queue.place() != Place::worker(heard.worker));
+            let later = steps.split_off(rest.unwrap_or(steps.len()));
+            let own = std::mem::replace(&mut steps, later);
+            Some(heard.log(ordinal, position, own))
+        });
+        logs.filter(|log| log.ordinal < self.wanted.end).collect()
+    }
+}
+
+/// Puts a worker into a player as it was at a station.
+fn resume(player: &mut Player, recorded: &Recorded, kept: &Kept) {
+    let taken = &kept.taken;
+    let restored = Worker::restore(recorded.catalogue.clone(), &taken.image);
+    let mut worker = restored.expect("a worker with the same kinds has given this image");
+    worker.set_origins(&taken.origins);
+    player.playback.resume(worker, taken.digest);
+}
+
+fn not_run(worker: WorkerId, round: u64) -> ReplayError {
+    ReplayError::Misuse(format!(
+        "round {round} of {worker} can't be run again: the journal holds no start or snapshot before it"
+    ))
+}
+
+/// Hears what rounds are fed with and put out.
+#[derive(Default)]
+struct Hearing {
+    rounds: Vec<Heard>,
+}
+
+/// What was heard of a round.
+struct Heard {
+    worker: WorkerId,
+    round: u64,
+    now: Time,
+    happenings: u64,
+    batches: Vec<Batch>,
+    outputs: Vec<(Place, Batch)>,
+}
+
+impl Heard {
+    fn log(self, ordinal: u64, position: Position, steps: Vec<Step>) -> RoundLog {
+        let Heard { worker, round, now, happenings, batches, outputs } = self;
+        let deliveries = steps.last().map_or(0, |step| u64::from(step.delivery));
+        RoundLog { ordinal, worker, round, position, now, fed_at: happenings - deliveries, batches, steps, outputs }
+    }
+}
+
+impl Audience for Hearing {
+    fn round(&mut self, worker: &Worker, taken: &[BatchRef<'_>]) {
+        let batches = taken.iter().map(|batch| batch.to_batch()).collect();
+        let (id, round, now, happenings) = (worker.id(), worker.rounds(), worker.now(), worker.happenings());
+        self.rounds.push(Heard { worker: id, round, now, happenings, batches, outputs: Vec::new() });
+    }
+
+    fn output(&mut self, _: WorkerId, to: Place, batch: &BatchRef<'_>) {
+        if let Some(heard) = self.rounds.last_mut() {
+            heard.outputs.push((to, batch.to_batch()));
+        }
+    }
+}

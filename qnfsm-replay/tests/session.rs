@@ -1,0 +1,281 @@
+//! A session shows the steps that happened, in whichever direction and by whichever way one comes to them.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod rig;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use qnfsm::{
+    CameAs, Codec, End, Handler, ImageView, Limits, Place, QueueId, Recording, Trust, WorkerId, journal::Position,
+};
+use qnfsm_replay::{
+    Options, ReplayError, Session, replay,
+    session::{By, Direction, Origin, Spot, Step},
+};
+use rig::{Order, PATIENCE, Teller, kinds, node};
+
+/// A directory in which a bank did business of every sort, in two epochs.
+fn bank(dir: &Path) {
+    let limits = Limits { segment_bytes: 1 << 14, snapshot_every_bytes: 1 << 15, ..Limits::default() };
+    for _ in 0..2 {
+        let node = node(dir, Recording::Inputs).limits(limits).start(&Teller::<1>::default()).unwrap();
+        let (host, root): (_, QueueId<Order>) = (node.host(), node.root());
+        for coins in 1..=300 {
+            host.send(root, &Order::Add(coins)).unwrap();
+        }
+        let _: u64 = host.request(root, PATIENCE, Order::Count).unwrap();
+        let _: u64 = host.request(root, PATIENCE, Order::Quote).unwrap();
+        let _: u64 = host.request(root, PATIENCE, |reply| Order::AfterBeats(5, reply)).unwrap();
+        node.stop().unwrap();
+    }
+}
+
+/// With stations as close as they can be.
+fn open(dir: &Path, memory: usize) -> Session {
+    let options = Options::new().memory(memory).stations_apart(Duration::ZERO);
+    Session::open(dir, kinds::<1>(), &options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// All steps, one after another.
+fn walked(session: &mut Session) -> Vec<(Spot, Option<Step>)> {
+    session.go_to_start().unwrap();
+    let mut steps = vec![(session.spot().unwrap(), session.step().cloned())];
+    while session.forward(By::Step).unwrap() {
+        steps.push((session.spot().unwrap(), session.step().cloned()));
+    }
+    steps
+}
+
+#[test]
+fn what_is_seen_is_what_a_replay_counts_and_each_way_shows_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path());
+    let report = replay(dir.path(), kinds::<1>(), &Options::new()).unwrap();
+    let mut session = open(dir.path(), 64 << 20);
+    assert!(session.stopped().is_none());
+    assert_eq!(session.rounds(), report.rounds);
+    let steps = walked(&mut session);
+    let handled = steps.iter().filter(|(_, step)| step.as_ref().is_some_and(|step| step.handler != Handler::Enter));
+    assert_eq!(handled.count() as u64, report.messages);
+    assert!(steps.is_sorted_by_key(|(spot, _)| (spot.ordinal, spot.step)));
+
+    // Back again, step by step.
+    for (spot, step) in steps.iter().rev().skip(1) {
+        assert!(session.back(By::Step).unwrap());
+        assert_eq!((session.spot().unwrap(), session.step()), (*spot, step.as_ref()));
+    }
+    assert!(!session.back(By::Step).unwrap(), "there is nothing before the first");
+
+    // To each round, from wherever, by either of its numbers, with next to no memory and with much.
+    for memory in [0, 64 << 20] {
+        let mut other = open(dir.path(), memory);
+        for at in (0..session.rounds()).map(|at| at * 7919 % session.rounds()) {
+            other.go_to(at).unwrap();
+            let spot = other.spot().unwrap();
+            let (expected, step) =
+                steps.iter().find(|(spot, _)| spot.ordinal == at).map_or((spot, None), |(s, step)| (*s, step.clone()));
+            assert_eq!((spot, other.step().cloned()), (expected, step));
+            other.go_to_round(spot.worker, spot.round).unwrap();
+            assert_eq!(other.spot().unwrap(), spot);
+        }
+        assert!(memory == 0 || other.memory() <= memory);
+    }
+}
+
+#[test]
+fn a_search_finds_what_a_walk_finds_in_both_directions() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path());
+    let mut session = open(dir.path(), 64 << 20);
+    let steps = walked(&mut session);
+    let orders = session.catalogue().type_number::<Order>().unwrap();
+    let adds = |step: &Step| {
+        let message = step.message.as_ref().filter(|message| message.type_number == orders);
+        let order = message.map(|message| Codec::CURRENT.decode::<Order>(&message.bytes, Trust::Node).unwrap());
+        matches!(order, Some(Order::Add(coins)) if coins % 50 == 0) && step.end == End::Stayed
+    };
+    let expected: Vec<_> =
+        steps.iter().filter(|(_, step)| step.as_ref().is_some_and(adds)).map(|(spot, _)| *spot).collect();
+    assert_eq!(expected.len(), 12);
+    session.go_to_start().unwrap();
+    let mut forwards = vec![];
+    while session.find(Direction::Forward, |_, step| adds(step)).unwrap() {
+        forwards.push(session.spot().unwrap());
+    }
+    assert_eq!(forwards, expected);
+    session.go_to_end().unwrap();
+    let mut backwards = vec![];
+    while session.find(Direction::Back, |_, step| adds(step)).unwrap() {
+        backwards.push(session.spot().unwrap());
+    }
+    assert_eq!(backwards, expected.iter().rev().copied().collect::<Vec<_>>());
+    assert_eq!(session.spot().unwrap(), expected[0], "where nothing more is found it stays");
+}
+
+#[test]
+fn turns_rounds_and_times_are_gone_to() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path());
+    let mut session = open(dir.path(), 64 << 20);
+    let steps = walked(&mut session);
+    let queue_of =
+        |spot: Spot| steps.iter().find(|(s, _)| *s == spot).and_then(|(_, step)| step.as_ref()).map(|step| step.queue);
+
+    session.go_to_start().unwrap();
+    let mut turns = vec![session.spot().unwrap()];
+    while session.forward(By::Turn).unwrap() {
+        let (before, now) = (*turns.last().unwrap(), session.spot().unwrap());
+        assert!(now.ordinal > before.ordinal || queue_of(now) != queue_of(before));
+        turns.push(now);
+    }
+    session.go_to_end().unwrap();
+    let mut back = vec![];
+    while session.back(By::Turn).unwrap() {
+        back.push(session.spot().unwrap());
+    }
+    let first_of_last = *turns.last().unwrap();
+    let expected: Vec<_> = turns
+        .iter()
+        .rev()
+        .filter(|turn| **turn != first_of_last || first_of_last.step + 1 != first_of_last.steps)
+        .copied()
+        .collect();
+    assert_eq!(back, expected);
+
+    session.go_to_start().unwrap();
+    let mut rounds = 1;
+    while session.forward(By::Round).unwrap() {
+        rounds += 1;
+    }
+    assert_eq!(rounds, session.rounds());
+    let middle = steps[steps.len() / 2].0;
+    assert!(session.go_to_time(middle.now).unwrap());
+    let first = steps.iter().find(|(spot, _)| spot.now >= middle.now).unwrap().0;
+    assert!(session.spot().unwrap().ordinal <= first.ordinal && session.spot().unwrap().now >= middle.now);
+    assert!(!session.go_to_time(qnfsm::Time::from_nanos(u64::MAX)).unwrap());
+}
+
+#[test]
+fn an_fsm_is_as_its_steps_left_it_and_so_is_its_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path());
+    let mut session = open(dir.path(), 64 << 20);
+    let steps = walked(&mut session);
+    // What each FSM was last, as the steps say it.
+    let mut inside = BTreeMap::new();
+    for (count, (spot, step)) in steps.iter().enumerate() {
+        let Some(step) = step else { continue };
+        inside.insert(step.queue, step.after.clone());
+        if count % 97 != 0 {
+            continue;
+        }
+        session.go_to(spot.ordinal).unwrap();
+        (0..spot.step).for_each(|_| assert!(session.forward(By::Step).unwrap()));
+        for (queue, inside) in &inside {
+            assert_eq!(session.inside(*queue).unwrap().as_ref(), Some(inside), "{queue} at {spot:?}");
+        }
+        let image = session.image(spot.worker).unwrap().unwrap();
+        let view = ImageView::read(&image).unwrap();
+        assert_eq!((view.worker(), view.round()), (spot.worker, spot.round));
+        let table = session.catalogue().table();
+        for fsm in view.fsms() {
+            let kind = &table.kinds[fsm.kind() as usize];
+            let cell = fsm.cell(&kind.value.printer(), &kind.state.printer()).unwrap();
+            let expected = inside.get(&fsm.queue());
+            assert_eq!(expected.map(|inside| inside.data.as_slice()), Some(cell.data), "{} at {spot:?}", fsm.queue());
+        }
+    }
+}
+
+#[test]
+fn what_led_to_a_message_is_walked_back_through_workers_to_where_it_entered() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path());
+    let mut session = open(dir.path(), 64 << 20);
+    let till = WorkerId(1);
+    session.go_to_end().unwrap();
+    // The till's last coin: the teller sent it, on the other worker, because the host told it to.
+    let is_coin = |step: &Step| matches!(&step.message, Some(message) if message.as_what == CameAs::Message);
+    assert!(session.find(Direction::Back, |log, step| log.worker == till && is_coin(step)).unwrap());
+    let here = session.spot().unwrap();
+    let causes = session.causes(10).unwrap();
+    assert_eq!(session.spot(), Some(here));
+    let ways: Vec<_> = causes.iter().map(|cause| (cause.worker, cause.origin)).collect();
+    assert!(
+        matches!(&ways[..], [(w1, Origin::Step), (WorkerId(0), Origin::Outside { source, .. })] if *w1 == till && source.as_edge().is_some()),
+        "{ways:?}"
+    );
+    let coins = |step: &Step| {
+        let bytes = &step.message.as_ref().unwrap().bytes;
+        *bytes.last().unwrap()
+    };
+    assert_eq!(coins(&causes[0].step), coins(&causes[1].step), "the very order that made the teller send it");
+
+    // A beat: its timer was set in the teller's start, which the node asked for.
+    session.go_to_end().unwrap();
+    assert!(
+        session
+            .find(
+                Direction::Back,
+                |_, step| matches!(&step.message, Some(message) if matches!(message.as_what, CameAs::Timer { .. }))
+            )
+            .unwrap()
+    );
+    let causes = session.causes(10).unwrap();
+    let ways: Vec<_> = causes.iter().map(|cause| (cause.step.handler, cause.origin)).collect();
+    assert!(
+        matches!(
+            &ways[..],
+            [(Handler::Handle, Origin::Step), (Handler::Start, Origin::Outside { source: Place { .. }, .. })]
+        ),
+        "{ways:?}"
+    );
+
+    // An answer: the till gave it, because the teller asked, because the host asked.
+    session.go_to_end().unwrap();
+    assert!(
+        session
+            .find(Direction::Back, |log, step| log.worker == WorkerId(0)
+                && matches!(&step.message, Some(message) if matches!(message.as_what, CameAs::Outcome(_))))
+            .unwrap()
+    );
+    let causes = session.causes(10).unwrap();
+    let workers: Vec<_> = causes.iter().map(|cause| cause.worker).collect();
+    assert_eq!(workers, [WorkerId(0), till, WorkerId(0)]);
+    assert!(matches!(causes[2].origin, Origin::Outside { .. }));
+}
+
+#[test]
+fn a_program_that_parts_from_the_record_is_shown_up_to_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), Recording::Inputs).start(&Teller::<1>::default()).unwrap();
+    for coins in 1..=50 {
+        node.host().send(node.root(), &Order::Add(coins)).unwrap();
+    }
+    let _: u64 = node.host().request(node.root(), PATIENCE, Order::Total).unwrap();
+    node.stop().unwrap();
+    let mut session = Session::open(dir.path(), kinds::<2>(), &Options::new()).unwrap();
+    let Some(ReplayError::Diverged(diverged)) = session.stopped() else { panic!("{:?}", session.stopped()) };
+    let (worker, round) = (diverged.divergence.worker, diverged.divergence.round);
+    session.go_to_round(worker, round).unwrap();
+    assert!(session.step().is_some(), "the round in which it parts can be looked at");
+}
+
+#[test]
+fn what_is_not_there_is_said_and_the_session_stands_where_it_stood() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path());
+    let mut session = open(dir.path(), 64 << 20);
+    session.go_to(5).unwrap();
+    let here = session.spot();
+    for error in [
+        session.go_to(session.rounds()),
+        session.go_to_round(WorkerId(7), 1),
+        session.go_to_round(WorkerId(0), 1 << 40),
+    ] {
+        let error = error.unwrap_err();
+        assert!(matches!(&error, ReplayError::Misuse(text) if text.contains("round")), "{error}");
+    }
+    assert_eq!(session.spot(), here);
+    assert!(here.is_some_and(|spot| spot.position > Position::default()));
+}
