@@ -96,6 +96,7 @@
 //! | [`Replier`], [`Unanswered`], [`External`] | services for blocking and async work; values read from outside |
 //! | [`Reactor`], [`Outlet`], [`Inputs`] | what a network edge is written against |
 //! | [`testing`] | one FSM in virtual time |
+//! | [`Invariants`], [`Checker`] | what must always hold, for property tests and for recorded journals |
 //! | [`Worker`], [`Recording`], [`WorkerConfig`] | the scheduler itself, which does no I/O, and what shapes it |
 //! | [`playback`], [`journal`], [`frame`], [`codec`], [`schema`] | for drivers and tools: recorded rounds, files, bytes |
 //!
@@ -126,6 +127,7 @@ mod digest;
 pub mod frame;
 mod fsm;
 mod id;
+mod invariant;
 pub mod journal;
 mod message;
 mod name;
@@ -149,6 +151,7 @@ pub use fsm::{
     Overflow, QueuePolicy, Resource, State, TimerId, TimerName, UpgradeError,
 };
 pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId};
+pub use invariant::{Checker, Invariants, Transition, Violation};
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
 pub use node::{
     Answer, Durability, Host, HostError, IdleStrategy, Inlet, Limits, Node, NodeBuilder, NodeError, OnOtherBuild,
@@ -162,7 +165,7 @@ pub use secret::Secret;
 pub use time::Time;
 pub use worker::{
     Admission, Ask, Asked, AskedAll, At, Came, CameAs, CarryOverError, Catalogue, CellView, Counters, Deliveries,
-    Delivery, End, Fault, FaultKind, FsmView, ImageError, ImageView, Kinds, KindsError, Observer, Origins,
+    Delivery, EncodedFsm, End, Fault, FaultKind, FsmView, ImageError, ImageView, Kinds, KindsError, Observer, Origins,
     OtherResource, Recording, RequestView, RoundEnd, Skip, SnapshotError, Table, TableKind, TableMessage,
     TableResource, TableSchema, TimerLabel, TimerView, Turn, WaitingView, Waits, Worker, WorkerConfig,
 };

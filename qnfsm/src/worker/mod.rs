@@ -13,8 +13,8 @@
 //! type, `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `ready` is the order of
 //! turns, `timers` that of timers, `outputs` the frames that leave. `kinds` is what a program registers, `catalogue` the numbered
 //! form of it and `table` what a journal says of it; `image` is the snapshot, `waiting_image` what waits in it, `image_bytes` how
-//! values lie in it, and `image_view` the same for who doesn't have the kinds; `carry_over` brings it from one version of a program
-//! to another.
+//! values lie in it, and `image_view` the same for who doesn't have the kinds; `view` is what a driver may look at between two
+//! handlers; `carry_over` brings an image from one version of a program to another.
 
 mod apply;
 mod care;
@@ -44,11 +44,11 @@ mod taking;
 mod timers;
 mod turn;
 mod typed_cell;
+mod view;
 mod waiting;
 mod waiting_image;
 
 use std::{
-    any::Any,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
@@ -70,17 +70,18 @@ pub use snapshot::SnapshotError;
 pub use table::{OtherResource, Table, TableKind, TableMessage, TableResource, TableSchema};
 pub use turn::Turn;
 pub use typed_cell::CellView;
+pub use view::EncodedFsm;
 
 use crate::{
     digest::Digest,
     frame::{Batch, BatchRef},
-    fsm::{Effects, Externals, Fsm, Pools},
-    id::{Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId},
+    fsm::{Effects, Externals, Pools},
+    id::{Epoch, NodeId, Place, RawQueueId, WorkerId},
     message::Undelivered,
     time::Time,
     worker::{
         care::Care, delivery::Notes, notice::Notice, outputs::Outputs, queue::Envelopes, ready::Ready, seats::Seat,
-        snapshot::Taking, timers::Timers, typed_cell::Cell,
+        snapshot::Taking, timers::Timers,
     },
 };
 
@@ -399,31 +400,11 @@ impl Worker {
         &self.deliveries
     }
 
-    /// True if the FSM of that queue waits for the answer of that request.
-    #[must_use]
-    pub fn awaits(&self, queue: RawQueueId, request: RequestId) -> bool {
-        self.seat(queue).is_some_and(|seat| seat.waiting.awaited_answer(request).is_some())
-    }
-
     /// The queues elsewhere that FSMs here watch, each with who watches.
     pub fn watches_elsewhere(&self) -> impl Iterator<Item = (RawQueueId, RawQueueId)> + '_ {
         let here = Place::worker(self.id());
         let elsewhere = self.watches.iter().filter(move |(watched, _)| watched.place() != here);
         elsewhere.flat_map(|(watched, watchers)| watchers.iter().map(|watcher| (*watched, *watcher)))
-    }
-
-    /// An FSM and its state, to look at; `None` if it is gone, of another kind, or has yet to start.
-    #[must_use]
-    pub fn fsm<F: Fsm>(&self, queue: QueueId<F::Message>) -> Option<(&F, F::State)> {
-        let cell: &dyn Any = self.seat(queue.raw())?.cell.as_deref()?;
-        let (fsm, state) = cell.downcast_ref::<Cell<F>>()?.inside();
-        Some((fsm, state?))
-    }
-
-    /// True if the FSM of that queue is there.
-    #[must_use]
-    pub fn has_fsm(&self, queue: RawQueueId) -> bool {
-        self.seat(queue).is_some()
     }
 
     /// The queue of a slot and generation here.
@@ -434,12 +415,6 @@ impl Worker {
     /// The number of the message type of the FSM in a queue; `None` if there is none.
     pub(super) fn message_type(&self, queue: RawQueueId) -> Option<u32> {
         self.seat(queue).map(|seat| seat.intake.message)
-    }
-
-    /// The kind's name of the FSM in a queue.
-    #[must_use]
-    pub fn kind_name(&self, queue: RawQueueId) -> &str {
-        self.seat(queue).map_or("unknown kind", |seat| self.catalogue.kind_name(seat.kind))
     }
 
     /// What the messages weigh that wait for its FSMs, postponed ones among them: each its size in memory, and where its

@@ -339,22 +339,6 @@ impl Worker {
         self.counters.handled + self.round
     }
 
-    /// Appends the data of the FSM in a queue, as they stand in an image; nothing, if it is gone.
-    ///
-    /// # Errors
-    /// When they can't be encoded.
-    pub fn encode_data(&self, queue: RawQueueId, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.seat(queue).and_then(|seat| seat.cell.as_ref()).map_or(Ok(()), |cell| cell.encode_fsm(out))
-    }
-
-    /// Appends the state of the FSM in a queue; nothing, if it is gone or has yet to start.
-    ///
-    /// # Errors
-    /// When it can't be encoded.
-    pub fn encode_state(&self, queue: RawQueueId, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        self.seat(queue).and_then(|seat| seat.cell.as_ref()).map_or(Ok(()), |cell| cell.encode_state(out))
-    }
-
     /// Who observes is shown something of the worker, and is put back.
     fn show(&mut self, queue: RawQueueId, handler: Handler, show: impl FnOnce(&mut dyn Observer, At<'_>)) {
         let Some(mut observer) = self.observer.take() else { return };
