@@ -6,13 +6,14 @@ mod rig;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use qnfsm::{
-    CameAs, Codec, End, Handler, ImageView, Limits, Place, QueueId, Recording, Trust, WorkerId, journal::Position,
+    CameAs, Codec, End, Handler, ImageView, Invariants, Limits, Place, QueueId, Recording, Transition, Trust, WorkerId,
+    journal::Position,
 };
 use qnfsm_replay::{
     Options, ReplayError, Session, replay,
-    session::{By, Direction, Origin, Spot, Step},
+    session::{Broken, By, Direction, Origin, Spot, Step},
 };
-use rig::{Order, PATIENCE, Teller, kinds, node};
+use rig::{Order, PATIENCE, Teller, Till, kinds, node};
 
 /// A directory in which a bank did business of every sort, in two epochs.
 fn bank(dir: &Path) {
@@ -278,4 +279,60 @@ fn what_is_not_there_is_said_and_the_session_stands_where_it_stood() {
     }
     assert_eq!(session.spot(), here);
     assert!(here.is_some_and(|spot| spot.position > Position::default()));
+}
+
+fn must(holds: bool, why: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(why.to_owned()) }
+}
+
+/// What does not hold in the bank: for good, for a while, of one step, and of a worker.
+fn invariants() -> Invariants {
+    Invariants::new()
+        .state::<Teller<1>>("the total is small", |teller, _| must(teller.total <= 50_000, "it is large"))
+        .state::<Teller<1>>("the total is never 3", |teller, _| must(teller.total != 3, "three"))
+        .state::<Till>("a till is there", |_, ()| Ok(()))
+        .transition::<Teller<1>>("nobody adds 299", |step: Transition<'_, Teller<1>>| {
+            must(step.before.0.total + 299 != step.after.0.total, "somebody did")
+        })
+        .transition::<Teller<1>>("nobody is told to add 298", |step: Transition<'_, Teller<1>>| {
+            must(!matches!(step.message, Some(Order::Add(298))), "somebody was")
+        })
+        .worker("all tellers together have little", |worker| {
+            let total: u64 = worker.fsms_of::<Teller<1>>().map(|(_, teller, _)| teller.total).sum();
+            must(total <= 60_000, "they have much")
+        })
+}
+
+#[test]
+fn where_an_invariant_is_broken_is_found_by_halves_and_is_where_a_walk_finds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path());
+    for apart in [Duration::ZERO, Duration::from_secs(100)] {
+        let options = Options::new().stations_apart(apart);
+        let mut session = Session::open(dir.path(), kinds::<1>(), &options).unwrap();
+        for name in invariants().names() {
+            session.go_to_start().unwrap();
+            let expected = session.check(invariants().only(name).unwrap()).unwrap();
+            assert_eq!(expected.is_some(), name != "a till is there", "{name}");
+            let there = session.spot();
+            session.go_to_start().unwrap();
+            let found = session.bisect(invariants(), name).unwrap();
+            assert_eq!(session.spot(), there);
+            let place = |broken: &Broken| (broken.ordinal, broken.step, broken.violation.clone());
+            assert_eq!(found.as_ref().map(place), expected.as_ref().map(place), "{name}");
+            assert!(expected.is_none_or(|expected| expected.is_first));
+        }
+        // By the steps themselves: the first after which the total is large.
+        let large = session.bisect(invariants(), "the total is small").unwrap().unwrap();
+        let adds = session.step().cloned().unwrap();
+        let total = |data: &[u8]| Codec::CURRENT.decode::<Teller<1>>(data, Trust::Node).unwrap().total;
+        assert!(total(&adds.before.data) <= 50_000 && total(&adds.after.data) > 50_000);
+        assert_eq!(large.violation.fsm.as_ref().map(|(queue, _)| *queue), Some(adds.queue));
+        assert_eq!(large.is_first, apart != Duration::ZERO, "what lies before the station before was not looked at");
+    }
+    let mut session = open(dir.path(), 0);
+    let error = session.bisect(invariants(), "the total is smal").unwrap_err();
+    assert!(matches!(&error, ReplayError::Misuse(text) if text.contains("the total is small")), "{error}");
+    assert!(session.check(invariants().only("a till is there").unwrap()).unwrap().is_none());
+    assert!(session.check(invariants()).unwrap().is_some());
 }

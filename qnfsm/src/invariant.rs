@@ -236,6 +236,28 @@ impl Invariants {
         })
     }
 
+    /// The one of that name alone; none, if there is no such.
+    #[must_use]
+    pub fn only(mut self, name: &str) -> Option<Invariants> {
+        self.0.retain(|invariant| invariant.name == name);
+        (!self.0.is_empty()).then_some(self)
+    }
+
+    /// True if any is over steps: what a worker is between two rounds doesn't tell whether they held.
+    #[must_use]
+    pub fn are_over_transitions(&self) -> bool {
+        self.0.iter().any(|invariant| matches!(invariant.check, Check::Transition { .. }))
+    }
+
+    /// Checks what holds of a worker and of each of its FSMs between two rounds.
+    ///
+    /// # Errors
+    /// The first that doesn't hold.
+    pub fn check_at_rest(&self, worker: &Worker) -> Result<(), Violation> {
+        worker.queues().try_for_each(|queue| self.check_fsm(worker, queue))?;
+        self.check_worker(worker)
+    }
+
     fn has_transitions_of(&self, kind: &str) -> bool {
         let is_of = |check: &Check| matches!(check, Check::Transition { kind: of, .. } if *of == kind);
         self.0.iter().any(|invariant| is_of(&invariant.check))

@@ -33,8 +33,9 @@
 //! ```
 //!
 //! The files: `timeline` is the first pass and what it leaves, `runner` runs rounds again, `step` what is kept of one; `search` looks for
-//! steps, `cause` for what led to one.
+//! steps, `cause` for what led to one, `bisect` for the one after which something doesn't hold.
 
+mod bisect;
 mod cause;
 mod runner;
 mod search;
@@ -48,6 +49,7 @@ use qnfsm::{
     journal::{Manifest, Position},
 };
 
+pub use bisect::Broken;
 pub use cause::{Cause, Origin};
 pub use search::Direction;
 pub use step::{Inside, Message, RoundLog, Step, Wish};

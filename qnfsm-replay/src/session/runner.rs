@@ -12,7 +12,7 @@ use qnfsm::{
     Place, Time, Worker, WorkerId,
     frame::{Batch, BatchRef},
     journal::{Bookmark, Entry, Position, Reader, Record},
-    playback::Audience,
+    playback::{Audience, Observers},
 };
 
 use super::{
@@ -144,6 +144,28 @@ impl Runner {
         Ok(None)
     }
 
+    /// The workers as they were at a station.
+    pub(super) fn workers_at(&self, station: usize) -> Vec<Worker> {
+        let kept = self.timeline.stations()[station].kept.values();
+        kept.map(|kept| restored(&self.recorded, kept)).collect()
+    }
+
+    /// The workers as they were after the last round of each, before the round with ordinal `end`.
+    pub(super) fn check_before(
+        &mut self,
+        end: u64,
+        check: &mut dyn FnMut(&Worker) -> bool,
+    ) -> Result<bool, ReplayError> {
+        for worker in self.timeline.workers().collect::<Vec<_>>() {
+            if let Some(last) = self.timeline.last_before(worker, end)
+                && !check(self.worker_after(last)?)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn round(&self, ordinal: u64) -> Result<(WorkerId, u64), ReplayError> {
         self.timeline.round(ordinal).ok_or_else(|| {
             let rounds = self.timeline.rounds();
@@ -227,10 +249,20 @@ impl Runner {
         station: usize,
         see: &mut dyn FnMut(&RoundLog) -> ControlFlow<()>,
     ) -> Result<(), ReplayError> {
+        self.scan_observed(station, None, see)
+    }
+
+    /// As [`scan`](Runner::scan), with observers of whoever asks. No steps are taken down then.
+    pub(super) fn scan_observed(
+        &mut self,
+        station: usize,
+        observers: Option<Observers>,
+        see: &mut dyn FnMut(&RoundLog) -> ControlFlow<()>,
+    ) -> Result<(), ReplayError> {
         let stations = self.timeline.stations();
         let upto = stations.get(station + 1).map_or(self.timeline.rounds(), |next| next.ordinal);
         let station = &stations[station];
-        let mut scan = Scan::new(&self.recorded, station.ordinal..upto);
+        let mut scan = Scan::new(&self.recorded, station.ordinal..upto, observers);
         for kept in station.kept.values() {
             resume(&mut scan.player, &self.recorded, kept);
         }
@@ -302,10 +334,11 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(recorded: &Recorded, wanted: Range<u64>) -> Scan {
+    fn new(recorded: &Recorded, wanted: Range<u64>, observers: Option<Observers>) -> Scan {
         let tape = Tape::default();
-        let observers = tape.clone();
-        let player = recorded.player_again().observed(Arc::new(move |_| observers.observer()));
+        let written = tape.clone();
+        let observers = observers.unwrap_or_else(|| Arc::new(move |_| written.observer()));
+        let player = recorded.player_again().observed(observers);
         let read = wanted.start;
         Scan { player, tape, hearing: Hearing::default(), wanted, waiting: BTreeMap::new(), read }
     }
@@ -340,11 +373,15 @@ impl Scan {
 
 /// Puts a worker into a player as it was at a station.
 fn resume(player: &mut Player, recorded: &Recorded, kept: &Kept) {
-    let taken = &kept.taken;
-    let restored = Worker::restore(recorded.catalogue.clone(), &taken.image);
+    player.playback.resume(restored(recorded, kept), kept.taken.digest);
+}
+
+/// A worker as it was at a station.
+fn restored(recorded: &Recorded, kept: &Kept) -> Worker {
+    let restored = Worker::restore(recorded.catalogue.clone(), &kept.taken.image);
     let mut worker = restored.expect("a worker with the same kinds has given this image");
-    worker.set_origins(&taken.origins);
-    player.playback.resume(worker, taken.digest);
+    worker.set_origins(&kept.taken.origins);
+    worker
 }
 
 fn not_run(worker: WorkerId, round: u64) -> ReplayError {

@@ -45,7 +45,7 @@ impl Fsm for Till {
 /// The root. `STEP` is its code: two of them differ in what they do, and in nothing that a journal's header tells.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Teller<const STEP: u64> {
-    total: u64,
+    pub(crate) total: u64,
     beats: u64,
     luck: u64,
     till: Option<QueueId<Coin>>,

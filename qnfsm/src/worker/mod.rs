@@ -374,6 +374,7 @@ impl Worker {
         let mut digest = self.effects.digest;
         self.outputs.digest_into(&mut digest);
         let idle = self.ready.is_empty();
+        self.show_round_end();
         RoundEnd { round: self.round, handled, idle, digest: digest.value(), fault: self.fault.as_deref().cloned() }
     }
 

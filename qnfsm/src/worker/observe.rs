@@ -38,6 +38,11 @@ pub trait Observer {
     fn after(&mut self, at: At<'_>, end: &End, asked: AskedAll<'_>) {
         let _ = (at, end, asked);
     }
+
+    /// The round has ended.
+    fn round_ended(&mut self, worker: &Worker) {
+        let _ = worker;
+    }
 }
 
 /// A handler of an FSM, at a moment of a round.
@@ -345,6 +350,14 @@ impl Worker {
         let delivery = self.care.as_ref().map_or(0, |care| care.delivered);
         show(&mut *observer, At { worker: self, queue, handler, delivery });
         self.observer = Some(observer);
+    }
+
+    /// A round has ended.
+    pub(super) fn show_round_end(&mut self) {
+        if let Some(mut observer) = self.observer.take() {
+            observer.round_ended(self);
+            self.observer = Some(observer);
+        }
     }
 
     /// A handler is about to run; with a message, if it is given.
