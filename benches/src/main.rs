@@ -23,6 +23,7 @@ mod plan;
 mod plot;
 mod progress;
 mod recorded;
+mod replay;
 mod resident;
 mod round;
 mod row;
@@ -44,6 +45,7 @@ use crate::{
     latency::Latency,
     messaging::Messaging,
     plan::{Failure, Figures, Job, Suite},
+    replay::Replay,
     round::Round,
 };
 
@@ -63,6 +65,8 @@ enum Command {
     Round(runner::Options),
     /// What recording costs, waiting until it is on disk, snapshots and recovery, beside bare loops and embedded databases.
     Journal(runner::Options),
+    /// What it takes to go through a long journal: to replay it, to go to a step and back, to look for one.
+    Replay(runner::Options),
     /// How the cost of a message grows: with FSMs in a worker, workers, messages in a queue, payload.
     Growth(runner::Options),
     /// What FSMs cost that do nothing: memory, and writing and restoring a worker that is full of them.
@@ -87,8 +91,17 @@ fn measure(job: &Job) -> Result<Figures, Failure> {
         Latency::NAME => Latency::measure(job),
         Round::NAME => Round::measure(job),
         Journal::NAME => Journal::measure(job),
+        Replay::NAME => Replay::measure(job),
         other => {
-            let suites = [Messaging::NAME, Growth::NAME, Footprint::NAME, Latency::NAME, Round::NAME, Journal::NAME];
+            let suites = [
+                Messaging::NAME,
+                Growth::NAME,
+                Footprint::NAME,
+                Latency::NAME,
+                Round::NAME,
+                Journal::NAME,
+                Replay::NAME,
+            ];
             let suites = suites.join(", ");
             Err(format!("there is no suite {other}; the suites are {suites}").into())
         }
@@ -109,6 +122,7 @@ fn main() -> ExitCode {
         Command::Latency(options) => runner::run::<Latency>(&options),
         Command::Round(options) => runner::run::<Round>(&options),
         Command::Journal(options) => runner::run::<Journal>(&options),
+        Command::Replay(options) => runner::run::<Replay>(&options),
         Command::Growth(options) => runner::run::<Growth>(&options),
         Command::Footprint(options) => runner::run::<Footprint>(&options),
         Command::Plot { rows, dir } => drawn(&rows, &dir),

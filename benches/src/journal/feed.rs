@@ -143,9 +143,13 @@ struct Killed {
     wake: Wake,
 }
 
+/// The kinds of a node that takes streams.
+pub fn kinds<L: Load>() -> Kinds {
+    Kinds::new().with::<Counter<L>>().message::<ToFeed<L>>().message::<u32>().message::<u64>()
+}
+
 fn builder<L: Load>(limits: Limits) -> (NodeBuilder, EdgeId, Killed) {
-    let kinds = Kinds::new().with::<Counter<L>>().message::<ToFeed<L>>().message::<u32>().message::<u64>();
-    let mut builder = NodeBuilder::new("qnfsm-bench", kinds).limits(limits);
+    let mut builder = NodeBuilder::new("qnfsm-bench", kinds::<L>()).limits(limits);
     let (bell, switch) = (Doorbell::new(), Arc::new(AtomicBool::new(false)));
     let killed = Killed { switch: switch.clone(), wake: bell.ringer() };
     let edge = builder.reactor(RunOn::FirstWorker, Feed::<L> { feeding: None, bell, is_killed: switch });

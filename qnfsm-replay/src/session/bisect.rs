@@ -102,14 +102,16 @@ impl Session {
 
 /// What observers of all workers have found, until it is taken: the number of the step, if it is one, and what doesn't hold.
 #[derive(Default, Clone)]
-struct Seen(Arc<Mutex<Option<(Option<usize>, Violation)>>>);
+struct Seen(Arc<Mutex<Option<Found>>>);
+
+type Found = (Option<usize>, Violation);
 
 impl Seen {
     fn observer(&self, checker: Checker) -> Box<dyn Observer + Send> {
         Box::new(Checking { checker, seen: self.clone(), round: 0, steps: 0, message: None })
     }
 
-    fn take(&self) -> Option<(Option<usize>, Violation)> {
+    fn take(&self) -> Option<Found> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
