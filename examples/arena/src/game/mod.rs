@@ -4,6 +4,8 @@
 //! random numbers: a function that, given a bound above 0, returns a number below it. The same calls with the same random
 //! numbers make the same world. All arithmetic is on integers.
 
+#[cfg(feature = "planted-bug")]
+mod bounty;
 mod field;
 mod rules;
 mod scene;

@@ -11,6 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "planted-bug")]
+use super::bounty::Bounty;
 use super::{
     field,
     rules::{self, COMMANDS_PER_TICK_MAX, Plant, SHOT_CELLS_PER_TICK, TICKS_DOWN},
@@ -46,6 +48,8 @@ struct Player {
     accepted: u64,
     /// Commands that wait for a tick, with their numbers.
     queued: VecDeque<(u64, Action)>,
+    #[cfg(feature = "planted-bug")]
+    bounty: Bounty,
 }
 
 impl Player {
@@ -139,6 +143,8 @@ impl World {
         if let Some(known) = self.players.get_mut(&player) {
             known.present = true;
             known.drop_queued();
+            #[cfg(feature = "planted-bug")]
+            known.bounty.enter();
             return Ok(known.standing);
         }
         if self.players.len() >= PLAYERS_MAX {
@@ -154,6 +160,8 @@ impl World {
                 rises_at: 0,
                 accepted: 0,
                 queued: VecDeque::new(),
+                #[cfg(feature = "planted-bug")]
+                bounty: Bounty::default(),
             },
         );
         Ok(Standing::default())
@@ -198,6 +206,8 @@ impl World {
                 player.health = HEALTH_MAX;
                 player.at = field::free_cell(random);
                 player.standing.events += 1;
+                #[cfg(feature = "planted-bug")]
+                player.bounty.rise();
             }
             for _ in 0..COMMANDS_PER_TICK_MAX {
                 let Some((number, action)) = player.queued.pop_front() else { break };
@@ -247,6 +257,8 @@ impl World {
         let shooter = self.players.get_mut(&owner).expect("players are never removed");
         shooter.standing.score += 1;
         shooter.standing.events += 1;
+        #[cfg(feature = "planted-bug")]
+        shooter.bounty.earn();
         let target = self.players.get_mut(&hit).expect("players are never removed");
         target.health -= 1;
         target.standing.events += 1;
@@ -255,6 +267,8 @@ impl World {
             target.standing.deaths += 1;
             target.standing.events += 1;
             target.rises_at = self.tick + TICKS_DOWN;
+            #[cfg(feature = "planted-bug")]
+            target.bounty.fall();
         }
     }
 
@@ -262,6 +276,27 @@ impl World {
     #[must_use]
     pub fn standing(&self, player: PlayerId) -> Option<Standing> {
         self.players.get(&player).map(|known| known.standing)
+    }
+
+    /// What of it contradicts what always holds, if anything does: of whom, and what.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn check(&self) -> Result<(), String> {
+        for (id, player) in &self.players {
+            let Standing { last_applied, applied, odometer, shots_fired, .. } = player.standing;
+            if applied != odometer + shots_fired || applied > last_applied {
+                return Err(format!("{id} has {applied} commands applied of {last_applied}"));
+            }
+            if player.queued.len() > COMMANDS_QUEUED_MAX || !player.present && !player.queued.is_empty() {
+                return Err(format!("{id} has {} commands queued", player.queued.len()));
+            }
+            #[cfg(feature = "planted-bug")]
+            if player.bounty.score() < 0 {
+                return Err(format!("{id} has a score of {}", player.bounty.score()));
+            }
+        }
+        Ok(())
     }
 
     /// Those with a connection, by ID.

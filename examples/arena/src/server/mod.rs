@@ -14,7 +14,7 @@ mod world;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use qnfsm::{Down, Host, HostError, Kinds, NodeBuilder, QueueId, Recording, Reply, RunOn, WorkerId};
+use qnfsm::{Down, Host, HostError, Invariants, Kinds, NodeBuilder, QueueId, Recording, Reply, RunOn, WorkerId};
 use qnfsm_net::{Notice, Tcp};
 use qnfsm_replay::cli::RecoverArgs;
 
@@ -50,6 +50,12 @@ pub fn kinds() -> Kinds {
         .accepts::<ConnectionMessage, Down>()
         .message::<ServerMessage>()
         .message::<Result<String, String>>()
+}
+
+/// What always holds of the server's FSMs, unless there is a bug.
+#[must_use]
+pub fn invariants() -> Invariants {
+    Invariants::new().state::<WorldFsm>("the world is sound", |world, ()| world.check())
 }
 
 /// What `arena serve` is told.

@@ -50,6 +50,11 @@ impl WorldFsm {
         WorldFsm { world: World::new(rules), connections: BTreeMap::new(), plant }
     }
 
+    /// What of the world contradicts what always holds.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.world.check()
+    }
+
     fn join(&mut self, player: PlayerId, connection: QueueId<ConnectionMessage>, cx: &mut Context<'_, Self>) {
         let joined = self.world.join(player, &mut dice(cx.random()));
         let Ok(standing) = joined else {
