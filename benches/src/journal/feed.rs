@@ -16,8 +16,8 @@ use std::{
 };
 
 use qnfsm::{
-    Codec, Context, EdgeId, EdgeSetup, Fsm, Inputs, Kinds, Limits, Next, Node, NodeBuilder, QueueId, Reactor, ReplyTo,
-    RunOn, Trust, Wake,
+    Codec, Context, EdgeId, EdgeSetup, Fsm, Inputs, Invariants, Kinds, Limits, Next, Node, NodeBuilder, QueueId,
+    Reactor, ReplyTo, RunOn, Trust, Wake,
     frame::{Frame, edge_queue},
 };
 use serde::{Deserialize, Serialize};
@@ -141,6 +141,13 @@ impl<L: Load> Running<L> {
 struct Killed {
     switch: Arc<AtomicBool>,
     wake: Wake,
+}
+
+/// That the FSM has taken at most so many messages.
+pub fn taken_at_most<L: Load>(most: u64) -> Invariants {
+    Invariants::new().state::<Counter<L>>("it has taken few", move |counter, ()| {
+        if counter.taken <= most { Ok(()) } else { Err(format!("it has taken {}", counter.taken)) }
+    })
 }
 
 /// The kinds of a node that takes streams.

@@ -1,0 +1,175 @@
+//! Ways through a journal, and how long each takes.
+
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use qnfsm_replay::{
+    Options, Session, replay,
+    session::{By, Direction, MEMORY_DEFAULT},
+};
+
+use super::long::Long;
+use crate::{
+    journal::feed::taken_at_most,
+    messaging::message::Small,
+    pace::counted,
+    plan::{Failure, Figures},
+};
+
+/// How often a session goes somewhere.
+const GOES: u64 = 200;
+
+/// One way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// A replay, on one thread.
+    Replay,
+    /// What a session does before its first step.
+    FirstPass,
+    /// To a round somewhere.
+    Seek,
+    /// From a round to the one before.
+    StepBack,
+    /// To the step after which something doesn't hold, from opening the session on.
+    Bisect,
+    /// Through all steps for one that isn't there, forwards.
+    SearchForward,
+    /// The same backwards.
+    SearchBack,
+}
+
+impl Walk {
+    pub const ALL: [Walk; 7] = [
+        Walk::Replay,
+        Walk::FirstPass,
+        Walk::Seek,
+        Walk::StepBack,
+        Walk::Bisect,
+        Walk::SearchForward,
+        Walk::SearchBack,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Walk::Replay => "replay",
+            Walk::FirstPass => "first-pass",
+            Walk::Seek => "seek",
+            Walk::StepBack => "step-back",
+            Walk::Bisect => "bisect",
+            Walk::SearchForward => "search-forward",
+            Walk::SearchBack => "search-back",
+        }
+    }
+
+    /// What its value is in, and what else it finds.
+    pub fn units(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Walk::Replay | Walk::Bisect | Walk::SearchForward | Walk::SearchBack => ("ns/message", &[]),
+            Walk::FirstPass => ("ns/message", &["MiB kept"]),
+            Walk::Seek | Walk::StepBack => ("ms p50", &["ms p99", "ms at most"]),
+        }
+    }
+
+    /// True if each run measures what it is held against: what it took live for a replay, and a replay for all else that goes
+    /// through the whole journal.
+    pub fn has_limit(self) -> bool {
+        !matches!(self, Walk::Seek | Walk::StepBack)
+    }
+
+    /// Goes that way.
+    ///
+    /// # Errors
+    /// When the library doesn't do what it should.
+    pub fn measure(self, long: &Long) -> Result<Figures, Failure> {
+        let each = |took: Duration| took.as_secs_f64() * 1e9 / counted(long.messages);
+        if self == Walk::Replay {
+            return Ok(Figures { value: each(replayed(long)?), also: vec![], limit: Some(each(long.live)) });
+        }
+        let limit = if self.has_limit() { Some(each(replayed(long)?)) } else { None };
+        let begun = Instant::now();
+        let mut session = Session::open(long.dir(), Long::kinds(), &Options::new())?;
+        let opened = begun.elapsed();
+        if session.memory() > MEMORY_DEFAULT {
+            return Err(format!("the session keeps {} bytes", session.memory()).into());
+        }
+        let begun = Instant::now();
+        match self {
+            Walk::FirstPass => {
+                let kept = counted(session.memory() as u64) / f64::from(1 << 20);
+                return Ok(Figures { value: each(opened), also: vec![kept], limit });
+            }
+            Walk::Seek => return goes(&mut session, |session, to| session.go_to(to)),
+            Walk::StepBack => {
+                return goes(&mut session, |session, _| session.back(By::Round).map(drop));
+            }
+            Walk::Bisect => {
+                // Where few would have looked first.
+                let most = long.messages / 7 * 5;
+                let broken = session.bisect(taken_at_most::<Small>(most), "it has taken few")?;
+                if !broken.is_some_and(|broken| broken.violation.what.ends_with(&format!(" {}", most + 1))) {
+                    return Err("another step was found than the first".into());
+                }
+                return Ok(Figures { value: each(opened + begun.elapsed()), also: vec![], limit });
+            }
+            Walk::SearchForward => {
+                session.go_to_start()?;
+                expect_nothing(session.find(Direction::Forward, |_, step| step.delivery == u32::MAX)?)?;
+            }
+            Walk::SearchBack => {
+                session.go_to_end()?;
+                expect_nothing(session.find(Direction::Back, |_, step| step.delivery == u32::MAX)?)?;
+            }
+            Walk::Replay => unreachable!("it needs no session"),
+        }
+        Ok(Figures { value: each(begun.elapsed()), also: vec![], limit })
+    }
+}
+
+impl fmt::Display for Walk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+fn replayed(long: &Long) -> Result<Duration, Failure> {
+    let begun = Instant::now();
+    let report = replay(long.dir(), Long::kinds(), &Options::new().threads(NonZeroUsize::MIN))?;
+    let took = begun.elapsed();
+    if report.messages < long.messages {
+        return Err(format!("{} of {} messages were replayed", report.messages, long.messages).into());
+    }
+    Ok(took)
+}
+
+fn expect_nothing(found: bool) -> Result<(), Failure> {
+    if found { Err("a step was found that isn't there".into()) } else { Ok(()) }
+}
+
+/// Goes to rounds that lie far from one another, each time from the one before.
+fn goes(
+    session: &mut Session,
+    mut go: impl FnMut(&mut Session, u64) -> Result<(), qnfsm_replay::ReplayError>,
+) -> Result<Figures, Failure> {
+    let mut took = Histogram::<u64>::new(3)?;
+    session.go_to(session.rounds() / 2)?;
+    for number in 1..=GOES {
+        // The golden ratio's multiples come everywhere, and near to none before.
+        let to = counted(number) * 0.618_033_988_75 % 1.0 * counted(session.rounds());
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is a part of the count of rounds"
+        )]
+        let to = to as u64;
+        let begun = Instant::now();
+        go(session, to)?;
+        took.record(u64::try_from(begun.elapsed().as_nanos())?)?;
+    }
+    let ms = |nanos: u64| counted(nanos) / 1e6;
+    let [p50, p99] = [0.5, 0.99].map(|quantile| ms(took.value_at_quantile(quantile)));
+    Ok(Figures { value: p50, also: vec![p99, ms(took.max())], limit: None })
+}
