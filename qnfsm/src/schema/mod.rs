@@ -5,15 +5,24 @@
 //! when a type is refused that the codec can't carry: values of it are made, encoded, decoded and encoded again. A type
 //! that can't be traced but may well be carried is *opaque*: it works, and its schema is its name and a digest of all that
 //! was seen of it, so that a changed one is known as such. Nothing here knows FSMs or frames.
+//!
+//! By its schema a value is shown ([`Printer`]), looked into by a [`Path`], taken apart as a tree of [`Content`], and held against another
+//! one of its type ([`Printer::changes`]).
 
 mod bound;
+mod change;
+mod content;
 mod error;
 mod explore;
 mod generics;
 #[cfg(test)]
 mod generics_tests;
 mod json;
+mod look;
+#[cfg(test)]
+mod look_tests;
 mod outline;
+mod path;
 mod print;
 #[cfg(test)]
 mod print_tests;
@@ -39,10 +48,14 @@ use crate::{
     panic::panic_text,
     secret::SECRET_SERDE_NAME,
 };
+pub use change::{Change, Changes};
+pub use content::{Content, Fields};
 pub use error::{Misfit, SchemaError};
 use explore::explore;
 use generics::{Naming, Typed};
+pub use look::Outlook;
 use outline::Outline;
+pub use path::{Path, PathError, PathPart};
 pub use print::Printer;
 use search::{Asked, Inject, Mode};
 use shape::shape;

@@ -123,10 +123,17 @@ impl Printer {
     /// # Errors
     /// When they begin with no value of the type, or the type is opaque, so that nobody knows.
     pub(crate) fn front(&self, bytes: &[u8]) -> Result<usize, DecodeError> {
-        let traced = self.traced.as_ref().map_err(|why| DecodeError::Malformed((*why).to_owned()))?;
-        let walk = Walk::new(traced, bytes.len());
+        let walk = Walk::new(self.traced()?, bytes.len());
         let ((), left) = Codec::CURRENT.decode_front(walk.value(&mut Hidden), bytes)?;
         Ok(bytes.len() - left)
+    }
+
+    /// The formats of the type.
+    ///
+    /// # Errors
+    /// When they aren't known: the type is opaque.
+    pub(super) fn traced(&self) -> Result<&Traced, DecodeError> {
+        self.traced.as_ref().map_err(|why| DecodeError::Malformed((*why).to_owned()))
     }
 
     /// What is said of bytes that aren't shown as a value.
@@ -135,7 +142,8 @@ impl Printer {
     }
 }
 
-fn read(traced: &Traced, bytes: &[u8], out: &mut impl Output) -> Result<(), DecodeError> {
+/// Reads a value that takes all of the bytes.
+pub(super) fn read(traced: &Traced, bytes: &[u8], out: &mut impl Output) -> Result<(), DecodeError> {
     match Codec::CURRENT.decode_front(Walk::new(traced, bytes.len()).value(out), bytes)? {
         ((), 0) => Ok(()),
         ((), left) => Err(DecodeError::Trailing { left }),
