@@ -192,6 +192,48 @@ impl fmt::Display for RawQueueId {
     }
 }
 
+/// Why a text is no queue's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no queue; give it as it is shown, such as w0/7.1: slot 7 of worker 0, generation 1")]
+pub struct QueueNameError(String);
+
+/// As it is shown.
+///
+/// ```
+/// use qnfsm::RawQueueId;
+///
+/// for name in ["w0/7.1", "e8/2.65537", "n3:w1/0.1"] {
+///     assert_eq!(name.parse::<RawQueueId>()?.to_string(), name);
+/// }
+/// assert!("w0/7".parse::<RawQueueId>().is_err());
+/// # Ok::<(), qnfsm::QueueNameError>(())
+/// ```
+impl std::str::FromStr for RawQueueId {
+    type Err = QueueNameError;
+
+    fn from_str(text: &str) -> Result<RawQueueId, QueueNameError> {
+        let number = |digits: &str| -> Option<u32> {
+            // The sign that a number may have elsewhere is none of a queue's.
+            digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+        };
+        let place = |text: &str| -> Option<Place> {
+            let (is_edge, digits) = match (text.strip_prefix('w'), text.strip_prefix('e')) {
+                (Some(digits), _) => (0, digits),
+                (_, Some(digits)) => (1, digits),
+                _ => return None,
+            };
+            number(digits).filter(|number| *number < 1 << 31).map(|number| Place::from_bits(number << 1 | is_edge))
+        };
+        let queue = || {
+            let (node, rest) = text.strip_prefix('n').map_or(Some(("0", text)), |text| text.split_once(':'))?;
+            let (holder, seat) = rest.split_once('/')?;
+            let (slot, generation) = seat.split_once('.')?;
+            Some(RawQueueId::new(NodeId(number(node)?), place(holder)?, number(slot)?, number(generation)?))
+        };
+        queue().ok_or_else(|| QueueNameError(text.to_owned()))
+    }
+}
+
 impl fmt::Debug for RawQueueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -150,7 +150,7 @@ pub use fsm::{
     ContentHash, Context, External, ExternalFault, Externals, Fsm, Handler, Next, OldFsm, OldMessage, OnPanic,
     Overflow, QueuePolicy, Resource, State, TimerId, TimerName, UpgradeError,
 };
-pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, RawQueueId, RequestId, WorkerId};
+pub use id::{EdgeId, Epoch, NodeId, Place, QueueId, QueueNameError, RawQueueId, RequestId, WorkerId};
 pub use invariant::{Checker, Invariants, Transition, Violation};
 pub use message::{DeadLetter, Down, DownReason, Message, NoReply, Reply, ReplyTo, Undelivered};
 pub use node::{

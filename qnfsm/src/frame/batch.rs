@@ -191,6 +191,12 @@ impl<'a> BatchRef<'a> {
         }
     }
 
+    /// The frames by runs; an error ends them.
+    #[must_use]
+    pub fn runs(&self) -> Runs<'a> {
+        Runs(self.frames())
+    }
+
     /// A batch of its own with the same frames.
     #[must_use]
     pub fn to_batch(self) -> Batch {
@@ -254,6 +260,40 @@ impl<'a> Frames<'a> {
     }
 }
 
+/// Frames with one header, one behind another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Their header.
+    pub header: Header,
+    /// How many they are: one at least.
+    pub frames: u32,
+    /// How many bytes their payloads have together.
+    pub payload_bytes: u64,
+}
+
+/// The frames of a batch by runs, for who counts them: of frames that repeat a header only the lengths are looked at. A run
+/// may be told in several parts.
+#[derive(Debug, Clone)]
+pub struct Runs<'a>(Frames<'a>);
+
+impl Iterator for Runs<'_> {
+    type Item = Result<Run, FrameError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let frame = match self.0.next()? {
+            Ok(frame) => frame,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut run = Run { header: frame.header, frames: 1, payload_bytes: frame.payload.len() as u64 };
+        while let Some(payload) = self.0.next_alike() {
+            run.frames += 1;
+            run.payload_bytes += payload.len() as u64;
+        }
+        Some(Ok(run))
+    }
+}
+
 impl<'a> Iterator for Frames<'a> {
     type Item = Result<Frame<'a>, FrameError>;
 
@@ -300,6 +340,23 @@ mod tests {
         parts.push((rest.as_ref().first, payloads(&rest)));
         assert_eq!(parts, [(5, vec![10]), (6, vec![200]), (7, vec![3, 3]), (9, vec![50])]);
         assert_eq!(whole.take_front(10_000), None);
+    }
+
+    #[test]
+    fn runs_count_what_frames_are() {
+        let queue = edge_queue(NodeId(0), EdgeId::HOST);
+        let plain = Header::message(5, queue, queue);
+        let asking = Header { request: Some(RequestId(1)), ..plain };
+        let mut batch = Batch::new(Place::edge(EdgeId::HOST), Epoch::FIRST, 1);
+        for (header, length) in [(plain, 1), (plain, 2), (plain, 200), (plain, 3), (asking, 4), (asking, 5), (plain, 0)]
+        {
+            batch.push(&header, &vec![7; length]);
+        }
+        let runs: Vec<_> = batch.as_ref().runs().map(Result::unwrap).collect();
+        let counted: Vec<_> = runs.iter().map(|run| (run.header, run.frames, run.payload_bytes)).collect();
+        assert_eq!(counted, [(plain, 2, 3), (plain, 2, 203), (asking, 1, 4), (asking, 1, 5), (plain, 1, 0)]);
+        let cut = BatchRef { bytes: &batch.as_ref().bytes[..20], ..batch.as_ref() };
+        assert_eq!(cut.runs().filter(Result::is_err).count(), 1, "an error is told, once");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod batch;
 mod spelling;
 
-pub use batch::{Batch, BatchRef, Frames};
+pub use batch::{Batch, BatchRef, Frames, Run, Runs};
 pub(crate) use spelling::{Spelled, Unput, put_varint, take_varint};
 
 use crate::id::{EdgeId, NodeId, Place, RawQueueId, RequestId};

@@ -122,12 +122,21 @@ impl GivingUp {
         at: Position,
     ) -> Result<Option<GivingUp>, LookError> {
         let mut reader = Reader::open_locked(storage.clone(), node_dir, lock)?;
+        GivingUp::look_through(&mut reader, &**storage, node_dir, at)
+    }
+
+    /// As [`look`](GivingUp::look), through a reader that was just opened.
+    pub(super) fn look_through(
+        reader: &mut Reader,
+        storage: &dyn Storage,
+        node_dir: &Path,
+        at: Position,
+    ) -> Result<Option<GivingUp>, LookError> {
         let manifest = reader.manifest().clone();
         if at < manifest.kept_end {
             return Err(RecoverToError::TooEarly { at, from: manifest.kept_end }.into());
         }
-        let Some(Way { epoch, marked }) = Way::read(&mut reader, at)? else { return Ok(None) };
-        let storage = &**storage;
+        let Some(Way { epoch, marked }) = Way::read(reader, at)? else { return Ok(None) };
         let look = || -> Result<GivingUp, super::error::IoError> {
             let segments = list_segments(storage, node_dir)?.unwrap_or_default();
             let later: Vec<_> = segments.into_iter().filter(|number| *number > at.segment).collect();
@@ -146,6 +155,11 @@ impl GivingUp {
             Ok(GivingUp { given_up, reached, epoch: manifest.epoch.max(epoch), snapshots })
         };
         Ok(Some(look().map_err(ReadError::from)?))
+    }
+
+    /// What is given up.
+    pub(super) fn given_up(&self) -> &GivenUp {
+        &self.given_up
     }
 
     pub(crate) fn at(&self) -> Position {

@@ -15,6 +15,7 @@
 //! and never passed over, unless an operator ends the journal before it; reading changes nothing. `docs/JOURNAL_FORMAT.md` specifies
 //! every byte.
 
+mod beside;
 mod bytes;
 mod envelope;
 mod error;
@@ -28,10 +29,12 @@ mod giving_up;
 pub mod holdings;
 mod lock;
 mod manifest;
+mod marks;
 mod memory;
 mod prepared;
 mod reader;
 mod record;
+mod repair;
 mod replacement;
 mod segment;
 #[doc(hidden)]
@@ -51,10 +54,12 @@ pub use giving_up::RecoverToError;
 pub(crate) use giving_up::{GivingUp, LookError};
 pub use lock::NodeLock;
 pub use manifest::{Manifest, PROGRAM_NAME_BYTES_MAX};
+pub use marks::{AllMarks, Marking, Marks};
 pub use memory::{Cut, MemoryFiles};
 pub use prepared::give_back_room;
 pub use reader::{Bookmark, Entry, Reader, read_segment_bytes};
 pub use record::{Batches, Outcome, RECORD_BODY_BYTES_MAX, Reached, Record, RecordDraft};
+pub use repair::{Repair, RepairError, Repaired, UnusableSnapshot};
 pub use segment::{FORMAT_VERSION, Link, SegmentHeader, SegmentInfo, path as segment_path, read_header};
 pub use storage::{File, Held, RealFiles, Storage};
 pub use tail::{Loss, Tail};

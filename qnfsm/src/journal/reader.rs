@@ -48,12 +48,12 @@ impl Bookmark {
 
 /// Where the reading stands within the segment that is loaded.
 #[derive(Debug)]
-struct Loaded {
-    header: SegmentHeader,
+pub(super) struct Loaded {
+    pub(super) header: SegmentHeader,
     /// Where the next record begins.
-    at: Position,
+    pub(super) at: Position,
     /// The chain value that it must carry.
-    chain: u32,
+    pub(super) chain: u32,
 }
 
 impl Loaded {
@@ -73,23 +73,23 @@ struct Step {
 /// Reads a node's journal. It holds one segment in memory at a time.
 #[derive(Debug)]
 pub struct Reader {
-    storage: Arc<dyn Storage>,
-    node_dir: PathBuf,
-    manifest: Manifest,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) node_dir: PathBuf,
+    pub(super) manifest: Manifest,
     seed: Seed,
     /// The numbers of the segments that there are, in order.
-    segments: Vec<u64>,
+    pub(super) segments: Vec<u64>,
     /// The bytes of the segment that is loaded.
-    buffer: Vec<u8>,
-    loaded: Option<Loaded>,
+    pub(super) buffer: Vec<u8>,
+    pub(super) loaded: Option<Loaded>,
     /// The worker and round of the record that was read last.
-    near: (Option<WorkerId>, Option<u64>),
-    synced: Position,
+    pub(super) near: (Option<WorkerId>, Option<u64>),
+    pub(super) synced: Position,
     /// Where the journal is taken to end, if it doesn't before.
     until: Position,
-    tail: Option<Tail>,
+    pub(super) tail: Option<Tail>,
     /// What the last step said, if it failed; it is said again.
-    failed: Option<ReadError>,
+    pub(super) failed: Option<ReadError>,
     /// Keeps nodes from starting in the directory, where this process doesn't hold all of it.
     _lock: Option<ReadLock>,
 }
@@ -130,7 +130,11 @@ impl Reader {
         }
     }
 
-    fn with_manifest(storage: Arc<dyn Storage>, node_dir: &Path, manifest: Manifest) -> Result<Reader, OpenError> {
+    pub(super) fn with_manifest(
+        storage: Arc<dyn Storage>,
+        node_dir: &Path,
+        manifest: Manifest,
+    ) -> Result<Reader, OpenError> {
         let segments = list_segments(&*storage, node_dir)?.map_err(|file| {
             let says = "nothing that is spelt so".to_owned();
             Corruption { file, offset: 0, worker: None, round: None, sound_end: None, why: Why::Misplaced { says } }
@@ -262,6 +266,19 @@ impl Reader {
             (loaded.at, loaded.chain) = (at, chain);
         }
         Ok(())
+    }
+
+    /// Goes to the first record of a segment, and gives its header. What comes before it isn't read.
+    ///
+    /// # Errors
+    /// [`ReadError::Misuse`] if there is no such segment; otherwise as [`next`](Reader::next).
+    pub fn seek_segment(&mut self, segment: u64) -> Result<Option<&SegmentHeader>, ReadError> {
+        self.seek(Position::default())?;
+        if !self.segments.contains(&segment) {
+            return Err(ReadError::Misuse(format!("there is no segment {segment}; give one that is there")));
+        }
+        self.load(segment)?;
+        Ok(self.header())
     }
 
     /// Checks the next record and steps over it.

@@ -41,7 +41,6 @@ mod inbox;
 mod inlet;
 mod lag;
 mod lent;
-mod marks;
 mod outbox;
 mod poison;
 mod ports;

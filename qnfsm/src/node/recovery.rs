@@ -16,7 +16,6 @@ use super::{
     StartError,
     directory::{Lasting, Marked},
     edge::Policies,
-    marks::{AllMarks, Marking, Marks},
     retained::{DriverImage, Held},
 };
 use crate::{
@@ -24,8 +23,8 @@ use crate::{
     frame::{Batch, BatchRef},
     id::{Place, RawQueueId, RequestId, WorkerId},
     journal::{
-        Manifest, NodeLock, Outcome, Position, Reached, ReadError, Reader, Record, SegmentHeader, SegmentInfo, Storage,
-        Tail, Unsupported, segment_path,
+        AllMarks, Manifest, Marking, Marks, NodeLock, Outcome, Position, Reached, ReadError, Reader, Record,
+        SegmentHeader, SegmentInfo, Storage, Tail, Unsupported, segment_path,
         snapshots::{self, Mark},
     },
     playback::{self, Audience, Playback, Restored, Unusable},

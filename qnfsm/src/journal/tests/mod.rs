@@ -1,9 +1,11 @@
 //! The journal's tests: a node's directory that goes away by itself, a record of each kind, and how to read it all.
 
+mod beside;
 mod damage;
 mod format;
 mod opening;
 mod prepared;
+mod repair;
 mod snapshot;
 mod writing;
 

@@ -2,28 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    id::WorkerId,
-    journal::{Position, Record, snapshots::Mark},
-};
+use super::{Position, Record, snapshots::Mark};
+use crate::id::WorkerId;
 
 /// A snapshot that is marked in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Marking {
+pub struct Marking {
     /// Where the worker was as the snapshot has it: the journal has all that it did since from there on.
-    pub(super) from: Position,
+    pub from: Position,
     /// Where its mark stands.
-    pub(super) at: Position,
-    pub(super) mark: Mark,
+    pub at: Position,
+    /// What the mark says.
+    pub mark: Mark,
 }
 
 /// What is known of one worker's.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+pub struct Marks {
     /// In the order of their marks.
-    pub(super) found: Vec<Marking>,
+    pub found: Vec<Marking>,
     /// Marks whose beginning was given up.
-    pub(super) without_beginning: Vec<Mark>,
+    pub without_beginning: Vec<Mark>,
     /// The last one that was begun.
     begun: Option<(u64, Position)>,
     /// The last round that stands in the journal.
@@ -49,18 +48,19 @@ impl Marks {
 
 /// All workers'.
 #[derive(Debug, Default)]
-pub(super) struct AllMarks(pub(super) BTreeMap<WorkerId, Marks>);
+pub struct AllMarks(pub BTreeMap<WorkerId, Marks>);
 
 impl AllMarks {
     /// Notes the next record of the journal.
-    pub(super) fn note<B>(&mut self, record: &Record<'_, B>, at: Position) {
+    pub fn note<B>(&mut self, record: &Record<'_, B>, at: Position) {
         if let Some(worker) = record.worker() {
             self.0.entry(worker).or_default().note(record, at);
         }
     }
 
     /// True if a snapshot of that round is marked.
-    pub(super) fn has(&self, worker: WorkerId, round: u64) -> bool {
+    #[must_use]
+    pub fn has(&self, worker: WorkerId, round: u64) -> bool {
         self.0.get(&worker).is_some_and(|marks| marks.found.iter().any(|marking| marking.mark.round == round))
     }
 }
