@@ -14,29 +14,42 @@
 //! # Ok::<(), qnfsm_replay::ReplayError>(())
 //! ```
 //!
-//! A program gets the subcommand `replay <dir>` with one line, [`cli::main`]; one that has subcommands of its own takes
-//! [`cli::ReplayArgs`] among its own arguments, or hands them on to [`cli::run`].
+//! # Without kinds
 //!
-//! The program `qnfsm` needs no kinds: `qnfsm dump <dir>` shows a journal by what it says of its own types. The same as a library
-//! is [`dump::dump`].
+//! A journal says itself what its types look like. So these need none:
+//!
+//! | | |
+//! | --- | --- |
+//! | [`dump::dump`], [`dump::follow`] | every record, every message, every FSM of a snapshot; some of it; as it grows |
+//! | [`dump::snapshot`] | one snapshot |
+//! | [`describe::describe`] | what a journal is, in exact numbers |
+//! | [`stat::stat`] | rates, sizes, who talks to whom, how long it took |
+//! | [`verify::verify`] | whether a directory is sound, and what to do if not |
+//!
+//! # On the command line
+//!
+//! A program gets all of it as subcommands with one line, [`cli::main`]; one that has subcommands of its own takes
+//! [`cli::Running`] and [`cli::Reading`] among its own arguments, or hands them on to [`cli::run`]. The program `qnfsm` has those that
+//! need no kinds.
 //!
 //! # Exit statuses
 //!
-//! Each class of [`ReplayError`] has its own, by who must act:
+//! Each class of [`ReplayError`] has its own, by who must act, and all commands have them:
 //!
 //! | status | what | who acts |
 //! | --- | --- | --- |
-//! | 0 | every round did what was recorded | nobody |
-//! | 2 | used wrongly: arguments, or kinds that are not in order | the caller |
+//! | 0 | every round did what was recorded; of other commands: done, and of `verify`: sound | nobody |
+//! | 1 | a program that runs a node with [`cli::node_main`] could not, or not to its end | the operator |
+//! | 2 | used wrongly: arguments, kinds that are not in order, a snapshot or a position that isn't there | the caller |
 //! | 10 | not the directory of a node | the caller: another path |
 //! | 11 | the directory is empty | the caller: no node has run there |
 //! | 12 | the directory does not exist | the caller: another path |
-//! | 13 | a node is running there | the operator: stop it, or replay a copy |
+//! | 13 | a node is running there | the operator: stop it, or read a copy; `describe`, `dump` and `stat` have `--live` |
 //! | 14 | permission denied | the operator: another user |
 //! | 15 | another program's directory | the caller: that program |
 //! | 16 | the program's types are other ones than the recorded | the developer: the build that wrote it |
 //! | 17 | the program's resources are other ones than the recorded | the caller: the resources that it was recorded with |
-//! | 20 | the journal is damaged | the operator: a copy |
+//! | 20 | the journal is damaged; of `verify`: anything in the directory is | the operator: a copy; `verify` says what else |
 //! | 21 | written by a newer version of the library | the developer: that version |
 //! | 30 | diverged: the program does not do what was recorded | the developer: the FSM that is named |
 //! | 40 | the operating system failed to give the bytes, or to take what is printed | the operator: the disk |
@@ -45,16 +58,21 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod describe;
 #[cfg(feature = "metrics")]
 mod divergences;
 pub mod dump;
 mod error;
+mod live;
 mod player;
 mod players;
+mod read_ahead;
 mod recorded;
 mod replay;
 mod report;
 pub mod session;
+pub mod stat;
+pub mod verify;
 
 pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
 pub use replay::{Options, Seen, replay};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use arena::{bots, demo, server};
 use clap::Parser;
-use qnfsm_replay::cli::ReplayArgs;
+use qnfsm_replay::cli::{Reading, ReplayArgs};
 
 /// A multiplayer arena, recorded and replayable.
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Arena {
     Replay(ReplayArgs),
     /// Run server and bots, kill the server on the way, and replay everything in the end.
     Demo(demo::Options),
+    #[command(flatten)]
+    Reading(Reading),
 }
 
 fn main() -> ExitCode {
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Arena::Bots(options) => bots::run(&options),
         Arena::Replay(args) => return demo::replay(&args),
         Arena::Demo(options) => return demo::run(&options),
+        Arena::Reading(reading) => return reading.execute(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,8 @@
-//! The ready-made subcommand: `my-service replay <dir> [--json] [--quiet]`; and the program `qnfsm`, whose `main` is
-//! [`tool_main`].
+//! The ready-made subcommands, and the program `qnfsm`, whose `main` is [`tool_main`].
+//!
+//! [`Reading`] are those that read a journal by what it says of itself: `qnfsm describe <dir>` and `my-service describe <dir>` are the
+//! same. [`Running`] are those that run what was recorded, for which it takes the program's kinds: `my-service replay <dir>`. Each
+//! has a file here, on top of a module that knows no command line.
 //!
 //! A program that has no other subcommand ends its `main` with [`main`]:
 //!
@@ -24,8 +27,8 @@
 //! }
 //! ```
 //!
-//! One that has others either looks for `replay` itself and calls [`run`], or, if it uses clap, puts [`ReplayArgs`]
-//! among its own subcommands:
+//! One that has others either looks for these itself and calls [`run`], or, if it uses clap, puts them among its own
+//! subcommands:
 //!
 //! ```no_run
 //! # fn kinds() -> qnfsm::Kinds { qnfsm::Kinds::new() }
@@ -33,14 +36,17 @@
 //! #[derive(clap::Parser)]
 //! enum Command {
 //!     Serve,
-//!     /// Replays what a node recorded, and compares.
-//!     Replay(qnfsm_replay::cli::ReplayArgs),
+//!     #[command(flatten)]
+//!     Running(qnfsm_replay::cli::Running),
+//!     #[command(flatten)]
+//!     Reading(qnfsm_replay::cli::Reading),
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
 //!     match <Command as clap::Parser>::parse() {
 //!         Command::Serve => serve(),
-//!         Command::Replay(args) => args.execute("my-service", kinds()),
+//!         Command::Running(running) => running.execute("my-service", kinds()),
+//!         Command::Reading(reading) => reading.execute(),
 //!     }
 //! }
 //! ```
@@ -48,53 +54,40 @@
 //! The exit statuses stand in the [crate's documentation](crate). The report goes to standard output, the live line and
 //! errors to standard error; with `--json` the last line of standard output is one object, whatever happened.
 
+mod commands;
+mod completions;
+mod describe;
 mod dump;
 mod node;
+mod output;
+mod repair;
+mod replay;
 mod show;
+mod snapshot;
+mod stat;
+mod table;
+mod verify;
+mod words;
 
-use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{error::Error, ffi::OsString, process::ExitCode};
 
 use clap::{
-    Args, Parser, Subcommand,
+    CommandFactory, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use qnfsm::Kinds;
 
-use crate::{Options, Seen, replay};
+pub use commands::{Reading, Running};
+pub use completions::CompletionsArgs;
+pub use describe::DescribeArgs;
 pub use dump::DumpArgs;
 pub use node::{NodeArgs, RecoverArgs};
-use show::{LiveLine, show, show_failure};
-
-/// The arguments of `replay`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct ReplayArgs {
-    /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
-    pub dir: PathBuf,
-    /// Print one JSON object on the last line.
-    #[arg(long)]
-    pub json: bool,
-    /// Print nothing but errors, and the JSON object if it is asked for.
-    #[arg(long)]
-    pub quiet: bool,
-}
-
-impl ReplayArgs {
-    /// Replays, prints what came of it, and says with which status the program ends. `program` is the name that the
-    /// node was built with.
-    #[must_use]
-    pub fn execute(&self, program: &str, kinds: Kinds) -> ExitCode {
-        let line = LiveLine::new("replaying", self.quiet);
-        let options = Options::new().program(program).on_progress(|seen| {
-            let Seen { rounds, messages, bytes, bytes_total } = seen;
-            line.draw(bytes, bytes_total, || format!(", {rounds} rounds, {messages} messages"));
-        });
-        let outcome = replay(&self.dir, kinds, &options);
-        drop(options);
-        line.clear();
-        show(self, &outcome);
-        ExitCode::from(outcome.map_or_else(|error| error.exit_status(), |_| 0))
-    }
-}
+pub use repair::{RepairArgs, Repairs};
+pub use replay::ReplayArgs;
+use show::show_failure;
+pub use snapshot::SnapshotArgs;
+pub use stat::StatArgs;
+pub use verify::VerifyArgs;
 
 #[derive(Parser)]
 struct Cli {
@@ -102,10 +95,25 @@ struct Cli {
     command: Command,
 }
 
+/// All that can be done with what a node recorded by a program that has its kinds.
 #[derive(Subcommand)]
 enum Command {
-    /// Replays what a node recorded, and compares every round with the record.
-    Replay(ReplayArgs),
+    #[command(flatten)]
+    Running(Running),
+    #[command(flatten)]
+    Reading(Reading),
+    Completions(CompletionsArgs),
+}
+
+impl Command {
+    /// Does it. `C` is what the program's arguments were read by.
+    fn execute<C: CommandFactory>(&self, program: &str, kinds: Kinds) -> ExitCode {
+        match self {
+            Command::Running(running) => running.execute(program, kinds),
+            Command::Reading(reading) => reading.execute(),
+            Command::Completions(args) => args.execute(C::command(), program),
+        }
+    }
 }
 
 /// Runs a node, or does something with what one recorded.
@@ -119,15 +127,15 @@ struct NodeCli {
 }
 
 /// The whole `main` of a program that runs one node: without arguments or with a directory, and with `--recover-to`, it does
-/// `run`, which is given these and hands them on to its node; with `replay <dir>` it replays. Other arguments are answered with
-/// the usage and status 2.
+/// `run`, which is given these and hands them on to its node; with a subcommand, such as `replay <dir>` or `describe <dir>`, it does
+/// that. Other arguments are answered with the usage and status 2.
 ///
 /// What keeps `run` from its end is printed with its causes on standard error, and the status is 1 then. `program` is
 /// the name that the node was built with.
 #[must_use]
 pub fn node_main(program: &str, kinds: Kinds, run: impl FnOnce(NodeArgs) -> Result<(), Box<dyn Error>>) -> ExitCode {
     match parse::<NodeCli>(std::env::args_os(), program) {
-        Ok(NodeCli { command: Some(Command::Replay(args)), .. }) => args.execute(program, kinds),
+        Ok(NodeCli { command: Some(command), .. }) => command.execute::<NodeCli>(program, kinds),
         Ok(NodeCli { node, command: None }) => match run(node) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -148,17 +156,23 @@ struct ToolCli {
 
 #[derive(Subcommand)]
 enum ToolCommand {
-    Dump(DumpArgs),
+    #[command(flatten)]
+    Reading(Reading),
+    Completions(CompletionsArgs),
 }
 
 /// The whole `main` of the program `qnfsm`.
 #[must_use]
 pub fn tool_main() -> ExitCode {
-    match parse::<ToolCli>(std::env::args_os(), "qnfsm") {
-        Ok(ToolCli { command: ToolCommand::Dump(args) }) => args.execute(),
+    match parse::<ToolCli>(std::env::args_os(), TOOL) {
+        Ok(ToolCli { command: ToolCommand::Reading(reading) }) => reading.execute(),
+        Ok(ToolCli { command: ToolCommand::Completions(args) }) => args.execute(ToolCli::command(), TOOL),
         Err(status) => status,
     }
 }
+
+/// The program that knows no kinds, after which the examples in the help are spelt.
+const TOOL: &str = "qnfsm";
 
 /// [`run`] with the program's own arguments.
 #[must_use]
@@ -170,15 +184,16 @@ pub fn main(program: &str, kinds: Kinds) -> ExitCode {
 /// that the node was built with.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, program: &str, kinds: Kinds) -> ExitCode {
-    match parse(args, program) {
-        Ok(Cli { command: Command::Replay(args) }) => args.execute(program, kinds),
+    match parse::<Cli>(args, program) {
+        Ok(Cli { command }) => command.execute::<Cli>(program, kinds),
         Err(status) => status,
     }
 }
 
 /// What the arguments say; where they say nothing that is known, the usage is printed, and a status is left to end with.
 fn parse<C: Parser>(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, program: &str) -> Result<C, ExitCode> {
-    let mut command = C::command().bin_name(program.to_owned());
+    let mut command =
+        C::command().bin_name(program.to_owned()).mut_subcommands(|subcommand| named(subcommand, program));
     let matches =
         command.try_get_matches_from_mut(args).map_err(|error| without_strange_subcommand(error, &mut command));
     matches.and_then(|matches| C::from_arg_matches(&matches)).map_err(|error| {
@@ -186,6 +201,13 @@ fn parse<C: Parser>(args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
         let _ = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })
+}
+
+/// A subcommand whose examples are spelt with the program's name.
+fn named(subcommand: clap::Command, program: &str) -> clap::Command {
+    let Some(help) = subcommand.get_after_help() else { return subcommand };
+    let help = help.to_string().replace(&format!("  {TOOL} "), &format!("  {program} "));
+    subcommand.after_help(help)
 }
 
 /// Clap takes one argument too many for a subcommand; it is called one only if it is one.

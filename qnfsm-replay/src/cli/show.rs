@@ -47,8 +47,16 @@ impl LiveLine {
         self.drawn.set(Some(Instant::now()));
         let percent = (bytes * 100).checked_div(bytes_total).unwrap_or(100);
         let (what, counts, seconds) = (self.what, counts(), self.begun.elapsed().as_secs_f64());
-        // What can't be drawn is not missed.
-        let _ = write!(std::io::stderr(), "\r\x1b[K{what}: {percent} %{counts}, {seconds:.1} s");
+        let left = self.left(bytes, bytes_total).map_or_else(String::new, |left| format!(", about {left} s left"));
+        // A line that is wider than the terminal is cut there, or it could not be drawn over. What can't be drawn is not missed.
+        let _ = write!(std::io::stderr(), "\r\x1b[?7l\x1b[K{what}: {percent} %{counts}, {seconds:.1} s{left}\x1b[?7h");
+    }
+
+    /// In how many seconds it is done if it goes on like this, once that can be said.
+    fn left(&self, bytes: u64, bytes_total: u64) -> Option<u64> {
+        let elapsed = self.begun.elapsed();
+        let is_worth_it = elapsed >= DRAW_AFTER && bytes != 0;
+        seconds_left(elapsed, bytes, bytes_total).filter(|_| is_worth_it)
     }
 
     pub(super) fn clear(&self) {
@@ -56,6 +64,12 @@ impl LiveLine {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
+}
+
+/// The seconds that the rest takes if it takes as long as what is done did, rounded up.
+fn seconds_left(elapsed: Duration, done: u64, total: u64) -> Option<u64> {
+    let left_ms = elapsed.as_millis().saturating_mul(u128::from(total.saturating_sub(done))) / u128::from(done).max(1);
+    u64::try_from(left_ms.div_ceil(1000)).ok()
 }
 
 /// The JSON object: a report, or an error with the fields that it has.
@@ -166,4 +180,16 @@ pub(super) fn show_failure(program: &str, error: &dyn Error) {
     }
     // Where standard error is closed, there is nobody to tell; the status tells all the same.
     let _ = writeln!(std::io::stderr(), "{program}: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_takes_as_long_as_what_is_done_took() {
+        let left = |done, total| seconds_left(Duration::from_secs(3), done, total);
+        assert_eq!((left(1, 4), left(3, 4), left(4, 4), left(5, 4)), (Some(9), Some(1), Some(0), Some(0)));
+        assert_eq!(seconds_left(Duration::MAX, 1, u64::MAX), None);
+    }
 }

@@ -4,7 +4,9 @@
 //! It holds one segment in memory, one snapshot, and one value that is shown. Bytes and names may come from anybody:
 //! whatever they are, what is shown of them is escaped and bounded, and nothing in them ends in a panic. It changes nothing.
 
+mod filter;
 mod images;
+mod instant;
 mod line;
 mod records;
 mod summary;
@@ -15,28 +17,33 @@ mod value;
 use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
 
 use qnfsm::{
-    WorkerId,
-    journal::{Excerpt, Reader, RealFiles, Storage, holdings},
+    RawQueueId, Time, WorkerId,
+    journal::{Excerpt, RealFiles, Storage, holdings},
 };
 
-pub use line::{
-    Config, Contents, Delivered, FileState, Hex, Instant, Line, Name, Number, Queue, Resource, What, Where,
-};
+use filter::{ALL_TIME, Filter};
+pub use filter::{FieldIs, FieldIsError};
+pub use images::snapshot;
+pub use instant::{Instant, InstantError};
+pub use line::{Config, Contents, Delivered, FileState, Hex, Line, Name, Number, Queue, Resource, What, Where};
 use records::Records;
 pub use summary::{Opaque, Summary};
 use tables::Own;
 pub use value::Value;
 
-use crate::{ReplayError, recorded::journal_bytes_before};
+use crate::{ReplayError, live::Again, recorded::journal_bytes_before};
 
 /// What of a journal is shown, and how much of a value.
 #[derive(Debug, Clone)]
 pub struct Options {
     worker: Option<WorkerId>,
     rounds: RangeInclusive<u64>,
+    time: RangeInclusive<Time>,
+    filter: Filter,
     snapshots: bool,
     value_chars_max: usize,
     answers: bool,
+    live: bool,
 }
 
 /// How much of a value is shown unless it is said, in characters.
@@ -47,9 +54,12 @@ impl Default for Options {
         Options {
             worker: None,
             rounds: 0..=u64::MAX,
+            time: ALL_TIME,
+            filter: Filter::default(),
             snapshots: true,
             value_chars_max: VALUE_CHARS_DEFAULT,
             answers: false,
+            live: false,
         }
     }
 }
@@ -72,6 +82,50 @@ impl Options {
     #[must_use]
     pub fn rounds(mut self, rounds: RangeInclusive<u64>) -> Options {
         self.rounds = rounds;
+        self
+    }
+
+    /// What is about rounds of that time alone, by the time that the round has; what is said of a worker behind a round is of its
+    /// time.
+    #[must_use]
+    pub fn time(mut self, time: RangeInclusive<Time>) -> Options {
+        self.time = time;
+        self
+    }
+
+    /// FSMs of that kind alone: what they were delivered, their snapshots, and the frames to them. Of which kind a queue is, deliveries
+    /// and snapshots say; where none does, a frame is shown if its message is of the kind's own type.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<String>) -> Options {
+        self.filter.kind = Some(kind.into());
+        self
+    }
+
+    /// What goes to or comes from that queue alone, and its FSM in snapshots.
+    #[must_use]
+    pub fn queue(mut self, queue: RawQueueId) -> Options {
+        self.filter.queue = Some(queue);
+        self
+    }
+
+    /// Messages alone that are that variant of their type, by its name, and FSMs whose state is.
+    #[must_use]
+    pub fn variant(mut self, variant: impl Into<String>) -> Options {
+        self.filter.variant = Some(variant.into());
+        self
+    }
+
+    /// Messages alone that have that value in that field, and FSMs whose data or state has. Of several fields all must be so.
+    #[must_use]
+    pub fn field(mut self, field: FieldIs) -> Options {
+        self.filter.fields.push(field);
+        self
+    }
+
+    /// Whether a directory is read in which a node may be running: what is there at that moment.
+    #[must_use]
+    pub fn live(mut self, live: bool) -> Options {
+        self.live = live;
         self
     }
 
@@ -142,20 +196,54 @@ impl From<io::Error> for DumpError {
 pub fn dump(
     dir: &Path,
     options: &Options,
+    take: impl FnMut(&Line<'_>) -> io::Result<()>,
+    on_progress: impl FnMut(u64, u64),
+) -> Result<(), DumpError> {
+    dump_with(dir, options, take, on_progress, || Ok(false))
+}
+
+/// As [`dump`], beside a running node, and goes on with what it writes from then on. Wherever all that is there was handed on, `pause`
+/// waits as long as it likes, and says whether to look again; if not, the summary follows.
+///
+/// # Errors
+/// As [`dump`], or what `pause` says; and when the journal was made to end before what was read, or given up faster than it was read.
+pub fn follow(
+    dir: &Path,
+    options: &Options,
+    take: impl FnMut(&Line<'_>) -> io::Result<()>,
+    pause: impl FnMut() -> io::Result<bool>,
+) -> Result<(), DumpError> {
+    dump_with(dir, &options.clone().live(true), take, |_, _| {}, pause)
+}
+
+fn dump_with(
+    dir: &Path,
+    options: &Options,
     mut take: impl FnMut(&Line<'_>) -> io::Result<()>,
     mut on_progress: impl FnMut(u64, u64),
+    mut pause: impl FnMut() -> io::Result<bool>,
 ) -> Result<(), DumpError> {
     let storage: Arc<dyn Storage> = Arc::new(RealFiles);
-    let mut reader = Reader::open(storage.clone(), dir).map_err(ReplayError::from)?;
+    let mut again = Again::new(options.live);
+    let mut reader = again.open(storage.clone(), dir).map_err(ReplayError::from)?;
     let manifest = reader.manifest().clone();
     let files = holdings::segments(&*storage, dir).map_err(ReplayError::from)?.split_off(&manifest.oldest_segment);
     let bytes_total = files.values().sum();
     let own = Own::new();
     let mut records = Records::new(dir, &*storage, &manifest, options, &own, &mut take);
+    records.learn_kinds()?;
     let read = loop {
         let entry = match reader.next() {
             Ok(Some(entry)) => entry,
+            Ok(None) if pause()? => {
+                reader.look_again().map_err(ReplayError::from)?;
+                continue;
+            }
             Ok(None) => break Ok(()),
+            Err(error) if again.may(&error) => {
+                reader.look_again().map_err(ReplayError::from)?;
+                continue;
+            }
             Err(error) => break Err(ReplayError::from(error)),
         };
         on_progress(journal_bytes_before(&files, entry.position), bytes_total);

@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, io, path::Path};
 use qnfsm::{
     Codec, Deliveries, Delivery, Handler, Place, RawQueueId, Recording, RequestId, Trust, WorkerConfig, WorkerId,
     frame::{BatchRef, Class, Frame},
-    journal::{Manifest, Outcome, Position, Record, SegmentHeader, Storage, segment_path, snapshots::Mark},
+    journal::{
+        Manifest, Outcome, Position, Record, SegmentHeader, Storage, segment_path,
+        snapshots::{self, Mark},
+    },
 };
 
 use super::{
     Hex, Instant, Line, Name, Number, Options, Queue, Resource, Value, What,
+    filter::{KindsOfQueues, Times},
     line::{Config, Where},
     summary::{Counts, Types},
     tables::{Own, Tables},
@@ -33,11 +37,15 @@ pub(super) struct Records<'a> {
     delivered: BTreeMap<WorkerId, (u64, u64)>,
     /// By worker, the round of the snapshot that was shown last.
     pub(super) shown: BTreeMap<WorkerId, Mark>,
+    times: Times,
+    pub(super) kinds: KindsOfQueues,
+    /// By worker, the record of which the next part is, if that is shown only before a part that is.
+    headings: BTreeMap<WorkerId, (About, What<'static>)>,
     /// The first that is wrong though the journal can be read on.
     wrong: Option<ReplayError>,
 }
 
-/// Whom a line is about, and where its record stands.
+/// Whom a line is about, and where its record stands; the zero position if it is in none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About {
     pub(super) at: Position,
@@ -47,10 +55,10 @@ pub(super) struct About {
 
 impl About {
     pub(super) fn line(self, what: What<'_>) -> Line<'_> {
-        let Position { segment, offset } = self.at;
+        let at = Some(self.at).filter(|at| *at != Position::default());
         Line {
-            segment: Some(Number(segment)),
-            offset: Some(Number(offset)),
+            segment: at.map(|at| Number(at.segment)),
+            offset: at.map(|at| Number(at.offset)),
             worker: self.worker.map(|worker| worker.0),
             round: self.round.map(Number),
             what,
@@ -80,6 +88,9 @@ impl<'a> Records<'a> {
             counts: Counts::default(),
             delivered: BTreeMap::new(),
             shown: BTreeMap::new(),
+            times: Times::default(),
+            kinds: KindsOfQueues::default(),
+            headings: BTreeMap::new(),
             wrong: None,
         }
     }
@@ -132,11 +143,20 @@ impl<'a> Records<'a> {
         Ok(self.wrong)
     }
 
+    /// What was wrong, though all could be shown.
+    pub(super) fn into_wrong(self) -> Option<ReplayError> {
+        self.wrong
+    }
+
     /// Shows a record of the segment that was entered.
     pub(super) fn take(&mut self, at: Position, record: &Record<'_>) -> io::Result<()> {
         self.counts.records += 1;
         let about = About { at, worker: record.worker(), round: record.round() };
-        let is_shown = self.options.shows(about.worker, about.round);
+        if let Record::Round { worker, now, .. } = *record {
+            self.times.note(worker, now);
+        }
+        let is_of_time = self.times.is_within(about.worker, &self.options.time);
+        let is_shown = self.options.shows(about.worker, about.round) && is_of_time;
         // Its place is taken for as long as a record is shown by them.
         let (segment, tables) = self.segment.take().expect("a segment is entered before its records are taken");
         let taken = match *record {
@@ -149,7 +169,7 @@ impl<'a> Records<'a> {
             }
             Record::Deliveries { entries, .. } if is_shown => self.deliveries(about, entries, &tables),
             Record::SnapshotMark { .. } if is_shown => self.snapshot(about, record, &tables),
-            _ if is_shown => {
+            _ if is_shown && self.options.filter.is_open() => {
                 let what = self.plain(about, record);
                 self.show(about, what)
             }
@@ -163,13 +183,54 @@ impl<'a> Records<'a> {
         (self.take)(&about.line(what))
     }
 
+    /// Shows a part of a record, if it is one that is asked for, behind the record that it is a part of.
+    pub(super) fn show_part(&mut self, about: About, what: What<'_>, tables: &Tables) -> io::Result<()> {
+        if self.is_asked_for(&what, tables) {
+            self.show_heading(about)?;
+            self.show(about, what)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_asked_for(&self, what: &What<'_>, tables: &Tables) -> bool {
+        self.options.filter.is_open() || self.options.filter.shows(what, tables, &self.kinds)
+    }
+
+    pub(super) fn show_heading(&mut self, about: About) -> io::Result<()> {
+        match about.worker.and_then(|worker| self.headings.remove(&worker)) {
+            Some((about, heading)) => self.show(about, heading),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows what parts follow of; only before a part, where not all parts are shown. Gives what there was to be shown so.
+    pub(super) fn head(&mut self, about: About, what: What<'static>) -> io::Result<Option<(About, What<'static>)>> {
+        match about.worker {
+            Some(worker) if !self.options.filter.is_open() => Ok(self.headings.insert(worker, (about, what))),
+            _ => self.show(about, what).map(|()| None),
+        }
+    }
+
+    /// Has that shown before the next part of the worker's again, or nothing.
+    pub(super) fn head_again(&mut self, about: About, heading: Option<(About, What<'static>)>) {
+        let Some(worker) = about.worker else { return };
+        match heading {
+            Some(heading) => self.headings.insert(worker, heading),
+            None => self.headings.remove(&worker),
+        };
+    }
+
     pub(super) fn is_wrong(&mut self, error: ReplayError) {
         self.wrong.get_or_insert(error);
     }
 
     /// What is sound and can't be understood.
     pub(super) fn unknown(&mut self, about: About, what: String) -> io::Result<()> {
-        let (file, offset) = (segment_path(self.dir, about.at.segment), about.at.offset);
+        let file = match (about.worker, about.round) {
+            (Some(worker), Some(round)) if about.at == Position::default() => snapshots::path(self.dir, worker, round),
+            _ => segment_path(self.dir, about.at.segment),
+        };
+        let offset = about.at.offset;
         self.show(about, What::Unknown { note: what.clone() })?;
         self.is_wrong(CorruptJournal::Contradiction { file, offset, what }.into());
         Ok(())
@@ -233,7 +294,7 @@ impl<'a> Records<'a> {
         let Record::Round { bound, now, digest_before, batches, .. } = *record else { return Ok(()) };
         let frames = batches.map(|batch| u64::from(batch.count)).sum();
         let (time, digest_before, frames) = (Instant(now), Hex(digest_before), Number(frames));
-        self.show(about, What::Round { time, bound, digest_before, frames })
+        self.head(about, What::Round { time, bound, digest_before, frames }).map(drop)
     }
 
     fn batch(&mut self, about: About, batch: &BatchRef<'_>, tables: &Tables, is_shown: bool) -> io::Result<()> {
@@ -246,7 +307,7 @@ impl<'a> Records<'a> {
             self.counts.messages += u64::from(matches!(frame.header.class, Class::Message | Class::Reply));
             if is_shown {
                 let what = self.frame(about, batch, batch.first.saturating_add(at), &frame, tables);
-                self.show(about, what)?;
+                self.show_part(about, what, tables)?;
             }
         }
         Ok(())
@@ -297,6 +358,13 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// Notes of which kind a queue is.
+    pub(super) fn note_kind(&mut self, queue: RawQueueId, Name(kind): Name<'_>) {
+        if let Some(asked) = &self.options.filter.kind {
+            self.kinds.note(queue, kind == asked);
+        }
+    }
+
     fn deliveries(&mut self, about: About, entries: &[u8], tables: &Tables) -> io::Result<()> {
         let (Some(worker), Some(round)) = (about.worker, about.round) else { return Ok(()) };
         let mut number = match self.delivered.get(&worker) {
@@ -307,7 +375,8 @@ impl<'a> Records<'a> {
             match entry {
                 Ok(delivery) => {
                     number += 1;
-                    self.show(about, delivery_line(number, &delivery, tables, self.options))?;
+                    self.note_kind(delivery.queue, tables.kind_name(delivery.kind));
+                    self.show_part(about, delivery_line(number, &delivery, tables, self.options), tables)?;
                 }
                 Err(error) => self.unknown(about, format!("a delivery: {error}"))?,
             }

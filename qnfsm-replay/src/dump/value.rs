@@ -1,6 +1,6 @@
 //! A value as it is handed on: bytes, and whoever can show them. It is shown only when it is written.
 
-use qnfsm::schema::Printer;
+use qnfsm::schema::{Content, Path, Printer};
 use serde::{Serialize, Serializer, ser::Error};
 use serde_json::value::RawValue;
 
@@ -35,6 +35,16 @@ impl<'a> Value<'a> {
     fn hex(&self) -> Option<String> {
         let shown = self.bytes.iter().take(self.chars_max / 2);
         self.in_hex.then(|| shown.map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The name of the variant that it is, if its type is an enum.
+    pub(super) fn variant(&self) -> Option<String> {
+        self.printer?.variant(self.bytes, &Path::default()).ok()?
+    }
+
+    /// The part of it to which a path leads, if it has one.
+    pub(super) fn part(&self, path: &Path) -> Option<Content> {
+        self.printer?.part(self.bytes, path).ok()?
     }
 
     /// The value as `Debug` would show it.

@@ -1,0 +1,41 @@
+//! The subcommand `replay`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use qnfsm::Kinds;
+
+use super::show::{LiveLine, show};
+use crate::{Options, Seen, replay};
+
+/// Replays what a node recorded, and compares every round with the record.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = "Example:\n  qnfsm replay /var/lib/my-service --json")]
+pub struct ReplayArgs {
+    /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
+    pub dir: PathBuf,
+    /// Print one JSON object on the last line.
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors, and the JSON object if it is asked for.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl ReplayArgs {
+    /// Replays, prints what came of it, and says with which status the program ends. `program` is the name that the
+    /// node was built with.
+    #[must_use]
+    pub fn execute(&self, program: &str, kinds: Kinds) -> ExitCode {
+        let line = LiveLine::new("replaying", self.quiet);
+        let options = Options::new().program(program).on_progress(|seen| {
+            let Seen { rounds, messages, bytes, bytes_total } = seen;
+            line.draw(bytes, bytes_total, || format!(", {rounds} rounds, {messages} messages"));
+        });
+        let outcome = replay(&self.dir, kinds, &options);
+        drop(options);
+        line.clear();
+        show(self, &outcome);
+        ExitCode::from(outcome.map_or_else(|error| error.exit_status(), |_| 0))
+    }
+}

@@ -1,0 +1,130 @@
+//! What was counted of a journal's sealed segments, kept in a file of the reader's choice, so that they needn't be read again.
+//!
+//! An index is never believed. A segment's numbers are used only if its file has the length that it had, its header is the
+//! same, and the next segment's header links to the same end: the chain value there follows from every record's checksum.
+//! So what is not read again is whether the disk still has the bytes; `verify` looks at that. The last segment is always read.
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use qnfsm::{
+    Digest,
+    journal::{Link, SegmentHeader},
+};
+use serde::{Deserialize, Serialize};
+
+use super::part::Part;
+
+/// What an index holds changes with this number.
+const VERSION: u32 = 1;
+
+/// A sealed segment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Sealed {
+    /// The length of its file.
+    pub(super) file_bytes: u64,
+    /// The digest of its header.
+    pub(super) header: u64,
+    /// Where it ends, and with which chain value, as the next one says.
+    pub(super) end: (u64, u32),
+    pub(super) part: Part,
+}
+
+impl Sealed {
+    pub(super) fn new(file_bytes: u64, header: u64, next: &Link, part: Part) -> Sealed {
+        Sealed { file_bytes, header, end: (next.bytes, next.chain), part }
+    }
+
+    /// True if the segment with that header and file, before one with that link, is the one that was counted.
+    fn is_of(&self, header: &SegmentHeader, file_bytes: u64, next: &Link) -> bool {
+        self.file_bytes == file_bytes
+            && self.header == header_digest(header)
+            && (self.part.segment, self.end) == (next.segment, (next.bytes, next.chain))
+    }
+}
+
+/// A digest of all that a segment's header says.
+pub(super) fn header_digest(header: &SegmentHeader) -> u64 {
+    let (info, mut digest) = (&header.info, Digest::new());
+    let link = header.link.map_or([0; 3], |link| [link.segment, link.bytes, u64::from(link.chain)]);
+    let numbers = [header.segment, u64::from(info.epoch.0), info.epoch_random, info.build, info.build_bytes];
+    numbers.into_iter().chain(link).for_each(|number| digest.mix(number));
+    digest.mix_bytes(&info.identity.to_le_bytes());
+    digest.mix_bytes(&info.catalogue);
+    digest.mix_bytes(&info.configuration);
+    digest.value()
+}
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct Index {
+    path: PathBuf,
+    identity: u128,
+    sealed: Vec<Sealed>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    identity: String,
+    sealed: Vec<Sealed>,
+}
+
+impl Index {
+    /// What the file holds of the node with that identity. One that isn't there, is damaged or of another node holds nothing.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(super) fn load(path: &Path, identity: u128) -> io::Result<Index> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+            read => read?,
+        };
+        let sealed = content(&text, identity).unwrap_or_default();
+        Ok(Index { path: path.into(), identity, sealed })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was counted of that segment, if it is still the same.
+    pub(super) fn find(&self, header: &SegmentHeader, file_bytes: u64, next: &Link) -> Option<&Sealed> {
+        let of_segment = self.sealed.iter().find(|sealed| sealed.part.segment == header.segment)?;
+        of_segment.is_of(header, file_bytes, next).then_some(of_segment)
+    }
+
+    /// Puts what is known now in place of what the file has.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(super) fn store(&self, sealed: Vec<Sealed>) -> io::Result<()> {
+        let content = Content { version: VERSION, identity: format!("{:032x}", self.identity), sealed };
+        let json = serde_json::to_string(&content).map_err(io::Error::other)?;
+        let mut unfinished = self.path.clone().into_os_string();
+        unfinished.push(format!(".{}.tmp", std::process::id()));
+        let written = fs::File::create(&unfinished).and_then(|mut file| {
+            writeln!(file, "{:016x}", Digest::of(json.as_bytes()))?;
+            file.write_all(json.as_bytes())
+        });
+        let stored = written.and_then(|()| fs::rename(&unfinished, &self.path));
+        if stored.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        stored
+    }
+}
+
+/// What an index's text holds, if it is whole and of that node.
+fn content(text: &str, identity: u128) -> Option<Vec<Sealed>> {
+    let (digest, json) = text.split_once('\n')?;
+    if u64::from_str_radix(digest, 16) != Ok(Digest::of(json.as_bytes())) {
+        return None;
+    }
+    let content: Content = serde_json::from_str(json).ok()?;
+    (content.version == VERSION && content.identity == format!("{identity:032x}")).then_some(content.sealed)
+}
