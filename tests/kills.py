@@ -242,6 +242,9 @@ def soak(arguments, directory):
     print(replay.stdout.strip())
     if replay.returncode != 0:
         raise Failed(f"the replay has status {replay.returncode}: {replay.stderr}")
+    verified = subprocess.run([arguments.server, "verify", directory], capture_output=True, text=True)
+    if verified.returncode != 0:
+        raise Failed(f"the directory is not sound: {verified.stdout} {verified.stderr}")
     acknowledged = sum(client.acknowledged for client in clients)
     print(
         f"{arguments.durability}: {arguments.kills} kills, after {checked} of which all {CLIENTS} clients had asked what was there; "

@@ -109,7 +109,8 @@ impl<'a> Checks<'a> {
         }
         match (record.round(), said.round) {
             (Some(round), Some(last))
-                if !matches!(record, Record::Round { .. } | Record::SnapshotMark { .. }) && round != last =>
+                if !matches!(record, Record::Round { .. } | Record::SnapshotMark { .. } | Record::Attempt { .. })
+                    && round != last =>
             {
                 wrong = Some(format!("the worker's last round is {last}"));
             }
