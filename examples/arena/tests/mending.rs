@@ -35,6 +35,10 @@ fn a_sound_directory_verifies_and_stray_files_are_remarks() {
     let findings = verified["findings"].as_array().expect("a list");
     assert_eq!((&verified["sound"], findings.len()), (&true.into(), 5), "{verified}");
     assert!(findings.iter().all(|finding| finding["damage"] == false), "{verified}");
+    let described = json("describe", dir.path(), &[]).remove(0);
+    for snapshot in described["snapshots"].as_array().expect("a list") {
+        assert_eq!(snapshot["counts"], snapshot["round"] != 77777, "{snapshot}");
+    }
 }
 
 #[test]

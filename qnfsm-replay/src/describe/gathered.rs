@@ -128,8 +128,8 @@ impl<'a> Gathered<'a> {
         self.resources = table.resources.iter().map(resource).collect();
     }
 
-    pub(super) fn load_index(&mut self, path: &Path, manifest: &Manifest) -> Option<Index> {
-        let index = Index::load(path, manifest.identity);
+    pub(super) fn load_index(&mut self, path: &Path) -> Option<Index> {
+        let index = Index::load(path);
         index.map_err(|error| self.remark_index("read", path, &error)).ok()
     }
 

@@ -62,30 +62,28 @@ pub(super) fn header_digest(header: &SegmentHeader) -> u64 {
 #[derive(Debug)]
 pub(super) struct Index {
     path: PathBuf,
-    identity: u128,
     sealed: Vec<Sealed>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Content {
     version: u32,
-    identity: String,
     sealed: Vec<Sealed>,
 }
 
 impl Index {
-    /// What the file holds of the node with that identity. One that isn't there, is damaged or of another node holds nothing.
+    /// What the file holds. One that isn't there, or is damaged, holds nothing; what is of another node is of no segment of this one.
     ///
     /// # Errors
     /// When it can't be read.
-    pub(super) fn load(path: &Path, identity: u128) -> io::Result<Index> {
+    pub(super) fn load(path: &Path) -> io::Result<Index> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
             read => read?,
         };
-        let sealed = content(&text, identity).unwrap_or_default();
-        Ok(Index { path: path.into(), identity, sealed })
+        let sealed = content(&text).unwrap_or_default();
+        Ok(Index { path: path.into(), sealed })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -103,7 +101,7 @@ impl Index {
     /// # Errors
     /// When it can't be written.
     pub(super) fn store(&self, sealed: Vec<Sealed>) -> io::Result<()> {
-        let content = Content { version: VERSION, identity: format!("{:032x}", self.identity), sealed };
+        let content = Content { version: VERSION, sealed };
         let json = serde_json::to_string(&content).map_err(io::Error::other)?;
         let mut unfinished = self.path.clone().into_os_string();
         unfinished.push(format!(".{}.tmp", std::process::id()));
@@ -119,12 +117,12 @@ impl Index {
     }
 }
 
-/// What an index's text holds, if it is whole and of that node.
-fn content(text: &str, identity: u128) -> Option<Vec<Sealed>> {
+/// What an index's text holds, if it is whole.
+fn content(text: &str) -> Option<Vec<Sealed>> {
     let (digest, json) = text.split_once('\n')?;
     if u64::from_str_radix(digest, 16) != Ok(Digest::of(json.as_bytes())) {
         return None;
     }
     let content: Content = serde_json::from_str(json).ok()?;
-    (content.version == VERSION && content.identity == format!("{identity:032x}")).then_some(content.sealed)
+    (content.version == VERSION).then_some(content.sealed)
 }

@@ -208,7 +208,7 @@ pub fn describe(
     let files = holdings::segments(&RealFiles, dir)?.split_off(&manifest.oldest_segment);
     let bytes_total = files.values().sum();
     let mut gathered = Gathered::new(dir, &files);
-    let index = options.index.as_deref().and_then(|path| gathered.load_index(path, &manifest));
+    let index = options.index.as_deref().and_then(|path| gathered.load_index(path));
     if let Some(from) = index.as_ref().map(|index| gathered.take_sealed(index)).transpose()?.flatten() {
         reader.seek_segment(from)?;
     }
