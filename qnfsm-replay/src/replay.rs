@@ -56,7 +56,7 @@ impl fmt::Debug for Options<'_> {
 }
 
 /// How many records are read between two reports of progress.
-const RECORDS_BETWEEN_REPORTS: u64 = 2048;
+pub(crate) const RECORDS_BETWEEN_REPORTS: u64 = 2048;
 
 impl<'a> Options<'a> {
     /// A directory of any program that has kinds in common, from the file system, in silence.

@@ -17,6 +17,7 @@ use crate::{
     live::Again,
     read_ahead::ReadAhead,
     recorded::journal_bytes_before,
+    replay::RECORDS_BETWEEN_REPORTS,
 };
 use counting::Counting;
 
@@ -152,7 +153,7 @@ pub struct Percentiles {
     pub max: u64,
 }
 
-/// Counts the journal of the node's directory `dir`. `on_progress` is called for each record with how many bytes of how many have been
+/// Counts the journal of the node's directory `dir`. `on_progress` is called now and then with how many bytes of how many have been
 /// read.
 ///
 /// ```no_run
@@ -172,11 +173,15 @@ pub fn stat(dir: &Path, options: &Options, mut on_progress: impl FnMut(u64, u64)
     let files = holdings::segments(&RealFiles, dir)?.split_off(&manifest.oldest_segment);
     let bytes_total = files.values().sum();
     let mut counting = Counting::new(dir, &manifest);
+    let mut records = 0;
     let damage = loop {
         match reader.next() {
             Ok(Some(entry)) => {
                 let at = entry.position;
-                on_progress(journal_bytes_before(&files, at), bytes_total);
+                records += 1;
+                if records % RECORDS_BETWEEN_REPORTS == 0 {
+                    on_progress(journal_bytes_before(&files, at), bytes_total);
+                }
                 if counting.segment() == Some(at.segment) {
                     counting.take(&entry.record);
                     continue;

@@ -24,6 +24,7 @@ use crate::{
     dump::Number,
     read_ahead::ReadAhead,
     recorded::{journal_bytes_before, table_of},
+    replay::RECORDS_BETWEEN_REPORTS,
 };
 use journal::Checks;
 
@@ -115,7 +116,7 @@ impl Finding {
     }
 }
 
-/// Checks the node's directory `dir`. `on_progress` is called for each record with how many bytes of the journal of how many have been
+/// Checks the node's directory `dir`. `on_progress` is called now and then with how many bytes of the journal of how many have been
 /// read.
 ///
 /// ```no_run
@@ -137,11 +138,15 @@ pub fn verify(dir: &Path, mut on_progress: impl FnMut(u64, u64)) -> Result<Verif
     let segments = holdings::segments(&RealFiles, dir)?.split_off(&manifest.oldest_segment);
     let bytes_total = segments.values().sum();
     let mut checks = Checks::new(dir, &manifest);
+    let mut records = 0;
     loop {
         match reader.next() {
             Ok(Some(entry)) => {
                 let position = entry.position;
-                on_progress(journal_bytes_before(&segments, position), bytes_total);
+                records += 1;
+                if records % RECORDS_BETWEEN_REPORTS == 0 {
+                    on_progress(journal_bytes_before(&segments, position), bytes_total);
+                }
                 if checks.record(position, &entry.record)
                     && let Some(Err(error)) = reader.header().map(|header| table_of(header, dir))
                 {
