@@ -11,7 +11,7 @@ use qnfsm::{
 };
 use qnfsm_replay::{
     Options, ReplayError, Session, replay,
-    session::{Broken, By, Direction, Origin, Spot, Step},
+    session::{Broken, By, Difference, Direction, FoundBy, Hint, Origin, Part, PartOf, Spot, Step},
 };
 use rig::{Order, PATIENCE, Teller, Till, kinds, node};
 
@@ -335,4 +335,56 @@ fn where_an_invariant_is_broken_is_found_by_halves_and_is_where_a_walk_finds_it(
     assert!(matches!(&error, ReplayError::Misuse(text) if text.contains("the total is small")), "{error}");
     assert!(session.check(invariants().only("a till is there").unwrap()).unwrap().is_none());
     assert!(session.check(invariants()).unwrap().is_some());
+}
+
+/// What differs between the code that recorded and that with another step.
+fn difference<const STEP: u64>(recording: Recording) -> (Difference, Order) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), recording).start(&Teller::<1>::default()).unwrap();
+    let _: u64 = node.host().request(node.root(), PATIENCE, |reply| Order::AfterBeats(3, reply)).unwrap();
+    node.host().send(node.root(), &Order::Add(5)).unwrap();
+    let _: u64 = node.host().request(node.root(), PATIENCE, Order::Count).unwrap();
+    let _: u64 = node.host().request(node.root(), PATIENCE, Order::Total).unwrap();
+    node.stop().unwrap();
+    let mut session = Session::open(dir.path(), kinds::<STEP>(), &Options::new()).unwrap();
+    let difference = session.difference().unwrap().unwrap();
+    assert_eq!(session.spot().unwrap().ordinal, difference.ordinal);
+    let message = session.step().and_then(|step| step.message.as_ref()).unwrap();
+    (difference, Codec::CURRENT.decode(&message.bytes, Trust::Node).unwrap())
+}
+
+#[test]
+fn changed_code_is_told_as_closely_as_what_was_recorded_allows() {
+    // What another worker took stands in the journal: the message is named, with what it should have been.
+    let (by_output, order) = difference::<3>(Recording::Inputs);
+    assert_eq!((by_output.found_by, &by_output.hints[..]), (FoundBy::Outputs, &[Hint::Elsewhere][..]));
+    assert!(matches!(order, Order::Add(5)), "{order:?}");
+    let parts = by_output.step.unwrap().parts;
+    let [Part { of: PartOf::Output(till), path, recorded, found, again: None }] = &parts[..] else {
+        panic!("{parts:?}")
+    };
+    assert_eq!((till.place(), path.to_string().as_str()), (Place::worker(WorkerId(1)), "0"));
+    let unsigned = |number| Some(qnfsm::schema::Content::Unsigned(number));
+    assert_eq!((recorded, found), (&unsigned(5), &unsigned(6)));
+
+    // A sum that only the host was told: the round, and that it is the same each time.
+    let (by_round, _) = difference::<2>(Recording::Inputs);
+    assert_eq!((by_round.found_by, &by_round.hints[..]), (FoundBy::Round, &[Hint::Elsewhere][..]));
+    assert!(
+        by_round.step.is_none()
+            && by_round.agreed.is_some_and(|agreed| agreed + 1 == by_round.diverged.divergence.round)
+    );
+
+    // With everything recorded, the very message from which on the sums differ.
+    let (by_delivery, order) = difference::<2>(Recording::Everything);
+    assert_eq!(by_delivery.found_by, FoundBy::Deliveries);
+    assert!(matches!(order, Order::Add(5)), "{order:?}");
+    assert!(by_delivery.step.unwrap().parts.iter().any(|part| part.of == PartOf::Data));
+}
+
+#[test]
+fn of_a_journal_that_replays_equal_nothing_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path());
+    assert!(open(dir.path(), 0).difference().unwrap().is_none());
 }

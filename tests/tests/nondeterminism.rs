@@ -13,7 +13,11 @@ use qnfsm::{
     frame::Class,
     journal::{Reader, RealFiles, Record},
 };
-use qnfsm_tests::cogs::{FAULTS, PLANTED, Reaches, TurnCog, kinds};
+use qnfsm_replay::{
+    Options, Session,
+    session::{FoundBy, Hint, PartOf},
+};
+use qnfsm_tests::cogs::{FAULTS, Fault, PLANTED, Reaches, TurnCog, kinds};
 
 fn cogs(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cogs")).args(args).output().unwrap()
@@ -102,4 +106,72 @@ fn with_everything_recorded_each_fault_is_named_by_fsm_and_delivery() {
 #[test]
 fn with_inputs_recorded_each_fault_is_named_by_round() {
     each_fault_is_caught("inputs");
+}
+
+/// What each fault looks like from outside.
+fn looks_like(fault: Fault) -> Hint {
+    match fault {
+        Fault::Clock => Hint::Clock,
+        Fault::Counter => Hint::Counter,
+        Fault::Address => Hint::Address,
+        // What comes of a map's order is a number like any other.
+        Fault::MapOrder | Fault::Random => Hint::Random,
+    }
+}
+
+fn each_fault_is_explained(recording: &str) {
+    for fault in FAULTS {
+        for reaches in [Reaches::Message, Reaches::State] {
+            let dir = tempfile::tempdir().unwrap();
+            let plant = format!("{:?}", (fault, reaches));
+            let record = cogs(&["record", dir.path().to_str().unwrap(), &plant, recording]);
+            assert!(record.status.success(), "{record:?}");
+            let mut session = Session::open(dir.path(), kinds(), &Options::new()).unwrap();
+            let difference = session.difference().unwrap().unwrap_or_else(|| panic!("{plant}: nothing differs"));
+            let parted = difference.step.as_ref().unwrap_or_else(|| panic!("{plant}: {difference:?}"));
+            let table = session.catalogue().table();
+
+            // The FSM, and what it handled: the third turn of the planted cog.
+            let kind = &table.kinds[parted.step.kind as usize];
+            assert_eq!(
+                (kind.name.as_str(), parted.step.queue.slot()),
+                ("cog", u32::try_from(PLANTED.0).unwrap() + 2),
+                "{plant}"
+            );
+            let before = kind.value.printer().text(&parted.step.before.data, 1000);
+            assert!(before.contains(&format!("turns: {}", PLANTED.1 - 1)), "{plant}: {before}");
+            let message = parted.step.message.as_ref().unwrap();
+            assert!(table.messages[message.type_number as usize].name.ends_with("Turn"), "{plant}");
+            assert_eq!(session.step(), Some(&parted.step), "the session stands there");
+
+            // What of it differs: the state, or the mark that it sent.
+            let of = |of: &PartOf| match reaches {
+                Reaches::State => *of == PartOf::State,
+                Reaches::Message => matches!(of, PartOf::Asked(0)),
+            };
+            let part = parted.parts.iter().find(|part| of(&part.of));
+            let expected = match (recording, reaches) {
+                ("everything", _) => FoundBy::Deliveries,
+                _ => FoundBy::Repetition,
+            };
+            assert_eq!(difference.found_by, expected, "{plant}");
+            // An address may come again.
+            if let Some(part) = part {
+                assert!(part.found.is_some(), "{plant}: {part:?}");
+                assert!(difference.hints.contains(&looks_like(fault)), "{plant}: {:?} of {part:?}", difference.hints);
+            } else {
+                assert_eq!(fault, Fault::Address, "{plant}: {:?}", parted.parts);
+            }
+        }
+    }
+}
+
+#[test]
+fn with_everything_recorded_each_fault_is_explained_by_message_fields_and_cause() {
+    each_fault_is_explained("everything");
+}
+
+#[test]
+fn with_inputs_recorded_each_fault_is_explained_by_two_runs() {
+    each_fault_is_explained("inputs");
 }

@@ -33,10 +33,12 @@
 //! ```
 //!
 //! The files: `timeline` is the first pass and what it leaves, `runner` runs rounds again, `step` what is kept of one; `search` looks for
-//! steps, `cause` for what led to one, `bisect` for the one after which something doesn't hold.
+//! steps, `cause` for what led to one, `bisect` for the one after which something doesn't hold, `difference` for the one in which the program parts from
+//! the record.
 
 mod bisect;
 mod cause;
+mod difference;
 mod runner;
 mod search;
 mod step;
@@ -51,6 +53,7 @@ use qnfsm::{
 
 pub use bisect::Broken;
 pub use cause::{Cause, Origin};
+pub use difference::{Difference, FoundBy, Hint, Part, PartOf, Parted};
 pub use search::Direction;
 pub use step::{Inside, Message, RoundLog, Step, Wish};
 

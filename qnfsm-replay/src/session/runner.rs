@@ -144,6 +144,52 @@ impl Runner {
         Ok(None)
     }
 
+    /// The deliveries of the round that a worker ran last, as it writes them where each is recorded.
+    pub(super) fn deliveries_now(&mut self, worker: WorkerId) -> Vec<u8> {
+        let live = self.lives.get_mut(&worker).and_then(|live| live.player.playback.worker_mut(worker));
+        live.map_or_else(Vec::new, |worker| worker.deliveries().to_vec())
+    }
+
+    /// The deliveries of a round, as they were recorded; none, where they weren't.
+    pub(super) fn recorded_deliveries(&mut self, ordinal: u64) -> Result<Option<Vec<u8>>, ReplayError> {
+        let (id, of) = self.round(ordinal)?;
+        self.reader.return_to(self.timeline.station(ordinal).bookmark)?;
+        let mut recorded = None;
+        while let Some(entry) = self.reader.next()? {
+            match entry.record {
+                Record::Deliveries { worker, round, entries } if (worker, round) == (id, of) => {
+                    recorded.get_or_insert_with(Vec::new).extend_from_slice(entries);
+                }
+                Record::Round { worker, round, .. } if worker == id && round > of => break,
+                _ => {}
+            }
+        }
+        Ok(recorded)
+    }
+
+    /// What other workers were recorded to take from the worker of a round, as far as it may be what that round put out.
+    pub(super) fn taken_from(&mut self, log: &RoundLog) -> Result<Vec<(Place, Batch)>, ReplayError> {
+        let source = Place::worker(log.worker);
+        let put_out = log.outputs.iter().filter(|(to, _)| to.as_worker().is_some());
+        let mut wanted: BTreeMap<Place, (u64, u64)> =
+            put_out.map(|(to, batch)| (*to, (batch.as_ref().first, batch.as_ref().next_number()))).collect();
+        let mut taken = Vec::new();
+        self.reader.return_to(self.timeline.station(log.ordinal).bookmark)?;
+        while let (false, Some(entry)) = (wanted.is_empty(), self.reader.next()?) {
+            let Record::Round { worker, batches, .. } = entry.record else { continue };
+            let Some(&(first, end)) = wanted.get(&Place::worker(worker)) else { continue };
+            for batch in batches.filter(|batch| batch.source == source && batch.next_number() > first) {
+                if batch.next_number() >= end {
+                    wanted.remove(&Place::worker(worker));
+                }
+                if batch.first < end {
+                    taken.push((Place::worker(worker), batch.to_batch()));
+                }
+            }
+        }
+        Ok(taken)
+    }
+
     /// The workers as they were at a station.
     pub(super) fn workers_at(&self, station: usize) -> Vec<Worker> {
         let kept = self.timeline.stations()[station].kept.values();

@@ -1,0 +1,62 @@
+//! Where two runs of the same round part.
+
+use qnfsm::Catalogue;
+
+use super::{Part, PartOf, Parted, parts};
+use crate::{
+    ReplayError,
+    session::{RoundLog, Session, Step},
+};
+
+/// The first step that two runs of a round did not do alike.
+pub(super) fn first_difference(
+    session: &Session,
+    log: &RoundLog,
+    again: &RoundLog,
+) -> Result<Option<Parted>, ReplayError> {
+    let differs = |number: &usize| log.steps.get(*number) != again.steps.get(*number);
+    let Some(number) = (0..log.steps.len()).find(differs) else { return Ok(None) };
+    let (step, other) = (log.steps[number].clone(), again.steps.get(number));
+    let parts = other.map_or_else(Vec::new, |other| parted(session.catalogue(), &step, other));
+    Ok(Some(Parted { number, step, parts }))
+}
+
+fn parted(catalogue: &Catalogue, step: &Step, again: &Step) -> Vec<Part> {
+    if (step.queue, step.handler) != (again.queue, again.handler) {
+        return Vec::new();
+    }
+    let table = catalogue.table();
+    let kind = table.kinds.get(step.kind as usize);
+    let message_schema = |number: u32| table.messages.get(number as usize).map(|message| &message.schema);
+    let mut all = Vec::new();
+    let mut compare = |of, schema, found: &[u8], again: &[u8]| {
+        let differing = parts(schema, found, again).into_iter();
+        all.extend(differing.map(|(path, [found, again])| Part { of, path, recorded: None, found, again }));
+    };
+    if let (Some(found), Some(again)) = (&step.message, &again.message) {
+        compare(PartOf::Message, message_schema(found.type_number), &found.bytes, &again.bytes);
+    }
+    compare(PartOf::State, kind.map(|kind| &kind.state), &step.after.state, &again.after.state);
+    compare(PartOf::Data, kind.map(|kind| &kind.value), &step.after.data, &again.after.data);
+    for (number, (found, again)) in step.asked.iter().zip(&again.asked).enumerate() {
+        let is_start = matches!(found.what, qnfsm::Ask::Spawn { .. } | qnfsm::Ask::SpawnOn { .. });
+        let schema = found.type_number.and_then(|number| match is_start {
+            true => table.kinds.get(number as usize).map(|kind| &kind.value),
+            false => message_schema(number),
+        });
+        if found.what != again.what {
+            all.push(Part {
+                of: PartOf::Asked(number),
+                path: Default::default(),
+                recorded: None,
+                found: None,
+                again: None,
+            });
+            break;
+        }
+        let differing = parts(schema, &found.bytes, &again.bytes).into_iter();
+        let of = PartOf::Asked(number);
+        all.extend(differing.map(|(path, [found, again])| Part { of, path, recorded: None, found, again }));
+    }
+    all
+}
