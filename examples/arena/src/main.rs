@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use arena::{bots, demo, server};
 use clap::Parser;
-use qnfsm_replay::cli::{Reading, ReplayArgs};
+use qnfsm_replay::cli::{Reading, Running};
 
 /// A multiplayer arena, recorded and replayable.
 #[derive(Parser)]
@@ -15,10 +15,10 @@ enum Arena {
     Serve(server::Options),
     /// Run bots that play, and check what they are told.
     Bots(bots::Options),
-    /// Replay a node's directory and prove that it does again what was recorded.
-    Replay(ReplayArgs),
     /// Run server and bots, kill the server on the way, and replay everything in the end.
     Demo(demo::Options),
+    #[command(flatten)]
+    Running(Running),
     #[command(flatten)]
     Reading(Reading),
 }
@@ -27,8 +27,8 @@ fn main() -> ExitCode {
     let done = match Arena::parse() {
         Arena::Serve(options) => server::serve(&options),
         Arena::Bots(options) => bots::run(&options),
-        Arena::Replay(args) => return demo::replay(&args),
         Arena::Demo(options) => return demo::run(&options),
+        Arena::Running(running) => return demo::with_recorded(&running),
         Arena::Reading(reading) => return reading.execute(),
     };
     match done {

@@ -1,12 +1,12 @@
 //! Which subcommands there are: those that read a journal by what it says of itself, which the program `qnfsm` and a user's program
 //! both have, and those that run what was recorded, for which it takes the program's kinds.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
+use super::{
+    BisectArgs, DescribeArgs, DiffArgs, DumpArgs, Program, RepairArgs, ReplayArgs, SnapshotArgs, StatArgs, VerifyArgs,
+};
 use clap::Subcommand;
-use qnfsm::Kinds;
-
-use super::{DescribeArgs, DumpArgs, RepairArgs, ReplayArgs, SnapshotArgs, StatArgs, VerifyArgs};
 
 /// The subcommands that know no types of the user's. A program with subcommands of its own takes them in with
 /// `#[command(flatten)]`.
@@ -48,14 +48,30 @@ impl Reading {
 pub enum Running {
     /// Replays what a node recorded, and compares every round with the record.
     Replay(ReplayArgs),
+    /// Where the program does something else than was recorded, and why it may.
+    Diff(DiffArgs),
+    /// The step after which an invariant doesn't hold.
+    Bisect(BisectArgs),
 }
 
 impl Running {
-    /// Does it, and says with which status the program ends. `program` is the name that the node was built with.
+    /// Does it, and says with which status the program ends.
     #[must_use]
-    pub fn execute(&self, program: &str, kinds: Kinds) -> ExitCode {
+    pub fn execute(&self, program: Program) -> ExitCode {
         match self {
-            Running::Replay(args) => args.execute(program, kinds),
+            Running::Replay(args) => args.execute(&program.name, program.kinds),
+            Running::Diff(args) => args.execute(program),
+            Running::Bisect(args) => args.execute(program),
+        }
+    }
+
+    /// The directory that it is about, by which who runs several programs' nodes tells them apart.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        match self {
+            Running::Replay(args) => &args.dir,
+            Running::Diff(args) => &args.dir,
+            Running::Bisect(args) => &args.dir,
         }
     }
 }

@@ -54,17 +54,21 @@
 //! The exit statuses stand in the [crate's documentation](crate). The report goes to standard output, the live line and
 //! errors to standard error; with `--json` the last line of standard output is one object, whatever happened.
 
+mod bisect;
 mod commands;
 mod completions;
 mod describe;
+mod diff;
 mod dump;
 mod node;
 mod output;
+mod program;
 mod repair;
 mod replay;
 mod show;
 mod snapshot;
 mod stat;
+mod step;
 mod table;
 mod verify;
 mod words;
@@ -77,11 +81,14 @@ use clap::{
 };
 use qnfsm::Kinds;
 
+pub use bisect::BisectArgs;
 pub use commands::{Reading, Running};
 pub use completions::CompletionsArgs;
 pub use describe::DescribeArgs;
+pub use diff::DiffArgs;
 pub use dump::DumpArgs;
 pub use node::{NodeArgs, RecoverArgs};
+pub use program::Program;
 pub use repair::{RepairArgs, Repairs};
 pub use replay::ReplayArgs;
 use show::show_failure;
@@ -107,11 +114,11 @@ enum Command {
 
 impl Command {
     /// Does it. `C` is what the program's arguments were read by.
-    fn execute<C: CommandFactory>(&self, program: &str, kinds: Kinds) -> ExitCode {
+    fn execute<C: CommandFactory>(&self, program: Program) -> ExitCode {
         match self {
-            Command::Running(running) => running.execute(program, kinds),
+            Command::Running(running) => running.execute(program),
             Command::Reading(reading) => reading.execute(),
-            Command::Completions(args) => args.execute(C::command(), program),
+            Command::Completions(args) => args.execute(C::command(), &program.name),
         }
     }
 }
@@ -134,12 +141,16 @@ struct NodeCli {
 /// the name that the node was built with.
 #[must_use]
 pub fn node_main(program: &str, kinds: Kinds, run: impl FnOnce(NodeArgs) -> Result<(), Box<dyn Error>>) -> ExitCode {
-    match parse::<NodeCli>(std::env::args_os(), program) {
-        Ok(NodeCli { command: Some(command), .. }) => command.execute::<NodeCli>(program, kinds),
+    run_node(Program::new(program, kinds), run)
+}
+
+fn run_node(program: Program, run: impl FnOnce(NodeArgs) -> Result<(), Box<dyn Error>>) -> ExitCode {
+    match parse::<NodeCli>(std::env::args_os(), &program.name) {
+        Ok(NodeCli { command: Some(command), .. }) => command.execute::<NodeCli>(program),
         Ok(NodeCli { node, command: None }) => match run(node) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                show_failure(program, &*error);
+                show_failure(&program.name, &*error);
                 ExitCode::FAILURE
             }
         },
@@ -174,6 +185,9 @@ pub fn tool_main() -> ExitCode {
 /// The program that knows no kinds, after which the examples in the help are spelt.
 const TOOL: &str = "qnfsm";
 
+/// A program that knows its kinds, after which the examples of what takes them are spelt.
+const SERVICE: &str = "my-service";
+
 /// [`run`] with the program's own arguments.
 #[must_use]
 pub fn main(program: &str, kinds: Kinds) -> ExitCode {
@@ -184,8 +198,12 @@ pub fn main(program: &str, kinds: Kinds) -> ExitCode {
 /// that the node was built with.
 #[must_use]
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, program: &str, kinds: Kinds) -> ExitCode {
-    match parse::<Cli>(args, program) {
-        Ok(Cli { command }) => command.execute::<Cli>(program, kinds),
+    run_program(args, Program::new(program, kinds))
+}
+
+fn run_program(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, program: Program) -> ExitCode {
+    match parse::<Cli>(args, &program.name) {
+        Ok(Cli { command }) => command.execute::<Cli>(program),
         Err(status) => status,
     }
 }
@@ -206,7 +224,8 @@ fn parse<C: Parser>(args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 /// A subcommand whose examples are spelt with the program's name.
 fn named(subcommand: clap::Command, program: &str) -> clap::Command {
     let Some(help) = subcommand.get_after_help() else { return subcommand };
-    let help = help.to_string().replace(&format!("  {TOOL} "), &format!("  {program} "));
+    let named = format!("  {program} ");
+    let help = help.to_string().replace(&format!("  {TOOL} "), &named).replace(&format!("  {SERVICE} "), &named);
     subcommand.after_help(help)
 }
 

@@ -10,7 +10,7 @@ use crate::{Options, Seen, replay};
 
 /// Replays what a node recorded, and compares every round with the record.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "Example:\n  qnfsm replay /var/lib/my-service --json")]
+#[command(after_help = "Example:\n  my-service replay /var/lib/my-service --json")]
 pub struct ReplayArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,

@@ -133,6 +133,11 @@ impl Session {
         self.runner.timeline.stopped.as_ref()
     }
 
+    /// Takes out why the journal can't be played to its end.
+    pub(crate) fn take_stopped(&mut self) -> Option<ReplayError> {
+        self.runner.timeline.stopped.take()
+    }
+
     /// Whose directory it is.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {

@@ -17,7 +17,7 @@ use std::{
 
 use clap::Args;
 use qnfsm::journal::{Manifest, RealFiles};
-use qnfsm_replay::cli::ReplayArgs;
+use qnfsm_replay::cli::{Program, Running};
 use serde::Serialize;
 
 use crate::{
@@ -118,15 +118,15 @@ struct NodeOutcome {
     digest: String,
 }
 
-/// Replays the directory of a server or of bots, whichever it is.
+/// Does something with the directory of a server or of bots, whichever it is.
 #[must_use]
-pub fn replay(args: &ReplayArgs) -> ExitCode {
-    // What can't be told here is told by the replay, with the right exit status.
-    let program = Manifest::load(&RealFiles, &args.dir).map(|manifest| manifest.program);
-    match program.as_deref() {
-        Ok(bots::PROGRAM) => args.execute(bots::PROGRAM, bots::kinds()),
-        _ => args.execute(server::PROGRAM, server::kinds()),
-    }
+pub fn with_recorded(running: &Running) -> ExitCode {
+    // What can't be told here is told by the command, with the right exit status.
+    let program = Manifest::load(&RealFiles, running.dir()).map(|manifest| manifest.program);
+    running.execute(match program.as_deref() {
+        Ok(bots::PROGRAM) => Program::new(bots::PROGRAM, bots::kinds()),
+        _ => Program::new(server::PROGRAM, server::kinds()).invariants(server::invariants()),
+    })
 }
 
 /// Runs the demo.

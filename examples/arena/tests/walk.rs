@@ -1,0 +1,79 @@
+//! From a crash to its cause, by the commands alone, as docs/guide.md walks it: the arena with a rare bug crashes, the record is
+//! replayed to the failure, and what broke the world long before is found.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(clippy::disallowed_methods, reason = "a test stands outside all nodes")]
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+const INVARIANT: &str = "the world is sound";
+
+fn arena(args: &[&str]) -> Output {
+    // What a handler panics with is part of the record; here it would only fill the test's output.
+    Command::new(env!("CARGO_BIN_EXE_arena")).args(args).env("RUST_BACKTRACE", "0").output().unwrap()
+}
+
+/// The status, and the object on the last line.
+fn json(args: &[&str]) -> (Option<i32>, serde_json::Value) {
+    let output = arena(args);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let last = text.lines().last().unwrap_or_else(|| panic!("{args:?} prints nothing: {:?}", output.stderr));
+    (output.status.code(), serde_json::from_str(last).unwrap())
+}
+
+/// The directory of a server that has crashed. It takes a player on the ground whose connection is replaced, so servers are killed
+/// until one has.
+fn crashed(dir: &Path) -> String {
+    for seed in 1..=10 {
+        let dir = dir.join(seed.to_string());
+        let seed = seed.to_string();
+        let args = ["demo", "--seconds", "10", "--bots", "24", "--kills", "8", "--seed", &seed, "--dir"];
+        let demo = arena(&[&args[..], &[dir.to_str().unwrap()]].concat());
+        let server = dir.join("server").to_str().unwrap().to_owned();
+        let (status, replayed) = json(&["replay", &server, "--json", "--quiet"]);
+        assert_eq!(status, Some(0), "{replayed}");
+        if replayed["ended_in"].as_array().is_some_and(|ended| !ended.is_empty()) {
+            assert!(!demo.status.success(), "a demo whose server crashes fails");
+            return server;
+        }
+    }
+    panic!("80 kills, and no server has crashed");
+}
+
+#[test]
+fn from_a_crash_to_its_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = crashed(dir.path());
+
+    // The failure: an assertion, in the world's tick.
+    let (_, replayed) = json(&["replay", &server, "--json", "--quiet"]);
+    let ended = &replayed["ended_in"][0];
+    let what = ended["what"].as_str().unwrap();
+    assert!(what.contains("kind world") && what.contains("score is -"), "{what}");
+    let (worker, failed_round) = (ended["worker"].as_u64().unwrap(), ended["round"].as_u64().unwrap());
+
+    // The record is that of this program, so what it shows is what happened.
+    let (status, diff) = json(&["diff", &server, "--json"]);
+    assert_eq!((status, diff["equal"].as_bool()), (Some(0), Some(true)), "{diff}");
+
+    // The cause: the step after which the score is negative, by halves and by going through everything.
+    let (status, found) = json(&["bisect", &server, "--invariant", INVARIANT, "--json"]);
+    assert_eq!(status, Some(32), "{found}");
+    assert!(found["what"].as_str().unwrap().contains("a score of -"), "{found}");
+    assert_eq!((found["worker"].as_u64(), found["kind"].as_str()), (Some(worker), Some("world")), "{found}");
+    assert!(found["round"].as_u64().unwrap() <= failed_round, "{found}");
+    let (status, first) = json(&["bisect", &server, "--json"]);
+    assert_eq!((status, &first["ordinal"], &first["step"]), (Some(32), &found["ordinal"], &found["step"]));
+
+    // As text, for people.
+    let text = arena(&["bisect", &server, "--invariant", INVARIANT]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("a score of -") && text.contains("kind world"), "{text}");
+
+    // An invariant that nobody wrote, and one that holds of the bots.
+    let (status, error) = json(&["bisect", &server, "--invariant", "the world is sond", "--json"]);
+    assert_eq!(status, Some(2), "{error}");
+    assert!(error.to_string().contains(INVARIANT), "{error}");
+}
