@@ -50,7 +50,7 @@ pub struct DumpArgs {
     /// Show messages that are this variant of their type alone, and FSMs whose state is.
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// Show messages with this value in this field alone, and FSMs whose data or state has it, such as cents=50, players[3].name=ada. Of several all must
+    /// Show messages with this value in this field alone, and FSMs whose data or state has it, such as cents=50. Of several all must
     /// be so.
     #[arg(long, value_name = "PATH=VALUE")]
     pub field: Vec<FieldIs>,
