@@ -47,11 +47,8 @@ impl fmt::Display for StepText<'_> {
         let was =
             if before.data.is_empty() && before.state.is_empty() { None } else { Some(self.state(&before.state)) };
         let (was, is) = (was.unwrap_or_default(), self.state(&after.state));
-        if was == is {
-            writeln!(f, "  state:    {is}")?
-        } else {
-            writeln!(f, "  state:    {was} → {is}")?
-        }
+        let state = if was == is { is } else { format!("{was} → {is}") };
+        writeln!(f, "  state:    {state}")?;
         match end {
             End::Failed(what) => writeln!(f, "  ended:    {what}"),
             End::Stayed | End::Changed => Ok(()),
