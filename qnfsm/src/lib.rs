@@ -95,7 +95,7 @@
 //! | [`Secret`] | a value that is recorded and never shown |
 //! | [`Replier`], [`Unanswered`], [`External`] | services for blocking and async work; values read from outside |
 //! | [`Reactor`], [`Outlet`], [`Inputs`] | what a network edge is written against |
-//! | [`testing`] | one FSM in virtual time |
+//! | [`testing`] | one FSM in virtual time; with the feature `proptest`, property tests |
 //! | [`Invariants`], [`Checker`] | what must always hold, for property tests and for recorded journals |
 //! | [`Worker`], [`Recording`], [`WorkerConfig`] | the scheduler itself, which does no I/O, and what shapes it |
 //! | [`playback`], [`journal`], [`frame`], [`codec`], [`schema`] | for drivers and tools: recorded rounds, files, bytes |

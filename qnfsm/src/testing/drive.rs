@@ -5,13 +5,16 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::{
-    Codec, Counters, DownReason, EdgeId, Epoch, External, Fault, Fsm, Kinds, Message, NoReply, NodeId, Place, QueueId,
-    RawQueueId, ReplyTo, Time, Worker, WorkerId,
-    frame::{Batch, Class, Header, edge_queue, put_varint},
+    Codec, Counters, DownReason, External, Fault, Fsm, Kinds, Message, NoReply, Place, QueueId, RawQueueId, ReplyTo,
+    Time,
+    frame::{Batch, Class, Header},
     testing::{
         Setup,
         setup::Ports,
+        stage::{NODE, Stage, first_queue, world},
         twin::{TwinRound, twin_round},
         world::Out,
     },
@@ -109,22 +112,14 @@ const ROUNDS_MAX: u32 = 100_000;
 /// t.tell(Tick::Tick); // panics: the twin has seen one tick, not two
 /// ```
 pub struct Drive<F: Fsm> {
-    pub(super) worker: Worker,
+    pub(super) stage: Stage,
     queue: QueueId<F::Message>,
-    now: Time,
     bound: u32,
     ports: Ports,
-    /// What goes in with the next round. All of it comes from one edge.
-    batch: Batch,
     /// What the worker put out and the test has not taken.
     pub(super) out: Vec<Out>,
     fault: Option<Fault>,
 }
-
-/// The edge that stands in for the world.
-pub(super) const WORLD: EdgeId = EdgeId::FIRST_OF_USER;
-pub(super) const NODE: NodeId = NodeId(0);
-const WORKER: WorkerId = WorkerId(0);
 
 impl<F: Fsm> Drive<F> {
     /// Starts an FSM with the defaults of [`Setup`] and runs until nothing is left to do.
@@ -139,29 +134,15 @@ impl<F: Fsm> Drive<F> {
     pub(super) fn start(setup: Setup, fsm: F) -> Drive<F> {
         let Setup { kinds, config, now, bound, ports } = setup;
         let catalogue = kinds.seal().unwrap_or_else(|error| panic!("Drive: the kinds are wrong: {error}"));
-        let kind = catalogue
-            .numbers()
-            .kind::<F>()
-            .unwrap_or_else(|| panic!("Drive: the kinds don't name {}; add `.with::<…>()` for it", F::NAME));
-        let mut payload = Vec::new();
-        put_varint(&mut payload, 0);
-        if let Err(error) = Codec::CURRENT.encode(&fsm, &mut payload) {
+        let kind = Stage::kind_of::<F>(&catalogue, "Drive");
+        let mut start_value = Vec::new();
+        if let Err(error) = Codec::CURRENT.encode(&fsm, &mut start_value) {
             panic!("Drive: the FSM can't be encoded: {error}");
         }
-        let worker = Worker::new(catalogue, NODE, WORKER, Epoch::FIRST, config);
-        let here = RawQueueId::new(NODE, Place::worker(WORKER), 0, 1);
-        let mut drive = Drive {
-            worker,
-            queue: QueueId::from_raw(here),
-            now,
-            bound,
-            ports,
-            batch: Batch::new(Place::edge(WORLD), Epoch::FIRST, 1),
-            out: Vec::new(),
-            fault: None,
-        };
-        let nowhere = RawQueueId::new(here.node(), here.place(), 0, 0);
-        drive.batch.push(&Header::to(Class::Spawn, kind, nowhere, edge_queue(NODE, WORLD)), &payload);
+        let mut stage = Stage::new(catalogue, config, now);
+        stage.spawn(kind, &start_value);
+        let queue = QueueId::from_raw(first_queue());
+        let mut drive = Drive { stage, queue, bound, ports, out: Vec::new(), fault: None };
         drive.run();
         drive
     }
@@ -187,7 +168,7 @@ impl<F: Fsm> Drive<F> {
     /// Where [`Drive::tell`] does.
     pub fn tell_all(&mut self, messages: impl IntoIterator<Item = F::Message>) {
         for message in messages {
-            self.put_message(self.queue, edge_queue(NODE, WORLD), &message);
+            self.put_message(self.queue, world(), &message);
         }
         self.run();
     }
@@ -206,7 +187,7 @@ impl<F: Fsm> Drive<F> {
     /// # Panics
     /// Where [`Drive::tell`] does, and when the kinds don't name the message type.
     pub fn tell_to<M: Message>(&mut self, to: QueueId<M>, message: M) {
-        self.put_message(to, edge_queue(NODE, WORLD), &message);
+        self.put_message(to, world(), &message);
         self.run();
     }
 
@@ -215,8 +196,8 @@ impl<F: Fsm> Drive<F> {
     /// # Panics
     /// Where [`Drive::tell`] does, and when the kinds don't name the answer's type.
     pub fn answer<A: Message>(&mut self, to: ReplyTo<A>, answer: A) {
-        let header = Header::to(Class::Reply, self.number_of::<A>(), to.queue(), edge_queue(NODE, WORLD));
-        self.put(&Header { request: Some(to.request()), ..header }, &answer);
+        let (number, payload) = (self.number_of::<A>(), encoded(&answer));
+        self.stage.answer(to.queue(), to.request(), number, &payload);
         self.run();
     }
 
@@ -225,8 +206,7 @@ impl<F: Fsm> Drive<F> {
     /// # Panics
     /// Where [`Drive::tell`] does.
     pub fn fail<A>(&mut self, to: ReplyTo<A>, why: NoReply) {
-        let header = Header::to(Class::Failed, 0, to.queue(), edge_queue(NODE, WORLD));
-        self.put(&Header { request: Some(to.request()), ..header }, &why);
+        self.stage.fail(to.queue(), to.request(), why);
         self.run();
     }
 
@@ -235,10 +215,7 @@ impl<F: Fsm> Drive<F> {
     /// # Panics
     /// Where [`Drive::tell`] does.
     pub fn down<M>(&mut self, queue: QueueId<M>, reason: DownReason) {
-        let watchers: Vec<_> = self.worker.watches_elsewhere().filter(|(watched, _)| *watched == queue.raw()).collect();
-        for (_, watcher) in watchers {
-            self.put(&Header::to(Class::Down, 0, watcher, queue.raw()), &reason);
-        }
+        self.stage.down(queue.raw(), &reason);
         self.run();
     }
 
@@ -247,7 +224,7 @@ impl<F: Fsm> Drive<F> {
     /// # Panics
     /// Where [`Drive::tell`] does.
     pub fn stop<M>(&mut self, queue: QueueId<M>) {
-        self.put(&Header::to(Class::Stop, 0, queue.raw(), edge_queue(NODE, WORLD)), &());
+        self.put(&Header::to(Class::Stop, 0, queue.raw(), world()), &());
         self.run();
     }
 
@@ -256,15 +233,15 @@ impl<F: Fsm> Drive<F> {
     /// # Panics
     /// Where [`Drive::tell`] does.
     pub fn advance(&mut self, by: Duration) {
-        let until = self.now.after(by);
+        let until = self.stage.now.after(by);
         let mut moments = 0;
-        while let Some(due) = self.worker.next_timer().filter(|due| *due <= until && self.fault.is_none()) {
-            self.now = self.now.max(due);
+        while let Some(due) = self.stage.worker.next_timer().filter(|due| *due <= until && self.fault.is_none()) {
+            self.stage.now = self.stage.now.max(due);
             self.run();
             moments += 1;
             assert!(moments < ROUNDS_MAX, "Drive::advance: {moments} timers fired; advance less, or use `jump`");
         }
-        self.now = until;
+        self.stage.now = until;
     }
 
     /// Lets time pass at once, as if the process had slept: all that became due fires in one round, and a periodic timer
@@ -273,7 +250,7 @@ impl<F: Fsm> Drive<F> {
     /// # Panics
     /// Where [`Drive::tell`] does.
     pub fn jump(&mut self, by: Duration) {
-        self.now = self.now.after(by);
+        self.stage.now = self.stage.now.after(by);
         self.run();
     }
 
@@ -286,13 +263,13 @@ impl<F: Fsm> Drive<F> {
     /// The time.
     #[must_use]
     pub fn now(&self) -> Time {
-        self.now
+        self.stage.now
     }
 
     /// When the next timer is due.
     #[must_use]
     pub fn next_timer(&self) -> Option<Time> {
-        self.worker.next_timer()
+        self.stage.worker.next_timer()
     }
 
     /// The FSM.
@@ -324,13 +301,13 @@ impl<F: Fsm> Drive<F> {
     /// An FSM that was spawned, and its state; `None` if it is gone or of another kind.
     #[must_use]
     pub fn other<G: Fsm>(&self, queue: QueueId<G::Message>) -> Option<(&G, G::State)> {
-        self.worker.fsm::<G>(queue)
+        self.stage.worker.fsm::<G>(queue)
     }
 
     /// True if the FSM is gone: it stopped, was stopped, or panicked and its kind's policy is to stop it.
     #[must_use]
     pub fn stopped(&self) -> bool {
-        self.worker.kind_name(self.queue.raw()) != F::NAME
+        self.stage.worker.kind_name(self.queue.raw()) != F::NAME
     }
 
     /// Why the worker can't go on: a handler panicked whose kind's policy is to stop the node, a queue overflowed with
@@ -343,45 +320,38 @@ impl<F: Fsm> Drive<F> {
     /// How many messages were handled, starts of FSMs among them.
     #[must_use]
     pub fn handled(&self) -> u64 {
-        self.worker.counters().handled
+        self.stage.worker.counters().handled
     }
 
     /// How many messages could not be delivered, for whatever reason; [`Drive::counters`] tells them apart.
     #[must_use]
     pub fn dead_letters(&self) -> u64 {
-        self.worker.counters().dead_letters.values().sum()
+        self.stage.worker.counters().dead_letters.values().sum()
     }
 
     /// What the worker has counted.
     #[must_use]
     pub fn counters(&self) -> &Counters {
-        self.worker.counters()
+        self.stage.worker.counters()
     }
 
     /// How many FSMs there are.
     #[must_use]
     pub fn fsms(&self) -> u32 {
-        self.worker.fsms()
+        self.stage.worker.fsms()
     }
 
     pub(super) fn number_of<M: Message>(&self) -> u32 {
-        self.worker.catalogue().type_number::<M>().unwrap_or_else(|| {
-            let name = std::any::type_name::<M>();
-            panic!("Drive: the kinds don't name the message type {name}; add `.message::<…>()` for it")
-        })
+        Stage::number_of::<M>(self.stage.worker.catalogue(), "Drive")
     }
 
     fn put_message<M: Message>(&mut self, to: QueueId<M>, sender: RawQueueId, message: &M) {
-        let header = Header::message(self.number_of::<M>(), to.raw(), sender);
-        self.put(&header, message);
+        let (number, payload) = (self.number_of::<M>(), encoded(message));
+        self.stage.tell(to.raw(), sender, number, &payload);
     }
 
-    pub(super) fn put<T: serde::Serialize>(&mut self, header: &Header, value: &T) {
-        let mut payload = Vec::new();
-        if let Err(error) = Codec::CURRENT.encode(value, &mut payload) {
-            panic!("Drive: a value that the test puts in can't be encoded: {error}");
-        }
-        self.batch.push(header, &payload);
+    pub(super) fn put<T: Serialize>(&mut self, header: &Header, value: &T) {
+        self.stage.put_bytes(header, &encoded(value));
     }
 
     /// Runs rounds until the worker is idle; the first takes what was put in.
@@ -389,12 +359,10 @@ impl<F: Fsm> Drive<F> {
         if let Some(fault) = &self.fault {
             panic!("Drive: nothing can be put in any more, the worker can't go on: {fault}");
         }
-        let next = self.batch.as_ref().next_number();
-        let batch = std::mem::replace(&mut self.batch, Batch::new(Place::edge(WORLD), Epoch::FIRST, next));
-        let mut batches: Vec<_> = Some(batch).into_iter().filter(|batch| !batch.is_empty()).collect();
+        let mut batches = self.stage.take_batches();
         for _ in 0..ROUNDS_MAX {
-            let Drive { worker, ports, .. } = self;
-            let TwinRound { end, outputs } = twin_round(worker, self.now, &batches, self.bound, ports)
+            let Drive { stage, ports, .. } = self;
+            let TwinRound { end, outputs } = twin_round(&mut stage.worker, stage.now, &batches, self.bound, ports)
                 .unwrap_or_else(|apart| panic!("Drive: {apart}"));
             batches.clear();
             if end.fault.is_some() {
@@ -424,4 +392,13 @@ impl<F: Fsm> Drive<F> {
             self.out.push(Out { to, header, payload: payload.to_vec() });
         }
     }
+}
+
+/// The bytes of a value that the test puts in.
+fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Err(error) = Codec::CURRENT.encode(value, &mut bytes) {
+        panic!("Drive: a value that the test puts in can't be encoded: {error}");
+    }
+    bytes
 }

@@ -78,10 +78,10 @@ pub fn twin_round(
         return Err(differs("what was restored gives another snapshot".to_owned()));
     }
 
-    let mut recorder = Recorder { inner: externals, values: Vec::new() };
+    let mut recorder = Recorder { inner: externals, told: Vec::new() };
     let (end, outputs) = run(live, now, batches, bound, &mut recorder);
-    let values = recorder.values;
-    let mut player = Player { values: values.iter(), differs: None };
+    let told = recorder.told;
+    let mut player = Player { who: "the twin", told: told.iter(), differs: None };
     let (twin_end, twin_outputs) = run(&mut twin, now, batches, bound, &mut player);
 
     if let Some(what) = player.differs {
@@ -90,7 +90,7 @@ pub fn twin_round(
     if let Some(what) = first_difference(&catalogue, live.deliveries(), twin.deliveries()) {
         return Err(differs(what));
     }
-    if player.values.next().is_some() {
+    if player.told.next().is_some() {
         return Err(differs("the twin asked for fewer external values".to_owned()));
     }
     if end != twin_end {
@@ -111,7 +111,8 @@ fn image_of(worker: &Worker, round: u64) -> Result<Vec<u8>, Apart> {
     Ok(image)
 }
 
-fn run(
+/// Feeds a worker, runs its round, and takes what it put out.
+pub(super) fn run(
     worker: &mut Worker,
     now: Time,
     batches: &[Batch],
@@ -126,7 +127,7 @@ fn run(
 }
 
 /// Where two rounds' deliveries part, in words.
-fn first_difference(catalogue: &Catalogue, live: &[u8], twin: &[u8]) -> Option<String> {
+pub(super) fn first_difference(catalogue: &Catalogue, live: &[u8], twin: &[u8]) -> Option<String> {
     let read = |bytes| Deliveries::new(bytes).collect::<Result<Vec<_>, _>>();
     let (Ok(live), Ok(twin)) = (read(live), read(twin)) else {
         return Some("the record of deliveries can't be read".to_owned());
@@ -153,40 +154,64 @@ fn first_difference(catalogue: &Catalogue, live: &[u8], twin: &[u8]) -> Option<S
     (live != twin).then(|| format!("the live worker handled {live} messages and the twin {twin}"))
 }
 
-/// An external value that was read.
-struct Value {
-    port: String,
-    question: Vec<u8>,
-    answer: Result<Vec<u8>, ExternalFault>,
+/// What a worker was told from outside in the middle of a round.
+#[derive(Debug, Clone)]
+pub(super) enum Told {
+    Value { port: String, question: Vec<u8>, answer: Result<Vec<u8>, ExternalFault> },
+    Version { name: String, version: u32 },
 }
 
-struct Recorder<'a> {
-    inner: &'a mut dyn Externals,
-    values: Vec<Value>,
+/// Asks who stands in for the world, and keeps what it said.
+pub(super) struct Recorder<'a> {
+    pub(super) inner: &'a mut dyn Externals,
+    pub(super) told: Vec<Told>,
 }
 
 impl Externals for Recorder<'_> {
     fn read(&mut self, worker: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
         let answer = self.inner.read(worker, port, question);
-        self.values.push(Value { port: port.to_owned(), question: question.to_vec(), answer: answer.clone() });
+        self.told.push(Told::Value { port: port.to_owned(), question: question.to_vec(), answer: answer.clone() });
         answer
+    }
+
+    fn version(&mut self, worker: WorkerId, name: &str, known: u32, latest: u32) -> Result<u32, ExternalFault> {
+        let version = self.inner.version(worker, name, known, latest)?;
+        if version != known {
+            self.told.push(Told::Version { name: name.to_owned(), version });
+        }
+        Ok(version)
     }
 }
 
-struct Player<'a> {
-    values: std::slice::Iter<'a, Value>,
-    differs: Option<String>,
+/// Says what was said before, to who asks the same.
+pub(super) struct Player<'a> {
+    /// Who asks, in words.
+    pub(super) who: &'static str,
+    pub(super) told: std::slice::Iter<'a, Told>,
+    pub(super) differs: Option<String>,
 }
 
 impl Externals for Player<'_> {
     fn read(&mut self, _: WorkerId, port: &str, question: &[u8]) -> Result<Vec<u8>, ExternalFault> {
-        match self.values.next() {
-            Some(value) if value.port == port && value.question == question => value.answer.clone(),
+        match self.told.next() {
+            Some(Told::Value { port: of, question: asked, answer }) if of == port && asked == question => {
+                answer.clone()
+            }
             _ => {
-                let what = format!("the twin asked port {port} for a value that the live worker did not ask for");
+                let what = format!("{} asked port {port} for a value that the other did not ask for", self.who);
                 self.differs.get_or_insert(what.clone());
                 Err(ExternalFault(what))
             }
+        }
+    }
+
+    fn version(&mut self, _: WorkerId, name: &str, known: u32, _: u32) -> Result<u32, ExternalFault> {
+        match self.told.as_slice().first() {
+            Some(Told::Version { name: of, version }) if of == name => {
+                self.told.next();
+                Ok(*version)
+            }
+            _ => Ok(known),
         }
     }
 }

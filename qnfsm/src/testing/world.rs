@@ -2,11 +2,8 @@
 
 use crate::{
     Codec, Down, Fsm, Message, QueueId, RawQueueId, ReplyTo, RequestId, Time, Trust, WorkerId,
-    frame::{Class, Header, edge_queue, take_varint},
-    testing::{
-        Drive,
-        drive::{NODE, WORLD},
-    },
+    frame::{Class, Header, take_varint},
+    testing::{Drive, stage::world},
 };
 
 /// A frame that left the worker.
@@ -20,12 +17,15 @@ pub(super) struct Out {
 /// be taken with [`Drive::sent_to`].
 #[must_use]
 pub fn elsewhere<M: Message>(number: u32) -> QueueId<M> {
-    QueueId::from_raw(RawQueueId::new(
-        (edge_queue(NODE, WORLD)).node(),
-        (edge_queue(NODE, WORLD)).place(),
-        number,
-        (edge_queue(NODE, WORLD)).generation(),
-    ))
+    let world = world();
+    QueueId::from_raw(RawQueueId::new(world.node(), world.place(), number, world.generation()))
+}
+
+/// An address to put into a request that the test makes up: `request` tells such requests apart. With [`Drive::answered`] a test
+/// takes the answers.
+#[must_use]
+pub fn reply_to<A: Message>(request: u64) -> ReplyTo<A> {
+    ReplyTo::new(world(), RequestId(request), FOREVER)
 }
 
 /// An FSM that was to be created on another worker.
@@ -50,8 +50,8 @@ impl<F: Fsm> Drive<F> {
         let number = self.number_of::<M>();
         let taken = self.take_out(|out| out.header.class == Class::Message && out.to == queue.raw());
         let decoded = taken.into_iter().map(|out| {
-            let sent = self.worker.catalogue().message_name(out.header.type_number);
-            let wanted = self.worker.catalogue().message_name(number);
+            let sent = self.stage.worker.catalogue().message_name(out.header.type_number);
+            let wanted = self.stage.worker.catalogue().message_name(number);
             assert!(out.header.type_number == number, "Drive::sent_to: {queue} was sent a {sent}, not a {wanted}");
             Codec::CURRENT.decode(&out.payload, Trust::Node).unwrap_or_else(|error| {
                 panic!("Drive::sent_to: a {wanted} was sent to {queue} that can't be decoded: {error}")
@@ -62,7 +62,7 @@ impl<F: Fsm> Drive<F> {
 
     /// Takes the FSMs of kind `G` that were to be created on other workers since the last time.
     pub fn spawned_elsewhere<G: Fsm>(&mut self) -> Vec<Spawned<G>> {
-        let kind = self.worker.catalogue().numbers().kind::<G>();
+        let kind = self.stage.worker.catalogue().numbers().kind::<G>();
         let taken = self.take_out(|out| out.header.class == Class::Spawn && Some(out.header.type_number) == kind);
         let spawned = taken.into_iter().filter_map(|out| {
             let mut start_value = out.payload.as_slice();
@@ -82,7 +82,7 @@ impl<F: Fsm> Drive<F> {
     /// True if an FSM monitors that queue elsewhere.
     #[must_use]
     pub fn monitors<M>(&self, queue: QueueId<M>) -> bool {
-        self.worker.watches_elsewhere().any(|(watched, _)| watched == queue.raw())
+        self.stage.worker.watches_elsewhere().any(|(watched, _)| watched == queue.raw())
     }
 
     /// Takes the answers to requests that the test made up with [`Drive::reply_to`].
@@ -102,7 +102,7 @@ impl<F: Fsm> Drive<F> {
     /// An address to put into a request that the test makes up; [`Drive::answered`] takes the answers.
     #[must_use]
     pub fn reply_to<A: Message>(&self, request: u64) -> ReplyTo<A> {
-        ReplyTo::new(edge_queue(NODE, WORLD), RequestId(request), FOREVER)
+        reply_to(request)
     }
 
     /// Watches an FSM of the worker from outside; [`Drive::downs`] takes what comes of it.
@@ -110,7 +110,7 @@ impl<F: Fsm> Drive<F> {
     /// # Panics
     /// Where [`Drive::tell`] does.
     pub fn watch<M>(&mut self, queue: QueueId<M>) {
-        self.put(&Header::to(Class::Watch, 0, queue.raw(), edge_queue(NODE, WORLD)), &());
+        self.put(&Header::to(Class::Watch, 0, queue.raw(), world()), &());
         self.run();
     }
 
