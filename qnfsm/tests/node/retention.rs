@@ -163,7 +163,12 @@ fn what_a_worker_needs_that_is_stuck_stays_and_goes_when_it_has_ended_its_round(
     let crashed = disk.crash();
     gate.open();
     added += until_given_up(&node, &disk, 1);
-    assert!(holdings(&disk).bytes() <= RETAIN_BYTES * 5 / 4, "{:?}", holdings(&disk));
+    // Files go one after another, on another thread.
+    let begun = Instant::now();
+    while holdings(&disk).bytes() > RETAIN_BYTES * 5 / 4 {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", holdings(&disk));
+        std::thread::yield_now();
+    }
     assert_eq!(add(&node, there, 1), 1);
     assert_eq!(probe::total(&node), added);
     node.stop().unwrap();
