@@ -59,6 +59,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod debug;
 pub mod describe;
 #[cfg(feature = "metrics")]
 mod divergences;
@@ -75,6 +76,7 @@ pub mod session;
 pub mod stat;
 pub mod verify;
 
+pub use debug::Debugger;
 pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
 pub use replay::{Options, Seen, replay};
 pub use report::{EndedIn, LeftOff, Report};

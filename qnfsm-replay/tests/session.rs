@@ -11,7 +11,7 @@ use qnfsm::{
 };
 use qnfsm_replay::{
     Options, ReplayError, Session, replay,
-    session::{Broken, By, Difference, Direction, FoundBy, Hint, Origin, Part, PartOf, Spot, Step},
+    session::{Broken, By, Cause, Difference, Direction, FoundBy, Hint, Origin, Part, PartOf, Spot, Step},
 };
 use rig::{Order, PATIENCE, Teller, Till, kinds, node};
 
@@ -387,4 +387,29 @@ fn of_a_journal_that_replays_equal_nothing_differs() {
     let dir = tempfile::tempdir().unwrap();
     bank(dir.path());
     assert!(open(dir.path(), 0).difference().unwrap().is_none());
+}
+
+#[test]
+fn a_message_that_was_postponed_comes_from_where_it_entered() {
+    let dir = tempfile::tempdir().unwrap();
+    rig::door::recorded(dir.path());
+    let mut session = Session::open(dir.path(), rig::door::kinds(), &Options::new()).unwrap();
+    let mut numbers = vec![];
+    // Three that were put off, of which two look alike, are handled at last; then one that wasn't.
+    while session.find(Direction::Forward, |_, step| step.message.is_some() && step.end == End::Stayed).unwrap() {
+        let causes = session.causes(5).unwrap();
+        let [Cause { origin: Origin::Outside { number, .. }, .. }] = causes[..] else { panic!("{causes:?}") };
+        numbers.push(number);
+    }
+    let first = numbers[0];
+    assert_eq!(numbers, [first, first + 1, first + 2, first + 4]);
+    session.go_to_start().unwrap();
+    let mut put_off = vec![];
+    while session.find(Direction::Forward, |_, step| step.end == End::Postponed).unwrap() {
+        put_off.push(session.causes(5).unwrap()[0].origin);
+    }
+    assert!(
+        matches!(put_off[..], [Origin::Outside { .. }, Origin::Outside { .. }, Origin::Outside { .. }]),
+        "{put_off:?}"
+    );
 }

@@ -4,7 +4,8 @@
 use std::{path::Path, process::ExitCode};
 
 use super::{
-    BisectArgs, DescribeArgs, DiffArgs, DumpArgs, Program, RepairArgs, ReplayArgs, SnapshotArgs, StatArgs, VerifyArgs,
+    BisectArgs, DebugArgs, DescribeArgs, DiffArgs, DumpArgs, Program, RepairArgs, ReplayArgs, SnapshotArgs, StatArgs,
+    VerifyArgs,
 };
 use clap::Subcommand;
 
@@ -48,6 +49,8 @@ impl Reading {
 pub enum Running {
     /// Replays what a node recorded, and compares every round with the record.
     Replay(ReplayArgs),
+    /// Goes through a journal step by step, in both directions.
+    Debug(DebugArgs),
     /// Where the program does something else than was recorded, and why it may.
     Diff(DiffArgs),
     /// The step after which an invariant doesn't hold.
@@ -60,6 +63,7 @@ impl Running {
     pub fn execute(&self, program: Program) -> ExitCode {
         match self {
             Running::Replay(args) => args.execute(&program.name, program.kinds),
+            Running::Debug(args) => args.execute(&program.name, program.kinds),
             Running::Diff(args) => args.execute(program),
             Running::Bisect(args) => args.execute(program),
         }
@@ -70,6 +74,7 @@ impl Running {
     pub fn dir(&self) -> &Path {
         match self {
             Running::Replay(args) => &args.dir,
+            Running::Debug(args) => &args.dir,
             Running::Diff(args) => &args.dir,
             Running::Bisect(args) => &args.dir,
         }

@@ -38,6 +38,11 @@ impl LiveLine {
         LiveLine { after: DRAW_AFTER, ..LiveLine::new(what, std::io::stdout().is_terminal()) }
     }
 
+    /// Of what mostly takes no time: not drawn at once.
+    pub(super) fn later(what: &'static str) -> LiveLine {
+        LiveLine { after: DRAW_AFTER, ..LiveLine::new(what, false) }
+    }
+
     /// Draws how many bytes of how many are done, and what else `counts` says, which begins with a comma.
     pub(super) fn draw(&self, bytes: u64, bytes_total: u64, counts: impl Fn() -> String) {
         let drawn_lately = || self.drawn.get().is_some_and(|drawn| drawn.elapsed() < DRAW_EVERY);

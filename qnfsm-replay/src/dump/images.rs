@@ -196,7 +196,7 @@ impl Records<'_> {
 }
 
 /// Hands an FSM, and then what waits for it, to `each`, as lines.
-fn parts(
+pub(crate) fn parts(
     options: &Options,
     fsm: FsmView<'_>,
     tables: &Tables,

@@ -5,6 +5,7 @@
 //! whatever they are, what is shown of them is escaped and bounded, and nothing in them ends in a panic. It changes nothing.
 
 mod filter;
+mod frames;
 mod images;
 mod instant;
 mod line;
@@ -23,12 +24,14 @@ use qnfsm::{
 
 use filter::{ALL_TIME, Filter};
 pub use filter::{FieldIs, FieldIsError};
+pub(crate) use frames::frame_line;
+pub(crate) use images::parts;
 pub use images::snapshot;
 pub use instant::{Instant, InstantError};
 pub use line::{Config, Contents, Delivered, FileState, Hex, Line, Name, Number, Queue, Resource, What, Where};
 use records::Records;
 pub use summary::{Opaque, Summary};
-use tables::Own;
+pub(crate) use tables::{Own, Tables};
 pub use value::Value;
 
 use crate::{ReplayError, live::Again, recorded::journal_bytes_before};

@@ -14,7 +14,8 @@ use qnfsm::{
 use super::{
     Hex, Instant, Line, Name, Number, Options, Queue, Resource, Value, What,
     filter::{KindsOfQueues, Times},
-    line::{Config, Where},
+    frames::frame_line,
+    line::Config,
     summary::{Counts, Types},
     tables::{Own, Tables},
 };
@@ -324,38 +325,10 @@ impl<'a> Records<'a> {
     where
         'a: 'l,
     {
-        let (header, payload, chars_max, own) = (&frame.header, frame.payload, self.options.value_chars_max, self.own);
-        let number_of_type = header.type_number;
-        let of_own = |printer| (None, Some(Value::new(Some(printer), payload, chars_max)));
-        let (of, value) = match header.class {
-            Class::Message | Class::Reply | Class::Spawned => {
-                let value = tables.message(number_of_type, payload, chars_max);
-                (Some(tables.message_name(number_of_type)), Some(value))
-            }
-            Class::Spawn => {
-                let data = tables.kind(number_of_type).map(|kind| kind.data);
-                let start_value = frame.spawned().map_or(payload, |(_, start_value)| start_value);
-                (Some(tables.kind_name(number_of_type)), Some(Value::new(data, start_value, chars_max)))
-            }
-            Class::Failed => of_own(&own.no_reply),
-            Class::Down => of_own(&own.down_reason),
-            Class::Refused => of_own(&own.text),
-            _ => (None, None),
-        };
         // A frame names no place: it is for the worker whose round it enters.
         let place = Place::worker(about.worker.expect("a round is a worker's"));
-        What::Frame {
-            source: Where(batch.source),
-            source_epoch: batch.epoch.0,
-            number: Number(number),
-            class: class_name(header.class),
-            untrusted: header.untrusted,
-            to: Queue(RawQueueId::new(self.manifest.node, place, header.slot, header.generation)),
-            from: Queue(header.sender),
-            request: header.request.map(Into::into),
-            of,
-            value,
-        }
+        let into = (self.manifest.node, place);
+        frame_line(self.own, tables, into, batch, (number, frame), self.options.value_chars_max)
     }
 
     /// Notes of which kind a queue is.
@@ -399,23 +372,6 @@ pub(super) fn config_line(config: &WorkerConfig) -> Config {
 fn config_of(bytes: &[u8]) -> Result<Config, String> {
     let config = Codec::CURRENT.decode(bytes, Trust::Node).map_err(|error| format!("the configuration: {error}"))?;
     Ok(config_line(&config))
-}
-
-/// A class of frames, as the format's page calls it.
-fn class_name(class: Class) -> &'static str {
-    match class {
-        Class::Message => "message",
-        Class::Reply => "reply",
-        Class::Failed => "failed",
-        Class::Spawn => "spawn",
-        Class::Stop => "stop",
-        Class::Watch => "watch",
-        Class::Unwatch => "unwatch",
-        Class::Down => "down",
-        Class::Refused => "refused",
-        Class::Spawned => "spawned",
-        _ => "unknown",
-    }
 }
 
 fn delivery_line<'l>(number: u64, delivery: &'l Delivery, tables: &'l Tables, options: &Options) -> What<'l> {

@@ -9,49 +9,64 @@ use super::{Name, Value};
 
 /// Printers of a table's types, made once for it.
 #[derive(Debug)]
-pub(super) struct Tables {
-    pub(super) table: Table,
+pub(crate) struct Tables {
+    pub(crate) table: Table,
     messages: Vec<Printer>,
     /// Of data and states.
     kinds: Vec<(Printer, Printer)>,
 }
 
 /// One kind.
-pub(super) struct Kind<'a> {
-    pub(super) table: &'a TableKind,
-    pub(super) data: &'a Printer,
-    pub(super) state: &'a Printer,
+pub(crate) struct Kind<'a> {
+    pub(crate) table: &'a TableKind,
+    pub(crate) data: &'a Printer,
+    pub(crate) state: &'a Printer,
 }
 
 impl Kind<'_> {
-    pub(super) fn is_opaque(&self) -> bool {
+    pub(crate) fn is_opaque(&self) -> bool {
         self.table.value.opaque.is_some() || self.table.state.opaque.is_some()
     }
 }
 
 impl Tables {
-    pub(super) fn new(table: Table) -> Tables {
+    pub(crate) fn new(table: Table) -> Tables {
         let messages = table.messages.iter().map(|message| message.schema.printer()).collect();
         let kinds = table.kinds.iter().map(|kind| (kind.value.printer(), kind.state.printer())).collect();
         Tables { table, messages, kinds }
     }
 
     /// The name of a message type.
-    pub(super) fn message_name(&self, number: u32) -> Name<'_> {
+    pub(crate) fn message_name(&self, number: u32) -> Name<'_> {
         Name(self.table.messages.get(number as usize).map_or("unknown type", |message| &message.name))
     }
 
     /// The name of a kind.
-    pub(super) fn kind_name(&self, number: u32) -> Name<'_> {
+    pub(crate) fn kind_name(&self, number: u32) -> Name<'_> {
         Name(self.kind(number).map_or("unknown kind", |kind| &kind.table.name))
     }
 
     /// A value of a message type.
-    pub(super) fn message<'a>(&'a self, number: u32, bytes: &'a [u8], chars_max: usize) -> Value<'a> {
+    pub(crate) fn message<'a>(&'a self, number: u32, bytes: &'a [u8], chars_max: usize) -> Value<'a> {
         Value::new(self.messages.get(number as usize), bytes, chars_max)
     }
 
-    pub(super) fn kind(&self, number: u32) -> Option<Kind<'_>> {
+    /// Who shows values of a message type.
+    pub(crate) fn message_printer(&self, number: u32) -> Option<&Printer> {
+        self.messages.get(number as usize)
+    }
+
+    /// All message types that a program names, by number.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (u32, &Printer)> {
+        (0..).zip(&self.messages)
+    }
+
+    /// All kinds, by number.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (u32, Kind<'_>)> {
+        (0..).zip(&self.kinds).filter_map(|(number, _)| Some((number, self.kind(number)?)))
+    }
+
+    pub(crate) fn kind(&self, number: u32) -> Option<Kind<'_>> {
         let (data, state) = self.kinds.get(number as usize)?;
         Some(Kind { table: self.table.kinds.get(number as usize)?, data, state })
     }
@@ -59,14 +74,14 @@ impl Tables {
 
 /// The library's own types, which stand in no table.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(crate) struct Own {
     pub(super) no_reply: Printer,
     pub(super) down_reason: Printer,
     pub(super) text: Printer,
 }
 
 impl Own {
-    pub(super) fn new() -> Own {
+    pub(crate) fn new() -> Own {
         let printer = |schema: Result<Schema, _>| {
             Printer::new(schema.map_err(|error: qnfsm::schema::SchemaError| error.to_string()).expect(PLAIN).json())
         };

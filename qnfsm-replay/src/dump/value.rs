@@ -16,7 +16,7 @@ pub struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// A value that the printer shows in at most so many characters; of no known type, if there is none.
-    pub(super) fn new(printer: Option<&'a Printer>, bytes: &'a [u8], chars_max: usize) -> Value<'a> {
+    pub(crate) fn new(printer: Option<&'a Printer>, bytes: &'a [u8], chars_max: usize) -> Value<'a> {
         Value { printer, bytes, chars_max, in_hex: false }
     }
 

@@ -54,7 +54,7 @@ use qnfsm::{
 pub use bisect::Broken;
 pub use cause::{Cause, Origin};
 pub use difference::{Difference, FoundBy, Hint, Part, PartOf, Parted};
-pub use search::Direction;
+pub use search::{Direction, Found};
 pub use step::{Inside, Message, RoundLog, Step, Wish};
 
 use crate::{Options, ReplayError, recorded::Recorded};
@@ -232,6 +232,17 @@ impl Session {
     /// When a round can't be run again.
     pub fn go_to_time(&mut self, time: Time) -> Result<bool, ReplayError> {
         let Some(ordinal) = self.runner.first_at(time)? else { return Ok(false) };
+        self.go_to(ordinal)?;
+        Ok(true)
+    }
+
+    /// Goes to the first round whose record stands at that place of the journal or later; false, if there is none, and the session stands
+    /// where it stood.
+    ///
+    /// # Errors
+    /// When a round can't be run again.
+    pub fn go_to_position(&mut self, position: Position) -> Result<bool, ReplayError> {
+        let Some(ordinal) = self.runner.first_from(position)? else { return Ok(false) };
         self.go_to(ordinal)?;
         Ok(true)
     }

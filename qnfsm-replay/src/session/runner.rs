@@ -17,7 +17,7 @@ use qnfsm::{
 
 use super::{
     step::{RoundLog, Step, Tape},
-    timeline::{Kept, Timeline},
+    timeline::{Kept, Station, Timeline},
 };
 use crate::{
     ReplayError,
@@ -129,13 +129,28 @@ impl Runner {
 
     /// The ordinal of the first round at that time or later.
     pub(super) fn first_at(&mut self, time: Time) -> Result<Option<u64>, ReplayError> {
-        let stations = self.timeline.stations();
-        let before = stations.partition_point(|station| station.now < time).saturating_sub(1);
-        let (bookmark, mut ordinal) = (stations[before].bookmark, stations[before].ordinal);
+        let before = self.timeline.stations().partition_point(|station| station.now < time).saturating_sub(1);
+        self.first_behind(before, |_, now| now >= time)
+    }
+
+    /// The ordinal of the first round whose record stands there or later.
+    pub(super) fn first_from(&mut self, position: Position) -> Result<Option<u64>, ReplayError> {
+        let stands_before = |station: &Station| station.bookmark.is_none_or(|mark| mark.position() <= position);
+        let before = self.timeline.stations().partition_point(stands_before).saturating_sub(1);
+        self.first_behind(before, |at, _| at >= position)
+    }
+
+    /// The ordinal of the first round behind a station whose record's place and time are as wanted.
+    fn first_behind(
+        &mut self,
+        station: usize,
+        is_wanted: impl Fn(Position, Time) -> bool,
+    ) -> Result<Option<u64>, ReplayError> {
+        let Station { bookmark, mut ordinal, .. } = self.timeline.stations()[station];
         self.reader.return_to(bookmark)?;
         while let Some(entry) = self.reader.next()? {
             if let Record::Round { now, .. } = entry.record {
-                if now >= time {
+                if is_wanted(entry.position, now) {
                     return Ok((ordinal < self.timeline.rounds()).then_some(ordinal));
                 }
                 ordinal += 1;

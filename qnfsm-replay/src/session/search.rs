@@ -14,6 +14,17 @@ pub enum Direction {
     Back,
 }
 
+/// What came of a search that may be given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The session stands at the step.
+    There,
+    /// There is no such step.
+    Nowhere,
+    /// It was given up before it was known.
+    GivenUp,
+}
+
 impl Session {
     /// Goes to the next step, in that direction, for which `wanted` holds; false, if there is none, and the session stands where it
     /// stood. Steps are looked at in no particular order, and some more than once.
@@ -23,9 +34,23 @@ impl Session {
     pub fn find(
         &mut self,
         direction: Direction,
-        mut wanted: impl FnMut(&RoundLog, &Step) -> bool,
+        wanted: impl FnMut(&RoundLog, &Step) -> bool,
     ) -> Result<bool, ReplayError> {
-        let Some(here) = self.here.clone() else { return Ok(false) };
+        let found = self.find_unless(direction, wanted, |_| ControlFlow::Continue(()))?;
+        Ok(found == Found::There)
+    }
+
+    /// Likewise, and `meanwhile` is asked at each round, whose ordinal it is given, whether to go on. Where it breaks, the search is given up.
+    ///
+    /// # Errors
+    /// When a round can't be run again.
+    pub fn find_unless(
+        &mut self,
+        direction: Direction,
+        mut wanted: impl FnMut(&RoundLog, &Step) -> bool,
+        mut meanwhile: impl FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<Found, ReplayError> {
+        let Some(here) = self.here.clone() else { return Ok(Found::Nowhere) };
         let here = (here.ordinal, self.at);
         let mut found: Option<(u64, usize)> = None;
         let mut stations = match direction {
@@ -37,7 +62,12 @@ impl Session {
         };
         stations.reverse();
         while let (None, Some(station)) = (found, stations.pop()) {
+            let mut is_given_up = false;
             self.runner.scan(station, &mut |log| {
+                if meanwhile(log.ordinal).is_break() {
+                    is_given_up = true;
+                    return ControlFlow::Break(());
+                }
                 for (number, step) in log.steps.iter().enumerate() {
                     let spot = (log.ordinal, number);
                     let is_nearer = match direction {
@@ -50,10 +80,13 @@ impl Session {
                 }
                 ControlFlow::Continue(())
             })?;
+            if is_given_up {
+                return Ok(Found::GivenUp);
+            }
         }
-        let Some((ordinal, step)) = found else { return Ok(false) };
+        let Some((ordinal, step)) = found else { return Ok(Found::Nowhere) };
         self.go_to(ordinal)?;
         self.at = step;
-        Ok(true)
+        Ok(Found::There)
     }
 }

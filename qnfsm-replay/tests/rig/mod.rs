@@ -2,6 +2,8 @@
 //! into its journal.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod door;
+
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use qnfsm::{

@@ -72,6 +72,16 @@ impl Printer {
     }
 }
 
+impl Content {
+    /// True if nothing that can be seen differs between the two. A float that is no number is the same as itself.
+    #[must_use]
+    pub fn is_same(&self, other: &Content) -> bool {
+        let mut comparing = Comparing { path: Path::default(), parts_max: 0, changes: Changes::default() };
+        comparing.content(self, other);
+        comparing.changes.more == 0
+    }
+}
+
 struct Comparing {
     path: Path,
     parts_max: usize,

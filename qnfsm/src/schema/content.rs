@@ -6,6 +6,7 @@
 use serde::de::{Error, value};
 
 use super::{
+    json::Json,
     text::Text,
     walk::{Atom, Container, Output, Parts},
 };
@@ -75,6 +76,16 @@ impl Content {
             Ok(()) => out.text,
             Err(_) => out.text + "…",
         }
+    }
+
+    /// The value as JSON of about `bytes_max` bytes at most, always well-formed, as [`Printer::json`](super::Printer::json) writes it. Where
+    /// it is longer, it ends with the part for which there was room.
+    #[must_use]
+    pub fn json(&self, bytes_max: usize) -> String {
+        let mut out = Json::new(bytes_max);
+        // What there is room for is shown.
+        let _ = self.tell::<value::Error>(&mut out);
+        out.finish()
     }
 
     /// True if there is a secret in it.

@@ -1,0 +1,310 @@
+//! The subcommand `debug`: lines from a prompt, a script or the command line itself, handed on to a [`Debugger`].
+
+use std::{
+    cell::RefCell,
+    io::{self, BufRead, IsTerminal, Write},
+    panic::{self, AssertUnwindSafe},
+    path::PathBuf,
+    process::ExitCode,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use clap::Args;
+use qnfsm::Kinds;
+use serde::Serialize;
+use signal_hook::consts::SIGINT;
+
+use super::{
+    output::say_error,
+    prompt::{Asked, Prompt},
+    show::LiveLine,
+};
+use crate::{
+    Debugger, Options, ReplayError, Seen, Session,
+    debug::{Answer, DebugError},
+};
+
+/// Goes through a journal step by step, in both directions: stops where something holds, shows FSMs as they were, and what led to a message.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(after_help = HELP)]
+pub struct DebugArgs {
+    /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
+    pub dir: PathBuf,
+    /// Do this command, and end behind the last one. May be given several times.
+    #[arg(short, long = "command", value_name = "COMMAND")]
+    pub commands: Vec<String>,
+    /// Print each answer as one JSON object on a line.
+    #[arg(long)]
+    pub json: bool,
+    /// Take so much memory to come back to earlier rounds, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    pub memory: usize,
+}
+
+const HELP: &str = "\
+Without --command it asks for commands, where standard input is a terminal, or reads them from there, a line each. A line of \
+such a script that is wrong ends it; empty lines and those that begin with # are passed over. `help` lists the commands.
+
+Examples:
+  qnfsm debug DIR
+  qnfsm debug DIR --json --command 'find ended panicked' --command why
+
+Exit statuses: 0 all was done, 1 a `find` found nothing, 2 a command is wrong or asks for what isn't there, 130 interrupted; \
+else those of `replay`: 30, if the program parts from the record, up to where it can be gone through.";
+
+/// A `find` found nothing.
+const FOUND_NOTHING: u8 = 1;
+/// The script was interrupted, as shells have it.
+const INTERRUPTED: u8 = 130;
+/// The operating system didn't take what was to be shown.
+const OUTPUT_FAILED: u8 = 40;
+
+impl DebugArgs {
+    /// Opens the directory, does what it is told to, and says with which status the program ends. `program` is the name that the node was
+    /// built with.
+    #[must_use]
+    pub fn execute(&self, program: &str, kinds: Kinds) -> ExitCode {
+        without_told_panics(|| self.run(program, kinds))
+    }
+
+    fn run(&self, program: &str, kinds: Kinds) -> ExitCode {
+        let session = match self.open(program, kinds) {
+            Ok(session) => session,
+            Err(error) => {
+                say_error(self.json, &error);
+                return ExitCode::from(error.exit_status());
+            }
+        };
+        let stopped = session.stopped().map_or(0, |stopped| {
+            let _ = writeln!(io::stderr(), "the journal can be gone through up to where this was found: {stopped}");
+            stopped.exit_status()
+        });
+        let mut debugger = Debugger::new(session);
+        debugger.set_json(self.json);
+        watch_progress(&mut debugger);
+        let interruption = debugger.interruption();
+        // Where there can be no handler, an interrupt ends the program, as it does without one.
+        let _ = signal_hook::flag::register(SIGINT, interruption.clone());
+        let status = match self.source() {
+            Source::Lines => self.run_script(&mut debugger, &interruption, self.commands.iter().cloned().map(Ok)),
+            Source::Script => self.run_script(&mut debugger, &interruption, io::stdin().lock().lines()),
+            Source::Prompt => self.prompt(debugger),
+        };
+        ExitCode::from(if status == 0 { stopped } else { status })
+    }
+
+    fn source(&self) -> Source {
+        match self.commands.is_empty() {
+            false => Source::Lines,
+            true if io::stdin().is_terminal() => Source::Prompt,
+            true => Source::Script,
+        }
+    }
+
+    fn open(&self, program: &str, kinds: Kinds) -> Result<Session, ReplayError> {
+        let line = LiveLine::new("replaying", false);
+        let options = Options::new().program(program).memory(self.memory.saturating_mul(1 << 20)).on_progress(|seen| {
+            let Seen { rounds, messages, bytes, bytes_total } = seen;
+            line.draw(bytes, bytes_total, || format!(", {rounds} rounds, {messages} messages"));
+        });
+        let session = Session::open(&self.dir, kinds, &options);
+        drop(options);
+        line.clear();
+        session
+    }
+
+    /// Does one line after another; the first that fails is told, and ends it.
+    fn run_script(
+        &self,
+        debugger: &mut Debugger,
+        interruption: &Arc<AtomicBool>,
+        lines: impl Iterator<Item = io::Result<String>>,
+    ) -> u8 {
+        for (number, line) in (1..).zip(lines) {
+            let line = match line {
+                Ok(line) => line,
+                Err(error) => {
+                    let _ = writeln!(io::stderr(), "error: line {number} can't be read: {error}");
+                    return 2;
+                }
+            };
+            if interruption.load(Ordering::Relaxed) {
+                return INTERRUPTED;
+            }
+            if line.trim().is_empty() || line.trim_start().starts_with('#') {
+                continue;
+            }
+            match debugger.line(&line) {
+                Ok(Answer { ended: true, .. }) => return 0,
+                Ok(answer) => match print(&answer.text) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
+                    Err(error) => {
+                        let _ = writeln!(io::stderr(), "error: cannot write to standard output: {error}");
+                        return OUTPUT_FAILED;
+                    }
+                },
+                Err(error) => {
+                    self.say_wrong(debugger.is_json(), Some(number), &line, &error);
+                    return status_of(&error);
+                }
+            }
+        }
+        0
+    }
+
+    /// Asks for one line after another, until there is enough.
+    fn prompt(&self, debugger: Debugger) -> u8 {
+        let greeting = greeting(&debugger);
+        let debugger = Rc::new(RefCell::new(debugger));
+        let mut prompt = match Prompt::new(debugger.clone()) {
+            Ok(prompt) => prompt,
+            Err(error) => {
+                let _ =
+                    writeln!(io::stderr(), "error: the terminal can't be used: {error}; give commands with --command");
+                return OUTPUT_FAILED;
+            }
+        };
+        let mut shown = print(&greeting);
+        while shown.is_ok() {
+            // The debugger is free while the prompt is up, which completes by it.
+            let place = ask(&mut debugger.borrow_mut());
+            let line = match prompt.ask(&place) {
+                Asked::Line(line) => line,
+                Asked::Nothing => continue,
+                Asked::End => break,
+                Asked::Failed(error) => {
+                    let _ = writeln!(io::stderr(), "error: the terminal can't be read: {error}");
+                    return OUTPUT_FAILED;
+                }
+            };
+            let answer = debugger.borrow_mut().line(&line);
+            shown = match answer {
+                Ok(Answer { ended: true, .. }) => break,
+                Ok(answer) => print(&answer.text),
+                Err(error) => {
+                    self.say_wrong(debugger.borrow().is_json(), None, &line, &error);
+                    Ok(())
+                }
+            };
+        }
+        // A terminal that is gone is nobody's failure.
+        0
+    }
+
+    /// Tells why nothing came of a line: by its number, if it is one of several.
+    fn say_wrong(&self, json: bool, number: Option<usize>, line: &str, error: &DebugError) {
+        let column = match error {
+            DebugError::Line(wrong) => Some(wrong.column(line)),
+            _ => None,
+        };
+        if json {
+            let wrong = Wrong {
+                what: "error",
+                exit_status: status_of(error),
+                line: number,
+                column,
+                message: error.to_string(),
+            };
+            let json = serde_json::to_string(&wrong).expect("an error is texts and numbers");
+            let _ = writeln!(io::stdout(), "{json}");
+        }
+        let place = match (number, column) {
+            (Some(number), Some(column)) => format!("line {number}, column {column}: "),
+            (Some(number), None) => format!("line {number}: "),
+            (None, Some(column)) => format!("column {column}: "),
+            (None, None) => String::new(),
+        };
+        if !json || number.is_some() {
+            let _ = writeln!(io::stderr(), "error: {place}{error}");
+        }
+    }
+}
+
+/// Runs something in which handlers may panic as they did when they were recorded: that is shown at the step, and not told again each
+/// time that a round is run. What panics itself is told.
+fn without_told_panics<R>(run: impl FnOnce() -> R) -> R {
+    let told = Arc::new(Mutex::new(String::new()));
+    let last = told.clone();
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
+    }));
+    let done = panic::catch_unwind(AssertUnwindSafe(run));
+    panic::set_hook(before);
+    done.unwrap_or_else(|panic| {
+        let _ = writeln!(io::stderr(), "{}", told.lock().unwrap_or_else(PoisonError::into_inner));
+        panic::resume_unwind(panic)
+    })
+}
+
+/// Where lines come from.
+enum Source {
+    Lines,
+    Script,
+    Prompt,
+}
+
+/// Why nothing came of a line, as JSON.
+#[derive(Serialize)]
+struct Wrong {
+    what: &'static str,
+    exit_status: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    message: String,
+}
+
+fn status_of(error: &DebugError) -> u8 {
+    match error {
+        DebugError::Line(_) => 2,
+        DebugError::NotFound(_) => FOUND_NOTHING,
+        DebugError::Replay(error) => error.exit_status(),
+        DebugError::Interrupted => INTERRUPTED,
+    }
+}
+
+/// What is said before the first prompt.
+fn greeting(debugger: &Debugger) -> String {
+    if debugger.is_json() {
+        return debugger.here();
+    }
+    format!("{}\n`help` lists the commands, `quit` ends.", debugger.here())
+}
+
+/// The prompt: where the session stands.
+fn ask(debugger: &mut Debugger) -> String {
+    debugger.session().spot().map_or("> ".to_owned(), |spot| format!("{}:{}> ", spot.worker, spot.round))
+}
+
+/// Writes an answer, if there is any.
+fn print(text: &str) -> io::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Draws how far a search has come, where it takes long.
+fn watch_progress(debugger: &mut Debugger) {
+    let mut line = None;
+    debugger.on_progress(move |progress| {
+        let drawn = line.get_or_insert_with(|| LiveLine::later("searching"));
+        if progress.rounds < progress.rounds_total {
+            drawn.draw(progress.rounds, progress.rounds_total, || format!(", {} rounds", progress.rounds));
+        }
+        if progress.is_over {
+            drawn.clear();
+            line = None;
+        }
+    });
+}

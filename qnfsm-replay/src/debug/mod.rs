@@ -1,0 +1,418 @@
+//! A debugger over recorded rounds: takes lines of input, and gives back what to print. It knows no terminal and no process, so a
+//! test can do all that a person can.
+//!
+//! ```
+//! # use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Serialize, Deserialize)] struct Counter { count: u64 }
+//! # #[derive(Serialize, Deserialize)] enum Tick { Tick }
+//! # impl Fsm for Counter {
+//! #     const NAME: &'static str = "counter";
+//! #     type State = ();
+//! #     type Message = Tick;
+//! #     fn start(&mut self, _: &mut Context<'_, Self>) {}
+//! #     fn handle(&mut self, _: (), _: Tick, _: &mut Context<'_, Self>) -> Next<Self> { self.count += 1; Next::Stay }
+//! # }
+//! # fn kinds() -> Kinds { Kinds::new().with::<Counter>() }
+//! # let dir = tempfile::tempdir()?;
+//! # let node = NodeBuilder::new("counter", kinds()).dir(dir.path()).start(&Counter { count: 0 })?;
+//! # (0..3).try_for_each(|_| node.host().send(node.root(), &Tick::Tick))?;
+//! # node.stop()?;
+//! use qnfsm_replay::{Debugger, Options, Session};
+//!
+//! let session = Session::open(dir.path(), kinds(), &Options::new())?;
+//! let mut debugger = Debugger::new(session);
+//! debugger.line("break message is Tick and data.count > 2")?;
+//! let answer = debugger.line("run")?;
+//! assert!(answer.text.contains("count: 2 → 3"), "{}", answer.text);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`COMMANDS`] are those that a line can begin with, [`expression`] is what can be asked of a step. An empty line does again what the
+//! last one did. With [`set_json`](Debugger::set_json) each answer is one line of JSON.
+//!
+//! The files: `command` reads lines, `parse` expressions; `predicate` looks their names up and tries them, `judge` holds values against
+//! one another; `stops` are the expressions that stop a run; `show` answers what is asked of a step, `views` makes what `view` is, and
+//! `text` puts it in words; `complete` knows what a line can go on with, `nearest` which name was meant.
+
+mod command;
+mod complete;
+pub mod expression;
+mod judge;
+mod nearest;
+mod parse;
+mod predicate;
+mod show;
+mod stops;
+mod text;
+mod view;
+mod views;
+
+use std::{
+    fmt,
+    ops::ControlFlow,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use qnfsm::{RawQueueId, Time};
+
+pub use command::{COMMANDS, Help};
+pub use complete::Completion;
+
+use crate::{
+    ReplayError, Session,
+    dump::{Own, Tables},
+    session::{By, Direction, Found},
+};
+use command::{Command, Destination};
+use expression::Expression;
+use predicate::Predicate;
+use stops::Stops;
+use view::View;
+
+/// How much of one value is shown unless it is said.
+const CHARS_DEFAULT: usize = 500;
+
+/// How much of one value is shown at most.
+const CHARS_MAX: usize = 1 << 24;
+
+/// A session, and what stops its runs. See the [module's head](self).
+pub struct Debugger {
+    session: Session,
+    tables: Rc<Tables>,
+    own: Own,
+    stops: Stops,
+    json: bool,
+    chars_max: usize,
+    /// The last line that was done.
+    last: String,
+    interrupted: Arc<AtomicBool>,
+    on_progress: Box<dyn FnMut(Progress)>,
+}
+
+/// How far a search has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Rounds that were looked at.
+    pub rounds: u64,
+    /// How many there are to look at, at most.
+    pub rounds_total: u64,
+    /// The search has ended.
+    pub is_over: bool,
+}
+
+/// What came of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What to print, without a newline at its end; nothing, if it is empty.
+    pub text: String,
+    /// The session is to be ended.
+    pub ended: bool,
+}
+
+/// Why nothing came of a line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DebugError {
+    /// The line says nothing that can be done.
+    #[error(transparent)]
+    Line(#[from] WrongLine),
+    /// A round can't be run again, or what is asked for isn't there.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// A search found nothing. The session stands where it stood.
+    #[error("it holds for no step {0}; this is still the step of before")]
+    NotFound(&'static str),
+    /// The search was interrupted. The session stands where it stood.
+    #[error("interrupted; this is still the step of before")]
+    Interrupted,
+}
+
+/// What is wrong with a line, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongLine {
+    /// Where, in bytes from the line's start.
+    pub at: usize,
+    /// What is wrong there, and what may stand there.
+    pub what: String,
+}
+
+impl WrongLine {
+    /// The same, where so much stands before it in the line.
+    fn behind(self, at: usize) -> WrongLine {
+        WrongLine { at: self.at + at, ..self }
+    }
+
+    /// The column, from 1, in the line.
+    #[must_use]
+    pub fn column(&self, line: &str) -> usize {
+        line.char_indices().take_while(|(at, _)| *at < self.at).count() + 1
+    }
+}
+
+impl fmt::Display for WrongLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for WrongLine {}
+
+impl fmt::Debug for Debugger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Debugger").field("spot", &self.session.spot()).finish_non_exhaustive()
+    }
+}
+
+impl Debugger {
+    /// Over a session, from where it stands.
+    #[must_use]
+    pub fn new(session: Session) -> Debugger {
+        let tables = Rc::new(Tables::new(session.catalogue().table().clone()));
+        Debugger {
+            session,
+            tables,
+            own: Own::new(),
+            stops: Stops::default(),
+            json: false,
+            chars_max: CHARS_DEFAULT,
+            last: String::new(),
+            interrupted: Arc::default(),
+            on_progress: Box::new(|_| ()),
+        }
+    }
+
+    /// Has each answer be one line of JSON, or text.
+    pub fn set_json(&mut self, json: bool) {
+        self.json = json;
+    }
+
+    /// True if answers are lines of JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// The session, to be looked at by other means.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// What interrupts a search when it is set, such as from a signal's handler. It is cleared when the next line begins.
+    #[must_use]
+    pub fn interruption(&self) -> Arc<AtomicBool> {
+        self.interrupted.clone()
+    }
+
+    /// Calls that function at each round of a search.
+    pub fn on_progress(&mut self, on_progress: impl FnMut(Progress) + 'static) {
+        self.on_progress = Box::new(on_progress);
+    }
+
+    /// Does what a line says; what the last one said, if it is empty.
+    ///
+    /// # Errors
+    /// When it says nothing that can be done, a round can't be run again, or a search is interrupted. The session stands where it stood
+    /// then.
+    pub fn line(&mut self, line: &str) -> Result<Answer, DebugError> {
+        self.interrupted.store(false, Ordering::Relaxed);
+        let again;
+        let line = if line.trim().is_empty() {
+            again = self.last.clone();
+            &again
+        } else {
+            line
+        };
+        if line.is_empty() {
+            return Ok(Answer { text: String::new(), ended: false });
+        }
+        let command = Command::read(line)?;
+        self.last = line.to_owned();
+        if command == Command::Quit {
+            return Ok(Answer { text: String::new(), ended: true });
+        }
+        let at = line.len() - behind_command(line).len();
+        let view = self.execute(command).map_err(|error| match error {
+            DebugError::Line(wrong) => wrong.behind(at).into(),
+            error => error,
+        })?;
+        Ok(Answer { text: self.shown(&view), ended: false })
+    }
+
+    /// The step at which the session stands, as `show` shows it.
+    #[must_use]
+    pub fn here(&self) -> String {
+        self.shown(&self.step())
+    }
+
+    fn shown(&self, view: &View) -> String {
+        if self.json {
+            serde_json::to_string(view).expect("views are texts, numbers and what printers write")
+        } else {
+            view.to_string()
+        }
+    }
+
+    /// What is wrong with what stands behind the command is told by its place there.
+    fn execute(&mut self, command: Command) -> Result<View, DebugError> {
+        match command {
+            Command::Go(by, count) => self.go(by, count),
+            Command::Goto(destination) => self.go_to(destination),
+            Command::Start => {
+                self.session.go_to_start()?;
+                Ok(self.step())
+            }
+            Command::End => {
+                self.session.go_to_end()?;
+                Ok(self.step())
+            }
+            Command::Stops => Ok(self.stops.view()),
+            Command::Break(expression, text) => {
+                let predicate = Predicate::new(&expression, &self.tables)?;
+                let number = self.stops.add(text, predicate);
+                Ok(View::Said { text: format!("stop {number}: {expression}") })
+            }
+            Command::Watch(queue, field, at) => {
+                let watched = self.watch(queue, field.as_deref());
+                watched.map_err(|wrong| wrong.behind(at).into())
+            }
+            Command::Delete(number) => Ok(View::Said { text: self.stops.delete(number)? }),
+            Command::Run => self.run(Direction::Forward),
+            Command::Reverse => self.run(Direction::Back),
+            Command::Find(expression, is_forward) => {
+                let direction = if is_forward { Direction::Forward } else { Direction::Back };
+                self.find(&expression, direction)
+            }
+            Command::Json(json) => {
+                self.json = json;
+                let text = if json { "each answer is a line of JSON" } else { "answers are text" };
+                Ok(View::Said { text: text.to_owned() })
+            }
+            Command::Chars(chars_max) => {
+                self.chars_max = chars_max.clamp(1, CHARS_MAX);
+                Ok(View::Said { text: format!("at most {} characters of a value are shown", self.chars_max) })
+            }
+            Command::Help(about) => command::help(about.as_deref()).map(|text| View::Said { text }).map_err(Into::into),
+            asked => self.answer(&asked),
+        }
+    }
+
+    fn go(&mut self, by: By, count: i64) -> Result<View, DebugError> {
+        for done in 0..count.unsigned_abs() {
+            let has_gone = if count > 0 { self.session.forward(by)? } else { self.session.back(by)? };
+            if !has_gone && done == 0 {
+                let end = if count > 0 { "end" } else { "start" };
+                return Ok(self.arrived(&format!("this is the {end} already"), None));
+            }
+            if !has_gone {
+                break;
+            }
+            if self.is_interrupted() {
+                return Ok(self.arrived("interrupted on the way", None));
+            }
+        }
+        Ok(self.step())
+    }
+
+    fn go_to(&mut self, destination: Destination) -> Result<View, DebugError> {
+        let nothing_later =
+            || ReplayError::Misuse("the journal ends before that; `end` goes to its last step".to_owned());
+        let now = self.session.spot().map_or(Time::ZERO, |spot| spot.now);
+        let time = match destination {
+            Destination::Ordinal(ordinal) => {
+                self.session.go_to(ordinal)?;
+                return Ok(self.step());
+            }
+            Destination::Round(worker, round) => {
+                self.session.go_to_round(worker, round)?;
+                return Ok(self.step());
+            }
+            Destination::Position(position) => {
+                if !self.session.go_to_position(position)? {
+                    return Err(nothing_later().into());
+                }
+                return Ok(self.step());
+            }
+            Destination::Time(time) => time,
+            Destination::After(delay) => now.after(delay),
+            Destination::Before(delay) => {
+                let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+                Time::from_nanos(now.as_nanos().saturating_sub(delay_ns))
+            }
+        };
+        if self.session.go_to_time(time)? { Ok(self.step()) } else { Err(nothing_later().into()) }
+    }
+
+    fn watch(&mut self, queue: RawQueueId, field: Option<&str>) -> Result<View, WrongLine> {
+        let (text, expression) = stops::watching(queue, field)?;
+        let predicate = Predicate::new(&expression, &self.tables)?;
+        let number = self.stops.add(text, predicate);
+        Ok(View::Said { text: format!("stop {number}: {expression}") })
+    }
+
+    fn run(&mut self, direction: Direction) -> Result<View, DebugError> {
+        let (stops, tables) = (std::mem::take(&mut self.stops), self.tables.clone());
+        let found = self.search(direction, |log, step| stops.first(&tables, log, step).is_some());
+        self.stops = stops;
+        if found? == Found::There {
+            let hit = self.session.log().zip(self.session.step());
+            let hit = hit.and_then(|(log, step)| self.stops.first(&tables, log, step));
+            return Ok(self.arrived("stopped", hit));
+        }
+        let (by, nothing) = match direction {
+            Direction::Forward => ("this is the end", self.session.go_to_end()),
+            Direction::Back => ("this is the start", self.session.go_to_start()),
+        };
+        nothing?;
+        let why =
+            if self.stops.is_empty() { "; nothing stops a run yet, see `help break`" } else { "; nothing stopped it" };
+        Ok(self.arrived(&format!("{by}{why}"), None))
+    }
+
+    fn find(&mut self, expression: &Expression, direction: Direction) -> Result<View, DebugError> {
+        let (predicate, tables) = (Predicate::new(expression, &self.tables)?, self.tables.clone());
+        match self.search(direction, |log, step| predicate.holds(&tables, log, step))? {
+            Found::There => Ok(self.step()),
+            _ => Err(DebugError::NotFound(match direction {
+                Direction::Forward => "behind this one, to the end",
+                Direction::Back => "before this one, to the start",
+            })),
+        }
+    }
+
+    fn search(
+        &mut self,
+        direction: Direction,
+        wanted: impl FnMut(&crate::session::RoundLog, &crate::session::Step) -> bool,
+    ) -> Result<Found, DebugError> {
+        let from = self.session.spot().map_or(0, |spot| spot.ordinal);
+        let rounds_total = match direction {
+            Direction::Forward => self.session.rounds() - from,
+            Direction::Back => from + 1,
+        };
+        let (interrupted, on_progress) = (&self.interrupted, &mut self.on_progress);
+        let mut rounds = 0;
+        let found = self.session.find_unless(direction, wanted, |_| {
+            rounds += 1;
+            on_progress(Progress { rounds: rounds.min(rounds_total), rounds_total, is_over: false });
+            if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        on_progress(Progress { rounds: rounds.min(rounds_total), rounds_total, is_over: true });
+        let found = found?;
+        if found == Found::GivenUp { Err(DebugError::Interrupted) } else { Ok(found) }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+/// What stands behind a line's first word.
+fn behind_command(line: &str) -> &str {
+    let line = line.trim_start();
+    line[line.split_whitespace().next().map_or(0, str::len)..].trim_start()
+}

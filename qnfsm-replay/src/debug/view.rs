@@ -1,0 +1,231 @@
+//! What a debugger shows, by the names of its parts: what a text is written from, and a JSON object. [`text`](super::text) puts it in words.
+//!
+//! Values are shown through printers alone, so what a secret holds isn't in it.
+
+use qnfsm::schema::{Content, Printer};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::{
+    dump::{Instant, Number, Value},
+    session::Spot,
+};
+
+/// Something that is shown, as one line of JSON or as text.
+#[derive(Debug, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub(super) enum View {
+    /// The step, wholly.
+    Step(Box<StepView>),
+    /// Its place.
+    Where(SpotView),
+    /// A round without a step.
+    NoStep { at: SpotView },
+    /// The journal has no round.
+    NoRound,
+    /// How it was come to.
+    Arrived { by: String, stop: Option<usize>, expression: Option<String>, step: Box<View> },
+    /// The stops.
+    Stops { stops: Vec<StopView> },
+    /// What led to the step.
+    Causes { causes: Vec<CauseView>, more: bool },
+    /// An FSM's state and data.
+    State { queue: String, kind: String, state: Option<Shown>, data: Shown },
+    /// What this step asked for.
+    Sent { asked: Vec<AskedView> },
+    /// What a round was fed with, or put out.
+    Frames { direction: &'static str, frames: Vec<Shown> },
+    /// The FSMs of a worker.
+    Fsms { worker: u32, after_round: Number, fsms: Vec<FsmRow> },
+    /// Lines as `dump` has them: an FSM, and what waits for it.
+    Fsm { lines: Vec<Shown> },
+    /// The kinds of a program.
+    Kinds { kinds: Vec<KindView> },
+    /// The fields of one kind.
+    Kind(Box<KindFields>),
+    /// A sentence.
+    Said { text: String },
+}
+
+/// A value, in both forms.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    pub(super) text: String,
+    json: Box<RawValue>,
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+impl Shown {
+    pub(super) fn new(text: String, json: String) -> Shown {
+        let json = RawValue::from_string(json).expect("printers write well-formed JSON");
+        Shown { text, json }
+    }
+
+    pub(super) fn value(value: &Value<'_>) -> Shown {
+        Shown::new(value.text(), value.json())
+    }
+
+    pub(super) fn bytes(printer: Option<&Printer>, bytes: &[u8], chars_max: usize) -> Shown {
+        Shown::value(&Value::new(printer, bytes, chars_max))
+    }
+
+    pub(super) fn content(content: &Content, chars_max: usize) -> Shown {
+        Shown::new(content.text(chars_max), content.json(chars_max))
+    }
+}
+
+/// Where a session stands.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct SpotView {
+    pub(super) ordinal: Number,
+    pub(super) rounds: Number,
+    pub(super) worker: u32,
+    pub(super) round: Number,
+    /// From 1.
+    pub(super) step: usize,
+    pub(super) steps: usize,
+    pub(super) time: Instant,
+    pub(super) segment: Number,
+    pub(super) offset: Number,
+}
+
+impl SpotView {
+    pub(super) fn new(spot: &Spot, rounds: u64) -> SpotView {
+        SpotView {
+            ordinal: Number(spot.ordinal),
+            rounds: Number(rounds),
+            worker: spot.worker.0,
+            round: Number(spot.round),
+            step: (spot.step + 1).min(spot.steps),
+            steps: spot.steps,
+            time: Instant(spot.now),
+            segment: Number(spot.position.segment),
+            offset: Number(spot.position.offset),
+        }
+    }
+}
+
+/// A step.
+#[derive(Debug, Serialize)]
+pub(super) struct StepView {
+    pub(super) at: SpotView,
+    pub(super) queue: String,
+    pub(super) kind: String,
+    pub(super) handler: &'static str,
+    pub(super) message: Option<MessageView>,
+    pub(super) state_before: Option<Shown>,
+    pub(super) state_after: Option<Shown>,
+    pub(super) changed: Vec<ChangeView>,
+    pub(super) changed_more: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) changed_note: Option<String>,
+    pub(super) asked: Vec<AskedView>,
+    pub(super) ended: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fault: Option<String>,
+}
+
+/// A message that was handled.
+#[derive(Debug, Serialize)]
+pub(super) struct MessageView {
+    pub(super) of: String,
+    pub(super) value: Shown,
+    pub(super) from: String,
+    pub(super) came: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) request: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) beats: Option<Number>,
+}
+
+/// A field that changed.
+#[derive(Debug, Serialize)]
+pub(super) struct ChangeView {
+    pub(super) path: String,
+    pub(super) before: Option<Shown>,
+    pub(super) after: Option<Shown>,
+}
+
+/// Something that a handler asked for.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct AskedView {
+    pub(super) ask: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queue: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) worker: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) request: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deadline: Option<Instant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) every_ns: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) of: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value: Option<Shown>,
+}
+
+/// A stop.
+#[derive(Debug, Serialize)]
+pub(super) struct StopView {
+    pub(super) number: usize,
+    pub(super) expression: String,
+}
+
+/// One step on the way back.
+#[derive(Debug, Serialize)]
+pub(super) struct CauseView {
+    pub(super) ordinal: Number,
+    pub(super) worker: u32,
+    pub(super) round: Number,
+    /// From 1.
+    pub(super) step: usize,
+    pub(super) queue: String,
+    pub(super) kind: String,
+    pub(super) handler: &'static str,
+    pub(super) message: Option<MessageView>,
+    /// Where that comes from: `step`, `outside` or `unknown`.
+    pub(super) origin: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) number: Option<Number>,
+}
+
+/// An FSM in a list.
+#[derive(Debug, Serialize)]
+pub(super) struct FsmRow {
+    pub(super) queue: String,
+    pub(super) kind: String,
+    pub(super) state: Option<Shown>,
+    pub(super) waiting: usize,
+    pub(super) timers: usize,
+    pub(super) requests: usize,
+}
+
+/// A kind in a list.
+#[derive(Debug, Serialize)]
+pub(super) struct KindView {
+    pub(super) kind: String,
+    pub(super) message: String,
+    pub(super) states: Vec<String>,
+}
+
+/// What can be asked of a kind.
+#[derive(Debug, Serialize)]
+pub(super) struct KindFields {
+    pub(super) kind: String,
+    pub(super) message: String,
+    pub(super) variants: Vec<String>,
+    pub(super) message_fields: Vec<String>,
+    pub(super) states: Vec<String>,
+    pub(super) data_fields: Vec<String>,
+}
