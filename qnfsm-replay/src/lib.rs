@@ -26,6 +26,10 @@
 //! | [`stat::stat`] | rates, sizes, who talks to whom, how long it took |
 //! | [`verify::verify`] | whether a directory is sound, and what to do if not |
 //!
+//! # Going through it
+//!
+//! [`Session`] goes through a journal step by step, in both directions, by calls; [`Debugger`] by lines of what it is told.
+//!
 //! # On the command line
 //!
 //! A program gets all of it as subcommands with one line, [`cli::main`]; one that has subcommands of its own takes
