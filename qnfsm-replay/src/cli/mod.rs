@@ -45,7 +45,7 @@
 //! fn main() -> std::process::ExitCode {
 //!     match <Command as clap::Parser>::parse() {
 //!         Command::Serve => serve(),
-//!         Command::Running(running) => running.execute("my-service", kinds()),
+//!         Command::Running(running) => running.execute(qnfsm_replay::cli::Program::new("my-service", kinds())),
 //!         Command::Reading(reading) => reading.execute(),
 //!     }
 //! }
