@@ -76,12 +76,15 @@ mod read_ahead;
 mod recorded;
 mod replay;
 mod report;
+mod scan;
 pub mod session;
 pub mod stat;
 pub mod verify;
+mod walk;
 
 pub use debug::Debugger;
 pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
 pub use replay::{Options, Seen, replay};
 pub use report::{EndedIn, LeftOff, Report};
 pub use session::Session;
+pub use walk::{Walk, Walked};

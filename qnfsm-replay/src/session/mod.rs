@@ -55,6 +55,7 @@ pub use bisect::Broken;
 pub use cause::{Cause, Origin};
 pub use difference::{Difference, FoundBy, Hint, Part, PartOf, Parted};
 pub use search::{Direction, Found};
+pub(crate) use step::Tape;
 pub use step::{Inside, Message, RoundLog, Step, Wish};
 
 use crate::{Options, ReplayError, recorded::Recorded};

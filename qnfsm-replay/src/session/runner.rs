@@ -2,27 +2,24 @@
 //!
 //! Workers depend on their own records alone, so a single round takes its worker's records and no other's.
 
-use std::{
-    collections::BTreeMap,
-    ops::{ControlFlow, Range},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use qnfsm::{
     Place, Time, Worker, WorkerId,
-    frame::{Batch, BatchRef},
+    frame::Batch,
     journal::{Bookmark, Entry, Position, Reader, Record},
     playback::{Audience, Observers},
 };
 
 use super::{
-    step::{RoundLog, Step, Tape},
+    step::{RoundLog, Tape},
     timeline::{Kept, Station, Timeline},
 };
 use crate::{
     ReplayError,
     player::{Player, Stopped},
     recorded::{Recorded, Segments},
+    scan::{Hearing, Scan},
 };
 
 /// Runs rounds of a journal that a first pass has been through.
@@ -323,40 +320,23 @@ impl Runner {
         let stations = self.timeline.stations();
         let upto = stations.get(station + 1).map_or(self.timeline.rounds(), |next| next.ordinal);
         let station = &stations[station];
-        let mut scan = Scan::new(&self.recorded, station.ordinal..upto, observers);
+        let error = |stopped| Segments::new(&self.recorded).error(stopped);
+        let mut scan = Scan::new(self.recorded.player_again(), station.ordinal, observers);
         for kept in station.kept.values() {
             resume(&mut scan.player, &self.recorded, kept);
         }
-        let error = |stopped| Segments::new(&self.recorded).error(stopped);
         for (ordinal, records) in station.kept.values().filter_map(|kept| kept.waiting.as_ref()) {
-            for entry in records.entries() {
-                scan.note(&entry, *ordinal);
-                scan.player.take(&entry).map_err(error)?;
-            }
+            records.entries().try_for_each(|entry| scan.take_again(&entry, *ordinal)).map_err(error)?;
         }
         self.reader.return_to(station.bookmark)?;
-        let mut ordinal = station.ordinal;
-        while scan.is_wanting() {
+        while scan.upto() < upto {
             let next = self.reader.next()?;
             let ended = next.is_none();
-            let taken = match next {
-                Some(entry) => {
-                    let taken = scan.player.take_before(&entry, &mut scan.hearing);
-                    let logs = scan.logs();
-                    if let Record::Round { .. } = entry.record {
-                        scan.note(&entry, ordinal);
-                        ordinal += 1;
-                    }
-                    (taken, logs)
-                }
-                None => {
-                    let (end, segment) = self.timeline.end;
-                    let taken = scan.player.finish_before(end, segment, &mut scan.hearing);
-                    (taken, scan.logs())
-                }
+            let (logs, taken) = match next {
+                Some(entry) => scan.take(&entry),
+                None => scan.finish(self.timeline.end.0, self.timeline.end.1),
             };
-            let (taken, logs) = taken;
-            if logs.iter().any(|log| see(log).is_break()) {
+            if logs.iter().filter(|log| log.ordinal < upto).any(|log| see(log).is_break()) {
                 return Ok(());
             }
             match taken {
@@ -381,57 +361,6 @@ impl Live {
     }
 }
 
-/// All workers between two stations.
-struct Scan {
-    player: Player,
-    tape: Tape,
-    hearing: Hearing,
-    /// The rounds that are wanted.
-    wanted: Range<u64>,
-    /// By worker, the round that was read and has yet to run: its ordinal and its record's place.
-    waiting: BTreeMap<WorkerId, (u64, Position)>,
-    /// The rounds that were read and ran, or are about to run, before the one that waits.
-    read: u64,
-}
-
-impl Scan {
-    fn new(recorded: &Recorded, wanted: Range<u64>, observers: Option<Observers>) -> Scan {
-        let tape = Tape::default();
-        let written = tape.clone();
-        let observers = observers.unwrap_or_else(|| Arc::new(move |_| written.observer()));
-        let player = recorded.player_again().observed(observers);
-        let read = wanted.start;
-        Scan { player, tape, hearing: Hearing::default(), wanted, waiting: BTreeMap::new(), read }
-    }
-
-    /// A round was read.
-    fn note(&mut self, entry: &Entry<'_>, ordinal: u64) {
-        if let Record::Round { worker, .. } = entry.record {
-            self.waiting.insert(worker, (ordinal, entry.position));
-            self.read = self.read.max(ordinal + 1);
-        }
-    }
-
-    /// True if a round that is wanted has yet to be read or to run.
-    fn is_wanting(&self) -> bool {
-        self.read < self.wanted.end || self.waiting.values().any(|(ordinal, _)| *ordinal < self.wanted.end)
-    }
-
-    /// The rounds that have just run.
-    fn logs(&mut self) -> Vec<RoundLog> {
-        let heard = std::mem::take(&mut self.hearing.rounds);
-        let mut steps = self.tape.take();
-        let logs = heard.into_iter().filter_map(|heard| {
-            let (ordinal, position) = self.waiting.remove(&heard.worker)?;
-            let rest = steps.iter().position(|step| step.queue.place() != Place::worker(heard.worker));
-            let later = steps.split_off(rest.unwrap_or(steps.len()));
-            let own = std::mem::replace(&mut steps, later);
-            Some(heard.log(ordinal, position, own))
-        });
-        logs.filter(|log| log.ordinal < self.wanted.end).collect()
-    }
-}
-
 /// Puts a worker into a player as it was at a station.
 fn resume(player: &mut Player, recorded: &Recorded, kept: &Kept) {
     player.playback.resume(restored(recorded, kept), kept.taken.digest);
@@ -449,42 +378,4 @@ fn not_run(worker: WorkerId, round: u64) -> ReplayError {
     ReplayError::Misuse(format!(
         "round {round} of {worker} can't be run again: the journal holds no start or snapshot before it"
     ))
-}
-
-/// Hears what rounds are fed with and put out.
-#[derive(Default)]
-struct Hearing {
-    rounds: Vec<Heard>,
-}
-
-/// What was heard of a round.
-struct Heard {
-    worker: WorkerId,
-    round: u64,
-    now: Time,
-    happenings: u64,
-    batches: Vec<Batch>,
-    outputs: Vec<(Place, Batch)>,
-}
-
-impl Heard {
-    fn log(self, ordinal: u64, position: Position, steps: Vec<Step>) -> RoundLog {
-        let Heard { worker, round, now, happenings, batches, outputs } = self;
-        let deliveries = steps.last().map_or(0, |step| u64::from(step.delivery));
-        RoundLog { ordinal, worker, round, position, now, fed_at: happenings - deliveries, batches, steps, outputs }
-    }
-}
-
-impl Audience for Hearing {
-    fn round(&mut self, worker: &Worker, taken: &[BatchRef<'_>]) {
-        let batches = taken.iter().map(|batch| batch.to_batch()).collect();
-        let (id, round, now, happenings) = (worker.id(), worker.rounds(), worker.now(), worker.happenings());
-        self.rounds.push(Heard { worker: id, round, now, happenings, batches, outputs: Vec::new() });
-    }
-
-    fn output(&mut self, _: WorkerId, to: Place, batch: &BatchRef<'_>) {
-        if let Some(heard) = self.rounds.last_mut() {
-            heard.outputs.push((to, batch.to_batch()));
-        }
-    }
 }

@@ -113,16 +113,16 @@ impl Step {
 
 /// The steps of a round, as they are taken down.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Tape(Arc<Mutex<Vec<Step>>>);
+pub(crate) struct Tape(Arc<Mutex<Vec<Step>>>);
 
 impl Tape {
     /// An observer that writes on this tape.
-    pub(super) fn observer(&self) -> Box<dyn Observer + Send> {
+    pub(crate) fn observer(&self) -> Box<dyn Observer + Send> {
         Box::new(Writing { tape: self.clone(), open: None })
     }
 
     /// Takes what was written.
-    pub(super) fn take(&self) -> Vec<Step> {
+    pub(crate) fn take(&self) -> Vec<Step> {
         // Whoever panicked while he wrote had written whole steps.
         mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
