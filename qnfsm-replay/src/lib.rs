@@ -57,6 +57,7 @@
 //! | 21 | written by a newer version of the library | the developer: that version |
 //! | 30 | diverged: the program does not do what was recorded | the developer: the FSM that is named |
 //! | 32 | `bisect`: an invariant doesn't hold | the developer: the step that is printed |
+//! | 31 | `cover --min`: fewer pairs of a state and a message were seen than was asked for | the developer: the pairs that are named |
 //! | 40 | the operating system failed to give the bytes, or to take what is printed | the operator: the disk |
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a replay stands outside the perimeter: it tells how long it took")]
@@ -65,6 +66,8 @@
 pub mod cli;
 pub mod debug;
 pub mod describe;
+#[cfg(feature = "cli")]
+mod diagram;
 #[cfg(feature = "metrics")]
 mod divergences;
 pub mod dump;

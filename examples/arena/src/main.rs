@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use arena::{bots, demo, server};
 use clap::Parser;
-use qnfsm_replay::cli::{Reading, Running};
+use qnfsm_replay::cli::{Drawing, Reading, Running};
 
 /// A multiplayer arena, recorded and replayable.
 #[derive(Parser)]
@@ -21,6 +21,8 @@ enum Arena {
     Running(Running),
     #[command(flatten)]
     Reading(Reading),
+    #[command(flatten)]
+    Drawing(Drawing),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Arena::Demo(options) => return demo::run(&options),
         Arena::Running(running) => return demo::with_recorded(&running),
         Arena::Reading(reading) => return reading.execute(),
+        Arena::Drawing(drawing) => return drawing.execute(Some(demo::program_of(drawing.dir()))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

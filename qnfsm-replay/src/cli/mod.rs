@@ -57,9 +57,11 @@
 mod bisect;
 mod commands;
 mod completions;
+mod cover;
 mod debug;
 mod describe;
 mod diff;
+mod drawing;
 mod dump;
 mod node;
 mod output;
@@ -67,11 +69,14 @@ mod program;
 mod prompt;
 mod repair;
 mod replay;
+mod seq;
 mod show;
 mod snapshot;
 mod stat;
+mod states;
 mod step;
 mod table;
+mod trace;
 mod verify;
 mod words;
 
@@ -86,17 +91,22 @@ use qnfsm::Kinds;
 pub use bisect::BisectArgs;
 pub use commands::{Reading, Running};
 pub use completions::CompletionsArgs;
+pub use cover::CoverArgs;
 pub use debug::DebugArgs;
 pub use describe::DescribeArgs;
 pub use diff::DiffArgs;
+pub use drawing::{ChosenArgs, Drawing};
 pub use dump::DumpArgs;
 pub use node::{NodeArgs, RecoverArgs};
 pub use program::Program;
 pub use repair::{RepairArgs, Repairs};
 pub use replay::ReplayArgs;
+pub use seq::SeqArgs;
 use show::show_failure;
 pub use snapshot::SnapshotArgs;
 pub use stat::StatArgs;
+pub use states::StatesArgs;
+pub use trace::TraceArgs;
 pub use verify::VerifyArgs;
 
 #[derive(Parser)]
@@ -112,6 +122,8 @@ enum Command {
     Running(Running),
     #[command(flatten)]
     Reading(Reading),
+    #[command(flatten)]
+    Drawing(Drawing),
     Completions(CompletionsArgs),
 }
 
@@ -121,6 +133,7 @@ impl Command {
         match self {
             Command::Running(running) => running.execute(program),
             Command::Reading(reading) => reading.execute(),
+            Command::Drawing(drawing) => drawing.execute(Some(program)),
             Command::Completions(args) => args.execute(C::command(), &program.name),
         }
     }
@@ -172,6 +185,8 @@ struct ToolCli {
 enum ToolCommand {
     #[command(flatten)]
     Reading(Reading),
+    #[command(flatten)]
+    Drawing(Drawing),
     Completions(CompletionsArgs),
 }
 
@@ -180,6 +195,7 @@ enum ToolCommand {
 pub fn tool_main() -> ExitCode {
     match parse::<ToolCli>(std::env::args_os(), TOOL) {
         Ok(ToolCli { command: ToolCommand::Reading(reading) }) => reading.execute(),
+        Ok(ToolCli { command: ToolCommand::Drawing(drawing) }) => drawing.execute(None),
         Ok(ToolCli { command: ToolCommand::Completions(args) }) => args.execute(ToolCli::command(), TOOL),
         Err(status) => status,
     }

@@ -11,7 +11,7 @@ mod instant;
 mod line;
 mod records;
 mod summary;
-mod tables;
+pub(crate) mod tables;
 mod text;
 mod value;
 

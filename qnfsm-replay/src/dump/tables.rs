@@ -2,7 +2,7 @@
 
 use qnfsm::{
     DownReason, NoReply, Table, TableKind,
-    schema::{Printer, Schema},
+    schema::{Path, Printer, Schema, short_name},
 };
 
 use super::{Name, Value};
@@ -24,6 +24,11 @@ pub(crate) struct Kind<'a> {
 }
 
 impl Kind<'_> {
+    /// True if its states say nothing.
+    pub(crate) fn is_stateless(&self) -> bool {
+        self.state.takes_no_bytes()
+    }
+
     pub(crate) fn is_opaque(&self) -> bool {
         self.table.value.opaque.is_some() || self.table.state.opaque.is_some()
     }
@@ -41,19 +46,31 @@ impl Tables {
         Name(self.table.messages.get(number as usize).map_or("unknown type", |message| &message.name))
     }
 
+    /// Who shows values of a message type.
+    pub(crate) fn message_printer(&self, number: u32) -> Option<&Printer> {
+        self.messages.get(number as usize)
+    }
+
+    /// The name of the variant that a message is; of its type, if that is no enum.
+    pub(crate) fn message_variant(&self, number: u32, bytes: &[u8]) -> String {
+        let variant = self.message_printer(number).and_then(|printer| variant_of(printer, bytes));
+        let name = variant.unwrap_or_else(|| short_name(self.message_name(number).0));
+        Name(&name).to_string()
+    }
+
     /// The name of a kind.
     pub(crate) fn kind_name(&self, number: u32) -> Name<'_> {
         Name(self.kind(number).map_or("unknown kind", |kind| &kind.table.name))
     }
 
+    /// True if that is the kind's name.
+    pub(crate) fn kind_is(&self, number: u32, name: &str) -> bool {
+        self.kind(number).is_some_and(|kind| kind.table.name == name)
+    }
+
     /// A value of a message type.
     pub(crate) fn message<'a>(&'a self, number: u32, bytes: &'a [u8], chars_max: usize) -> Value<'a> {
         Value::new(self.messages.get(number as usize), bytes, chars_max)
-    }
-
-    /// Who shows values of a message type.
-    pub(crate) fn message_printer(&self, number: u32) -> Option<&Printer> {
-        self.messages.get(number as usize)
     }
 
     /// All message types that a program names, by number.
@@ -70,6 +87,11 @@ impl Tables {
         let (data, state) = self.kinds.get(number as usize)?;
         Some(Kind { table: self.table.kinds.get(number as usize)?, data, state })
     }
+}
+
+/// The name of the variant that a value is, if its type is an enum that the schema names.
+pub(crate) fn variant_of(printer: &Printer, bytes: &[u8]) -> Option<String> {
+    printer.variant(bytes, &Path::default()).ok().flatten()
 }
 
 /// The library's own types, which stand in no table.

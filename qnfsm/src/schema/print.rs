@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
+use serde_reflection::{ContainerFormat, Format};
 
 use super::{
     Traced,
@@ -35,6 +36,7 @@ use crate::{
 /// assert_eq!(printer.text(&bytes, 10), "Coin { cen… (2 bytes in all)");
 /// assert_eq!(printer.text(&bytes[..1], 100), "Coin { cents: … (the bytes end in the middle of the value; 1 byte: 00)");
 /// assert_eq!(printer.json(&bytes, 100), r#"{"Coin":{"cents":50}}"#);
+/// assert!(printer.variants().eq(["Coin", "Push"]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -116,6 +118,25 @@ impl Printer {
         }
         json.push('}');
         json
+    }
+
+    /// True if every value of the type is of no bytes, as `()` is.
+    #[must_use]
+    pub fn takes_no_bytes(&self) -> bool {
+        self.traced.as_ref().is_ok_and(|traced| read(traced, &[], &mut Hidden).is_ok())
+    }
+
+    /// The names of all variants, in the order of their numbers; none, if the type is no enum or nobody knows its schema.
+    pub fn variants(&self) -> impl Iterator<Item = &str> {
+        let root = self.traced.as_ref().ok().and_then(|traced| match &traced.root {
+            Format::TypeName(name) => traced.types.get(name),
+            _ => None,
+        });
+        let variants = root.and_then(|root| match root {
+            ContainerFormat::Enum(variants) => Some(variants),
+            _ => None,
+        });
+        variants.into_iter().flatten().map(|(_, variant)| variant.name.as_str())
     }
 
     /// How many of the bytes are the value that they begin with.

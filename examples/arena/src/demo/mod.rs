@@ -121,12 +121,18 @@ struct NodeOutcome {
 /// Does something with the directory of a server or of bots, whichever it is.
 #[must_use]
 pub fn with_recorded(running: &Running) -> ExitCode {
+    running.execute(program_of(running.dir()))
+}
+
+/// Which of the two programs wrote a directory.
+#[must_use]
+pub fn program_of(dir: &Path) -> Program {
     // What can't be told here is told by the command, with the right exit status.
-    let program = Manifest::load(&RealFiles, running.dir()).map(|manifest| manifest.program);
-    running.execute(match program.as_deref() {
+    let program = Manifest::load(&RealFiles, dir).map(|manifest| manifest.program);
+    match program.as_deref() {
         Ok(bots::PROGRAM) => Program::new(bots::PROGRAM, bots::kinds()),
         _ => Program::new(server::PROGRAM, server::kinds()).invariants(server::invariants()),
-    })
+    }
 }
 
 /// Runs the demo.

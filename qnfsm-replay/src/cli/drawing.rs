@@ -1,0 +1,140 @@
+//! Which subcommands draw what happened in a journal, what of it they are told to draw, and how it reaches them: by a walk with a
+//! program's kinds, or by the records alone.
+
+use std::{path::Path, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use qnfsm::{RawQueueId, Time, WorkerId};
+
+use super::{CoverArgs, Program, SeqArgs, StatesArgs, TraceArgs, output, show::LiveLine};
+use crate::{
+    Options, Seen, Walk,
+    diagram::{
+        event::{Chosen, Feed, Sink},
+        ways::{self, Basis},
+    },
+    dump::{DumpError, Instant},
+};
+
+/// The subcommands that draw what happened. With a program's kinds they run what was recorded, and know every message that was handled; the
+/// program `qnfsm` knows what crossed perimeters, and of workers that record everything each delivery. A program with subcommands of its own
+/// takes them in with `#[command(flatten)]`.
+#[derive(Debug, Clone, Subcommand)]
+#[non_exhaustive]
+pub enum Drawing {
+    /// Who sent what to whom: a sequence diagram.
+    Seq(SeqArgs),
+    /// The states that FSMs of each kind were seen in, and the ways between them: state diagrams.
+    States(StatesArgs),
+    /// Which messages FSMs were given in which states, and which never.
+    Cover(CoverArgs),
+    /// A trace for Perfetto and Chrome's viewer.
+    Trace(TraceArgs),
+}
+
+impl Drawing {
+    /// Does it, and says with which status the program ends. `own` is the program that recorded it; without it
+    /// the records alone are read.
+    #[must_use]
+    pub fn execute(&self, own: Option<Program>) -> ExitCode {
+        match self {
+            Drawing::Seq(args) => args.execute(own),
+            Drawing::States(args) => args.execute(own),
+            Drawing::Cover(args) => args.execute(own),
+            Drawing::Trace(args) => args.execute(own),
+        }
+    }
+
+    /// The node's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        match self {
+            Drawing::Seq(args) => &args.dir,
+            Drawing::States(args) => &args.dir,
+            Drawing::Cover(args) => &args.dir,
+            Drawing::Trace(args) => &args.dir,
+        }
+    }
+}
+
+/// What of a journal is drawn.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[non_exhaustive]
+pub struct ChosenArgs {
+    /// Of this worker alone, by its number.
+    #[arg(long, value_name = "N")]
+    pub worker: Option<u32>,
+    /// Of FSMs of this kind alone.
+    #[arg(long, value_name = "NAME")]
+    pub kind: Option<String>,
+    /// What goes to or comes from this queue alone, such as w0/7.1.
+    #[arg(long, value_name = "QUEUE")]
+    pub queue: Option<RawQueueId>,
+    /// Rounds from this one on alone.
+    #[arg(long, value_name = "N")]
+    pub from_round: Option<u64>,
+    /// Rounds up to this one alone.
+    #[arg(long, value_name = "N")]
+    pub to_round: Option<u64>,
+    /// What happened at this time or later alone, by the times of rounds, as RFC 3339 writes them: 2026-11-22T22:33:04.5Z.
+    #[arg(long, value_name = "TIME")]
+    pub from_time: Option<Instant>,
+    /// What happened at this time or before alone.
+    #[arg(long, value_name = "TIME")]
+    pub to_time: Option<Instant>,
+    /// Run nothing, and draw what the records alone tell.
+    #[arg(long)]
+    pub as_recorded: bool,
+}
+
+impl ChosenArgs {
+    fn chosen(&self) -> Chosen {
+        Chosen {
+            worker: self.worker.map(WorkerId),
+            queue: self.queue,
+            kind: self.kind.clone(),
+            rounds: self.from_round.unwrap_or(0)..=self.to_round.unwrap_or(u64::MAX),
+            time: self.from_time.map_or(Time::ZERO, |time| time.0)
+                ..=self.to_time.map_or(Time::from_nanos(u64::MAX), |time| time.0),
+        }
+    }
+}
+
+/// Shows a sink what was chosen. What is known of the journal comes also where it can't be gone through to its end.
+pub(super) fn gather(
+    dir: &Path,
+    args: &ChosenArgs,
+    own: Option<Program>,
+    line: &LiveLine,
+    sink: &mut dyn Sink,
+) -> (Basis, Result<(), DumpError>) {
+    let chosen = args.chosen();
+    let (mut basis, mut feed) = (Basis::default(), Feed::new(&chosen, sink));
+    let gathered = match own.filter(|_| !args.as_recorded) {
+        Some(Program { name, kinds, .. }) => {
+            let options = Options::new().program(name).on_progress(|seen| {
+                let Seen { rounds, messages, bytes, bytes_total } = seen;
+                line.draw(bytes, bytes_total, || format!(", {rounds} rounds, {messages} messages"));
+            });
+            let walk = Walk::open(dir, kinds, &options).map_err(DumpError::from);
+            walk.and_then(|walk| ways::walked(walk, &mut feed, &mut basis))
+        }
+        None => {
+            let progress = |bytes, bytes_total| line.draw(bytes, bytes_total, String::new);
+            ways::recorded(dir, &mut feed, &mut basis, progress)
+        }
+    };
+    line.clear();
+    (basis, gathered)
+}
+
+/// Ends a command that has gathered what it draws: prints it, unless there is nothing of it, and then what kept it from the rest.
+pub(super) fn conclude(
+    json: bool,
+    basis: &Basis,
+    gathered: Result<(), DumpError>,
+    print: impl FnOnce() -> Result<(), DumpError>,
+) -> ExitCode {
+    let printed = if basis.rounds == 0 && gathered.is_err() { Ok(()) } else { print() };
+    output::conclude(json, printed.and(gathered))
+}

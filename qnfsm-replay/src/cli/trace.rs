@@ -1,0 +1,55 @@
+//! The subcommand `trace`: a trace for viewers of such.
+
+use std::{
+    io::{self, BufWriter},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use super::{
+    Program,
+    drawing::{ChosenArgs, gather},
+    output,
+    show::LiveLine,
+};
+use crate::{diagram::trace::Trace, dump::DumpError};
+
+/// A trace in the Trace Event Format, for <https://ui.perfetto.dev> and chrome://tracing: the node's workers, their rounds, the handlers that ran in
+/// them, and each message as an arrow. Rounds have the times that they were recorded with; handlers within one have their order alone.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  qnfsm trace /var/lib/my-service > trace.json\n  qnfsm trace /var/lib/my-service --worker 1 --from-round 5000 --to-round 6000 > trace.json"
+)]
+pub struct TraceArgs {
+    /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
+    pub dir: PathBuf,
+    /// A trace is JSON, with this and without.
+    #[arg(long, hide = true)]
+    pub json: bool,
+    /// What of it.
+    #[command(flatten)]
+    pub chosen: ChosenArgs,
+}
+
+impl TraceArgs {
+    /// Writes the trace, and says with which status the program ends: those of a replay. Of a journal that can't be read or played to its end it
+    /// writes what comes before. `own` is the program that recorded it; without it the records alone are
+    /// read.
+    #[must_use]
+    pub fn execute(&self, own: Option<Program>) -> ExitCode {
+        output::conclude(false, self.write(own))
+    }
+
+    fn write(&self, own: Option<Program>) -> Result<(), DumpError> {
+        let mut trace = Trace::new(BufWriter::with_capacity(1 << 16, io::stdout().lock()));
+        let line = LiveLine::beside_output("reading");
+        let (basis, gathered) = gather(&self.dir, &self.chosen, own, &line, &mut trace);
+        if basis.rounds == 0 && gathered.is_err() {
+            return gathered;
+        }
+        trace.finish(&basis.remarks("trace"))?;
+        gathered
+    }
+}

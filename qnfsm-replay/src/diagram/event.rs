@@ -1,0 +1,186 @@
+//! What happened in a journal, one thing after another, for whoever draws it: rounds, handlers that ran, frames that crossed a perimeter.
+//!
+//! The events are the same whichever way they come: from a walk with the program's kinds, which knows every delivery, or from
+//! the records alone. What a record doesn't tell is none, or unknown; nobody guesses.
+
+use std::{io, ops::RangeInclusive};
+
+use qnfsm::{Handler, Place, RawQueueId, RequestId, Time, WorkerId, frame::Class};
+
+use crate::dump::tables::Tables;
+
+/// The round in which something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct At {
+    /// Its number among all rounds of all workers.
+    pub(crate) ordinal: u64,
+    pub(crate) worker: WorkerId,
+    pub(crate) round: u64,
+    pub(crate) now: Time,
+    /// Every handler that ran in it is told of.
+    pub(crate) is_whole: bool,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    /// A round begins. What happens in it follows; rounds of other workers may begin meanwhile.
+    Round,
+    /// A frame crossed the perimeter.
+    Crossed(Crossed<'a>),
+    /// A handler ran.
+    Ran(Ran<'a>),
+}
+
+/// A frame at the perimeter of a round's worker.
+#[derive(Debug)]
+pub(crate) struct Crossed<'a> {
+    pub(crate) way: Way,
+    /// Where it comes from, or goes.
+    pub(crate) other: Place,
+    /// By which its source counts it.
+    pub(crate) number: u64,
+    pub(crate) class: Class,
+    pub(crate) from: RawQueueId,
+    pub(crate) to: RawQueueId,
+    /// The number of its message type, or kind if it is a spawn.
+    pub(crate) of: u32,
+    pub(crate) request: Option<RequestId>,
+    pub(crate) bytes: &'a [u8],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    In,
+    Out,
+}
+
+/// One run of a handler.
+#[derive(Debug)]
+pub(crate) struct Ran<'a> {
+    pub(crate) queue: RawQueueId,
+    pub(crate) kind: u32,
+    pub(crate) handler: Handler,
+    /// Who spawned it, if its start handler ran and that is known.
+    pub(crate) parent: Option<RawQueueId>,
+    pub(crate) message: Option<Handled<'a>>,
+    /// The state before, if the FSM had one and it is known.
+    pub(crate) before: Option<&'a [u8]>,
+    /// The state after, if it still has one.
+    pub(crate) after: Option<&'a [u8]>,
+    pub(crate) ended: Ended,
+    /// The number of what happened, in its worker.
+    pub(crate) happening: u64,
+}
+
+/// The message that a handler was given.
+#[derive(Debug)]
+pub(crate) struct Handled<'a> {
+    pub(crate) sender: RawQueueId,
+    /// The number of its type.
+    pub(crate) of: u32,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) how: How,
+    /// What happened in the worker when it was put into the queue, if that is known.
+    pub(crate) put_at: Option<u64>,
+}
+
+/// As what a message came, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    Message,
+    Answer,
+    Timer,
+}
+
+/// How a handler ended, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ended {
+    Stayed,
+    Changed,
+    Postponed,
+    Unhandled,
+    Stopped,
+    Failed,
+    Skipped,
+}
+
+/// Who is shown what happened.
+pub(crate) trait Sink {
+    /// The types of what comes next are these.
+    fn enter(&mut self, tables: &Tables) {
+        let _ = tables;
+    }
+
+    /// A handler of an FSM of that kind ran, and was not chosen.
+    fn pass_over(&mut self, tables: &Tables, queue: RawQueueId, kind: u32) {
+        let _ = (tables, queue, kind);
+    }
+
+    /// Takes the next event, with the names of the types of then.
+    fn take(&mut self, tables: &Tables, at: &At, event: &Event<'_>) -> io::Result<()>;
+}
+
+/// What of a journal is drawn.
+#[derive(Debug, Clone)]
+pub(crate) struct Chosen {
+    pub(crate) worker: Option<WorkerId>,
+    pub(crate) queue: Option<RawQueueId>,
+    pub(crate) kind: Option<String>,
+    pub(crate) rounds: RangeInclusive<u64>,
+    pub(crate) time: RangeInclusive<Time>,
+}
+
+impl Default for Chosen {
+    fn default() -> Chosen {
+        let time = Time::ZERO..=Time::from_nanos(u64::MAX);
+        Chosen { worker: None, queue: None, kind: None, rounds: 0..=u64::MAX, time }
+    }
+}
+
+impl Chosen {
+    /// True if that is drawn.
+    fn wants(&self, tables: &Tables, at: &At, event: &Event<'_>) -> bool {
+        let is_of_round = self.worker.is_none_or(|worker| worker == at.worker)
+            && self.rounds.contains(&at.round)
+            && self.time.contains(&at.now);
+        let kind = |number| self.kind.as_ref().is_none_or(|kind| tables.kind_is(number, kind));
+        let queue = |one, other| self.queue.is_none_or(|queue| queue == one || queue == other);
+        is_of_round
+            && match event {
+                Event::Round => true,
+                Event::Ran(ran) => {
+                    let sender = ran.message.as_ref().map_or(ran.queue, |message| message.sender);
+                    kind(ran.kind) && queue(ran.queue, sender)
+                }
+                // Which kind a queue's FSM is, a frame doesn't say.
+                Event::Crossed(it) => self.kind.is_none() && queue(it.from, it.to),
+            }
+    }
+}
+
+/// Hands on what was chosen.
+pub(crate) struct Feed<'s> {
+    chosen: &'s Chosen,
+    sink: &'s mut dyn Sink,
+}
+
+impl<'s> Feed<'s> {
+    pub(crate) fn new(chosen: &'s Chosen, sink: &'s mut dyn Sink) -> Feed<'s> {
+        Feed { chosen, sink }
+    }
+
+    pub(crate) fn enter(&mut self, tables: &Tables) {
+        self.sink.enter(tables);
+    }
+
+    pub(crate) fn take(&mut self, tables: &Tables, at: &At, event: &Event<'_>) -> io::Result<()> {
+        if self.chosen.wants(tables, at, event) {
+            return self.sink.take(tables, at, event);
+        }
+        if let Event::Ran(ran) = event {
+            self.sink.pass_over(tables, ran.queue, ran.kind);
+        }
+        Ok(())
+    }
+}
