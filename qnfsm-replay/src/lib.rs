@@ -28,7 +28,8 @@
 //!
 //! # Going through it
 //!
-//! [`Session`] goes through a journal step by step, in both directions, by calls; [`Debugger`] by lines of what it is told.
+//! [`Session`] goes through a journal step by step, in both directions, by calls; [`Debugger`] by lines of what it is told. [`Walk`] goes
+//! through it once, round by round.
 //!
 //! # On the command line
 //!
@@ -56,8 +57,8 @@
 //! | 20 | the journal is damaged; of `verify`: anything in the directory is | the operator: a copy; `verify` says what else |
 //! | 21 | written by a newer version of the library | the developer: that version |
 //! | 30 | diverged: the program does not do what was recorded | the developer: the FSM that is named |
-//! | 32 | `bisect`: an invariant doesn't hold | the developer: the step that is printed |
 //! | 31 | `cover --min`: fewer pairs of a state and a message were seen than was asked for | the developer: the pairs that are named |
+//! | 32 | `bisect`: an invariant doesn't hold | the developer: the step that is printed |
 //! | 40 | the operating system failed to give the bytes, or to take what is printed | the operator: the disk |
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a replay stands outside the perimeter: it tells how long it took")]

@@ -40,13 +40,17 @@
 //!     Running(qnfsm_replay::cli::Running),
 //!     #[command(flatten)]
 //!     Reading(qnfsm_replay::cli::Reading),
+//!     #[command(flatten)]
+//!     Drawing(qnfsm_replay::cli::Drawing),
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
+//!     let program = || qnfsm_replay::cli::Program::new("my-service", kinds());
 //!     match <Command as clap::Parser>::parse() {
 //!         Command::Serve => serve(),
-//!         Command::Running(running) => running.execute(qnfsm_replay::cli::Program::new("my-service", kinds())),
+//!         Command::Running(running) => running.execute(program()),
 //!         Command::Reading(reading) => reading.execute(),
+//!         Command::Drawing(drawing) => drawing.execute(Some(program())),
 //!     }
 //! }
 //! ```
