@@ -67,6 +67,26 @@ fn from_a_crash_to_its_cause() {
     let (status, first) = json(&["bisect", &server, "--json"]);
     assert_eq!((status, &first["ordinal"], &first["step"]), (Some(32), &found["ordinal"], &found["step"]));
 
+    // What happened to that player before: his connection was replaced while he lay on the ground, and he paid, and still owed.
+    let player: u32 = found["what"].as_str().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let goto = format!("goto w{worker}:{}", found["round"]);
+    let field = |field| format!("watch w1/0.1 data.world.players[\"PlayerId({player})\"].bounty.{field}");
+    let debug = |commands: &[&str]| {
+        let commands = commands.iter().flat_map(|command| ["--command", *command]);
+        let output = arena(&["debug", &server].into_iter().chain(commands).collect::<Vec<_>>());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let failed = debug(&["end"]);
+    assert!(failed.contains("ended    panicked") && failed.contains("score is -"), "{failed}");
+    let paid = debug(&[&goto, &field("score"), "reverse"]);
+    let paid = paid.rsplit("stopped at").next().unwrap();
+    assert!(paid.contains("WorldMessage Join") && paid.contains("bounty.score:"), "{paid}");
+    assert!(!paid.contains("bounty.due:"), "he paid, and that is not taken off what is due: {paid}");
+    let fell = debug(&[&goto, &field("due"), "reverse"]);
+    let fell = fell.rsplit("stopped at").next().unwrap();
+    assert!(fell.contains("WorldMessage Tick") && fell.contains("bounty.due: 0 →"), "{fell}");
+
     // As text, for people.
     let text = arena(&["bisect", &server, "--invariant", INVARIANT]);
     let text = String::from_utf8(text.stdout).unwrap();

@@ -273,7 +273,7 @@ impl Debugger {
             Command::Stops => Ok(self.stops.view()),
             Command::Break(expression, text) => {
                 let predicate = Predicate::new(&expression, &self.tables)?;
-                let number = self.stops.add(text, predicate);
+                let number = self.stops.add(text, predicate, None);
                 Ok(View::Said { text: format!("stop {number}: {expression}") })
             }
             Command::Watch(queue, field, at) => {
@@ -348,9 +348,9 @@ impl Debugger {
     }
 
     fn watch(&mut self, queue: RawQueueId, field: Option<&str>) -> Result<View, WrongLine> {
-        let (text, expression) = stops::watching(queue, field)?;
+        let (text, expression, watched) = stops::watching(queue, field)?;
         let predicate = Predicate::new(&expression, &self.tables)?;
-        let number = self.stops.add(text, predicate);
+        let number = self.stops.add(text, predicate, watched);
         Ok(View::Said { text: format!("stop {number}: {expression}") })
     }
 

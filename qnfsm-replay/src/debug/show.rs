@@ -16,7 +16,8 @@ const CAUSES_MAX: usize = 10_000;
 
 impl Debugger {
     pub(super) fn views(&self) -> Views<'_> {
-        Views { node: self.session.manifest().node, tables: &self.tables, chars_max: self.chars_max }
+        let (node, watched) = (self.session.manifest().node, self.stops.watched());
+        Views { node, tables: &self.tables, chars_max: self.chars_max, watched }
     }
 
     /// The step at which the session stands.

@@ -31,16 +31,18 @@ struct Stop {
     /// As it was given.
     text: String,
     predicate: Predicate,
+    /// The field of the data that is watched, if one is.
+    watched: Option<String>,
 }
 
 impl Stops {
     /// Adds one, and says its number. Where there are too many, the oldest goes.
-    pub(super) fn add(&mut self, text: String, predicate: Predicate) -> usize {
+    pub(super) fn add(&mut self, text: String, predicate: Predicate, watched: Option<String>) -> usize {
         self.made += 1;
         if self.stops.len() == STOPS_MAX {
             self.stops.remove(0);
         }
-        self.stops.push(Stop { number: self.made, text, predicate });
+        self.stops.push(Stop { number: self.made, text, predicate, watched });
         self.made
     }
 
@@ -56,6 +58,11 @@ impl Stops {
         };
         let Stop { text, .. } = self.stops.remove(at);
         Ok(format!("stop {number} is gone: {text}"))
+    }
+
+    /// The fields that are watched.
+    pub(super) fn watched(&self) -> Vec<String> {
+        self.stops.iter().filter_map(|stop| stop.watched.clone()).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,14 +81,19 @@ impl Stops {
     }
 }
 
-/// What holds for the steps that change an FSM's field, or its data if none is given; and how it is asked for.
-pub(super) fn watching(queue: RawQueueId, field: Option<&str>) -> Result<(String, Expression), WrongLine> {
+/// What holds for the steps that change an FSM's field, or its data if none is given; how it is asked for, and the field of the data.
+pub(super) fn watching(
+    queue: RawQueueId,
+    field: Option<&str>,
+) -> Result<(String, Expression, Option<String>), WrongLine> {
     let field = match field {
         Some(text) => parse::field(text)?,
         None => Field { root: Root::Data, path: qnfsm::schema::Path::default() },
     };
     let test = |check| Expression::Test(Test { check, at: 0 });
     let text = format!("watch {queue} {field}");
+    let watched =
+        (field.root == Root::Data && field.path != qnfsm::schema::Path::default()).then(|| field.path.to_string());
     let changed = test(Check::Changed(field));
-    Ok((text, Expression::all(vec![test(Check::Queue { is: true, queue }), changed])))
+    Ok((text, Expression::all(vec![test(Check::Queue { is: true, queue }), changed]), watched))
 }

@@ -21,15 +21,18 @@ use crate::{
 
 /// How many fields that changed are listed.
 const CHANGES_MAX: usize = 40;
+/// How many are looked at for one that is watched.
+const CHANGES_LOOKED_AT_MAX: usize = 100_000;
 
 /// Makes views.
-#[derive(Clone, Copy)]
 pub(super) struct Views<'t> {
     /// Whose queues frames are for.
     pub(super) node: NodeId,
     pub(super) tables: &'t Tables,
     /// How much of one value is shown.
     pub(super) chars_max: usize,
+    /// Fields that are watched: where many have changed, they are listed first.
+    pub(super) watched: Vec<String>,
 }
 
 impl Views<'_> {
@@ -63,8 +66,12 @@ impl Views<'_> {
     }
 
     fn note_changes(&self, data: &Printer, before: &Inside, after: &Inside, view: &mut StepView) {
-        match data.changes(&before.data, &after.data, CHANGES_MAX) {
-            Ok(changes) => {
+        let looked_at = if self.watched.is_empty() { CHANGES_MAX } else { CHANGES_LOOKED_AT_MAX };
+        match data.changes(&before.data, &after.data, looked_at) {
+            Ok(mut changes) => {
+                changes.parts.sort_by_key(|change| !self.is_watched(&change.path.to_string()));
+                changes.more += changes.parts.len().saturating_sub(CHANGES_MAX);
+                changes.parts.truncate(CHANGES_MAX);
                 let shown = |content: Option<Content>| content.map(|content| Shown::content(&content, self.chars_max));
                 let parts = changes.parts.into_iter().map(|change| ChangeView {
                     path: change.path.to_string(),
@@ -78,6 +85,15 @@ impl Views<'_> {
             }
             Err(error) => view.changed_note = Some(format!("data that can't be compared by field: {error}")),
         }
+    }
+
+    /// True if that field is watched, or a part of one that is.
+    fn is_watched(&self, path: &str) -> bool {
+        let within = |watched: &String| {
+            let behind = path.strip_prefix(watched.as_str());
+            behind.is_some_and(|behind| behind.is_empty() || behind.starts_with(['.', '[']))
+        };
+        self.watched.iter().any(within)
     }
 
     pub(super) fn message(&self, message: &Message) -> MessageView {
