@@ -79,7 +79,8 @@ fn what_is_seen_is_what_a_replay_counts_and_each_way_shows_the_same() {
             other.go_to_round(spot.worker, spot.round).unwrap();
             assert_eq!(other.spot().unwrap(), spot);
         }
-        assert!(memory == 0 || other.memory() <= memory);
+        // One round is always kept.
+        assert!(other.memory() <= memory.max(1 << 14), "{} of {memory}", other.memory());
     }
 }
 

@@ -175,3 +175,35 @@ fn with_everything_recorded_each_fault_is_explained_by_message_fields_and_cause(
 fn with_inputs_recorded_each_fault_is_explained_by_two_runs() {
     each_fault_is_explained("inputs");
 }
+
+#[test]
+fn the_command_says_what_the_library_says() {
+    for (recording, known_by) in [("inputs", "run twice"), ("everything", "each delivery was recorded")] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        let record = cogs(&["record", path, &format!("{:?}", (Fault::Clock, Reaches::State)), recording]);
+        assert!(record.status.success(), "{record:?}");
+        let diff = cogs(&["diff", path, "--json"]);
+        let json: serde_json::Value = serde_json::from_slice(&diff.stdout).unwrap();
+        assert_eq!((diff.status.code(), json["exit_status"].as_i64()), (Some(30), Some(30)), "{json}");
+        let (round, _) = planted_place(dir.path());
+        assert_eq!((json["round"].as_u64(), json["agreed_round"].as_u64()), (Some(round), Some(round - 1)), "{json}");
+        assert_eq!(
+            (json["kind"].as_str(), json["parts"][0]["of"].as_str()),
+            (Some("cog"), Some("the state after it")),
+            "{json}"
+        );
+        assert!(json["known_by"].as_str().unwrap().contains(known_by), "{json}");
+        assert!(json["hints"][0].as_str().unwrap().contains("a clock was read"), "{json}");
+        let text = String::from_utf8(cogs(&["diff", path]).stdout).unwrap();
+        assert!(text.contains("kind cog") && text.contains("a clock was read") && text.contains("once more"), "{text}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    assert!(cogs(&["record", path, "none", "inputs"]).status.success());
+    let diff = cogs(&["diff", path, "--json"]);
+    assert_eq!(diff.status.code(), Some(0), "{diff:?}");
+    // The program names no invariants, so there is none that could be broken.
+    let bisect = cogs(&["bisect", path, "--json"]);
+    assert_eq!(bisect.status.code(), Some(2), "{bisect:?}");
+}
