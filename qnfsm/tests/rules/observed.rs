@@ -156,6 +156,22 @@ proptest! {
             prop_assert_eq!(witness.runs(), again.runs());
         }
     }
+
+    /// Where messages come from is noted while nobody looks, too.
+    #[test]
+    fn who_begins_to_observe_is_shown_what_who_always_did_is_shown(config in config(), steps in steps(), from in any::<prop::sample::Index>()) {
+        let records = live(config, &steps)?;
+        let (before, behind) = records.split_at(from.index(records.len()));
+        let (mut always, mut later) = (zoo(config), zoo(config));
+        let all = Witness::of(&mut always);
+        replay_with(&mut always, before, &mut Ports::default(), |_| {});
+        all.runs();
+        replay_with(&mut later, before, &mut Ports::default(), |_| {});
+        let rest = Witness::of(&mut later);
+        replay_with(&mut always, behind, &mut Ports::default(), |_| {});
+        replay_with(&mut later, behind, &mut Ports::default(), |_| {});
+        prop_assert_eq!(all.runs(), rest.runs());
+    }
 }
 
 /// What is shown of a round of one plain puppet that is told these orders, without its start.
