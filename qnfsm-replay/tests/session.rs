@@ -115,6 +115,33 @@ fn a_search_finds_what_a_walk_finds_in_both_directions() {
     assert_eq!(session.spot().unwrap(), expected[0], "where nothing more is found it stays");
 }
 
+/// Where a round of one worker has yet to run at a station, behind which a later one of another worker has run: what is nearest is
+/// found all the same. Where stations stand is a matter of time, so many journals are gone through.
+#[test]
+fn a_search_finds_the_nearest_wherever_stations_stand() {
+    for _ in 0..40 {
+        let dir = tempfile::tempdir().unwrap();
+        let node = node(dir.path(), Recording::Inputs).start(&Teller::<1>::default()).unwrap();
+        for coins in 1..=20 {
+            node.host().send(node.root(), &Order::Add(coins)).unwrap();
+            if coins % 5 == 0 {
+                let _: u64 = node.host().request(node.root(), PATIENCE, Order::Count).unwrap();
+            }
+        }
+        node.stop().unwrap();
+        let mut session = open(dir.path(), 64 << 20);
+        let mut expected: Vec<_> =
+            walked(&mut session).into_iter().filter_map(|(spot, step)| (step?.delivery == 1).then_some(spot)).collect();
+        session.go_to_end().unwrap();
+        let here = session.spot().unwrap();
+        while expected.pop_if(|last| *last == here).is_some() {}
+        while session.find(Direction::Back, |_, step| step.delivery == 1).unwrap() {
+            assert_eq!(session.spot(), expected.pop());
+        }
+        assert_eq!(expected, []);
+    }
+}
+
 #[test]
 fn turns_rounds_and_times_are_gone_to() {
     let dir = tempfile::tempdir().unwrap();

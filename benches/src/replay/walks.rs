@@ -2,13 +2,15 @@
 
 use std::{
     fmt,
+    fs::{self, File},
+    io::Read,
     num::NonZeroUsize,
     time::{Duration, Instant},
 };
 
 use hdrhistogram::Histogram;
 use qnfsm_replay::{
-    Options, Session, replay,
+    Options, Session, describe, replay,
     session::{By, Direction, MEMORY_DEFAULT},
 };
 
@@ -18,6 +20,7 @@ use crate::{
     messaging::message::Small,
     pace::counted,
     plan::{Failure, Figures},
+    recorded,
 };
 
 /// How often a session goes somewhere.
@@ -26,6 +29,8 @@ const GOES: u64 = 200;
 /// One way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
+    /// What the journal is, in numbers.
+    Describe,
     /// A replay, on one thread.
     Replay,
     /// What a session does before its first step.
@@ -43,7 +48,8 @@ pub enum Walk {
 }
 
 impl Walk {
-    pub const ALL: [Walk; 7] = [
+    pub const ALL: [Walk; 8] = [
+        Walk::Describe,
         Walk::Replay,
         Walk::FirstPass,
         Walk::Seek,
@@ -55,6 +61,7 @@ impl Walk {
 
     pub fn name(self) -> &'static str {
         match self {
+            Walk::Describe => "describe",
             Walk::Replay => "replay",
             Walk::FirstPass => "first-pass",
             Walk::Seek => "seek",
@@ -69,13 +76,14 @@ impl Walk {
     pub fn units(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Walk::Replay | Walk::Bisect | Walk::SearchForward | Walk::SearchBack => ("ns/message", &[]),
+            Walk::Describe => ("ns/message", &["ns/message, with an index"]),
             Walk::FirstPass => ("ns/message", &["MiB kept"]),
             Walk::Seek | Walk::StepBack => ("ms p50", &["ms p99", "ms at most"]),
         }
     }
 
-    /// True if each run measures what it is held against: what it took live for a replay, and a replay for all else that goes
-    /// through the whole journal.
+    /// True if each run measures what it is held against: what it took live for a replay, a reading of its files for what describes it,
+    /// and a replay for all else that goes through the whole journal.
     pub fn has_limit(self) -> bool {
         !matches!(self, Walk::Seek | Walk::StepBack)
     }
@@ -86,6 +94,9 @@ impl Walk {
     /// When the library doesn't do what it should.
     pub fn measure(self, long: &Long) -> Result<Figures, Failure> {
         let each = |took: Duration| took.as_secs_f64() * 1e9 / counted(long.messages);
+        if self == Walk::Describe {
+            return described(long, each);
+        }
         if self == Walk::Replay {
             return Ok(Figures { value: each(replayed(long)?), also: vec![], limit: Some(each(long.live)) });
         }
@@ -123,7 +134,7 @@ impl Walk {
                 session.go_to_end()?;
                 expect_nothing(session.find(Direction::Back, |_, step| step.delivery == u32::MAX)?)?;
             }
-            Walk::Replay => unreachable!("it needs no session"),
+            Walk::Describe | Walk::Replay => unreachable!("it needs no session"),
         }
         Ok(Figures { value: each(begun.elapsed()), also: vec![], limit })
     }
@@ -133,6 +144,35 @@ impl fmt::Display for Walk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
+}
+
+/// What the journal is, first by reading all of it, then with the index that this left; beside a reading of its files from front to back.
+fn described(long: &Long, each: impl Fn(Duration) -> f64) -> Result<Figures, Failure> {
+    let dir = recorded::directory()?;
+    let options = describe::Options::new().index(dir.path().join("index"));
+    let timed = || {
+        let begun = Instant::now();
+        let description = describe::describe(long.dir(), &options, |_, _| {})?;
+        match description.messages.0 >= long.messages {
+            true => Ok(begun.elapsed()),
+            false => Err(Failure::from(format!("{} of {} messages were counted", description.messages, long.messages))),
+        }
+    };
+    let (mut buffer, mut read) = (vec![0; 1 << 20], 0);
+    let begun = Instant::now();
+    for entry in fs::read_dir(long.dir().join("journal"))? {
+        let mut file = File::open(entry?.path())?;
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                bytes => read += bytes,
+            }
+        }
+    }
+    let limit = begun.elapsed();
+    std::hint::black_box(read);
+    let (whole, again) = (timed()?, timed()?);
+    Ok(Figures { value: each(whole), also: vec![each(again)], limit: Some(each(limit)) })
 }
 
 fn replayed(long: &Long) -> Result<Duration, Failure> {

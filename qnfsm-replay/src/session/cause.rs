@@ -119,16 +119,20 @@ impl Session {
         if entered.0 != Origin::Unknown {
             return Ok(entered);
         }
-        let before = self.runner.timeline.station_number(log.ordinal);
         let mut parent = None;
-        self.runner.scan(before, &mut |earlier| {
-            if (earlier.worker, earlier.ordinal < log.ordinal) == (log.worker, true)
-                && let Some(at) = earlier.steps.iter().rposition(spawns)
-            {
-                parent = Some((earlier.ordinal, at));
+        for station in (0..=self.runner.timeline.station_number(log.ordinal)).rev() {
+            self.runner.scan(station, &mut |earlier| {
+                if (earlier.worker, earlier.ordinal < log.ordinal) == (log.worker, true)
+                    && let Some(at) = earlier.steps.iter().rposition(spawns)
+                {
+                    parent = Some((earlier.ordinal, at));
+                }
+                ControlFlow::Continue(())
+            })?;
+            if parent.is_some() {
+                break;
             }
-            ControlFlow::Continue(())
-        })?;
+        }
         Ok((parent.map_or(Origin::Unknown, |_| Origin::Step), parent))
     }
 

@@ -307,10 +307,14 @@ impl Runner {
         station: usize,
         see: &mut dyn FnMut(&RoundLog) -> ControlFlow<()>,
     ) -> Result<(), ReplayError> {
-        self.scan_observed(station, None, see)
+        let from = self.timeline.stations()[station].ordinal;
+        self.scan_observed(station, None, &mut |log| {
+            if log.ordinal < from { ControlFlow::Continue(()) } else { see(log) }
+        })
     }
 
-    /// As [`scan`](Runner::scan), with observers of whoever asks. No steps are taken down then.
+    /// As [`scan`](Runner::scan), with observers of whoever asks, and with the rounds that had been read before the station and had yet to
+    /// run. No steps are taken down where there are such observers.
     pub(super) fn scan_observed(
         &mut self,
         station: usize,
