@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::Read,
     num::NonZeroUsize,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use qnfsm_replay::{
     Options, Session, describe, replay,
     session::{By, Direction, MEMORY_DEFAULT},
 };
+use rustix::fs::{Advice, fadvise};
 
 use super::long::Long;
 use crate::{
@@ -76,13 +78,13 @@ impl Walk {
     pub fn units(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Walk::Replay | Walk::Bisect | Walk::SearchForward | Walk::SearchBack => ("ns/message", &[]),
-            Walk::Describe => ("ns/message", &["ns/message, with an index"]),
+            Walk::Describe => ("ns/message", &["ns/message, with an index", "ns/message, in memory"]),
             Walk::FirstPass => ("ns/message", &["MiB kept"]),
             Walk::Seek | Walk::StepBack => ("ms p50", &["ms p99", "ms at most"]),
         }
     }
 
-    /// True if each run measures what it is held against: what it took live for a replay, a reading of its files for what describes it,
+    /// True if each run measures what it is held against: what it took live for a replay, a reading of its files from the disk for what describes it,
     /// and a replay for all else that goes through the whole journal.
     pub fn has_limit(self) -> bool {
         !matches!(self, Walk::Seek | Walk::StepBack)
@@ -146,33 +148,66 @@ impl fmt::Display for Walk {
     }
 }
 
-/// What the journal is, first by reading all of it, then with the index that this left; beside a reading of its files from front to back.
+/// What the journal is: by reading all of it from the disk, with the index that this left, and where the system still has the files in memory;
+/// beside a reading of the files from the disk, from front to back.
 fn described(long: &Long, each: impl Fn(Duration) -> f64) -> Result<Figures, Failure> {
     let dir = recorded::directory()?;
-    let options = describe::Options::new().index(dir.path().join("index"));
-    let timed = || {
+    let indexed = describe::Options::new().index(dir.path().join("index"));
+    let timed = |options: &describe::Options, from_disk: bool| {
+        if from_disk {
+            forget(long)?;
+        }
         let begun = Instant::now();
-        let description = describe::describe(long.dir(), &options, |_, _| {})?;
+        let description = describe::describe(long.dir(), options, |_, _| {})?;
         match description.messages.0 >= long.messages {
             true => Ok(begun.elapsed()),
             false => Err(Failure::from(format!("{} of {} messages were counted", description.messages, long.messages))),
         }
     };
-    let (mut buffer, mut read) = (vec![0; 1 << 20], 0);
+    forget(long)?;
+    let limit = read_through(long)?;
+    let whole = timed(&indexed, true)?;
+    let with_index = timed(&indexed, true)?;
+    timed(&describe::Options::new(), false)?;
+    let in_memory = timed(&describe::Options::new(), false)?;
+    Ok(Figures { value: each(whole), also: vec![each(with_index), each(in_memory)], limit: Some(each(limit)) })
+}
+
+fn segments(long: &Long) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = fs::read_dir(long.dir().join("journal"))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    files.sort();
+    Ok(files)
+}
+
+/// Has the system forget what it holds of the journal's files, so that they are read from the disk.
+fn forget(long: &Long) -> Result<(), Failure> {
+    for path in segments(long)? {
+        let file = File::open(path)?;
+        // What isn't on the disk yet can't be forgotten.
+        file.sync_all()?;
+        fadvise(&file, 0, None, Advice::DontNeed)?;
+    }
+    Ok(())
+}
+
+/// How long it takes to read the journal's files from front to back.
+fn read_through(long: &Long) -> Result<Duration, Failure> {
     let begun = Instant::now();
-    for entry in fs::read_dir(long.dir().join("journal"))? {
-        let mut file = File::open(entry?.path())?;
+    let (mut buffer, mut bytes) = (vec![0; 1 << 20], 0);
+    for path in segments(long)? {
+        let mut file = File::open(path)?;
+        fadvise(&file, 0, None, Advice::Sequential)?;
         loop {
             match file.read(&mut buffer)? {
                 0 => break,
-                bytes => read += bytes,
+                read => bytes += read,
             }
         }
     }
-    let limit = begun.elapsed();
-    std::hint::black_box(read);
-    let (whole, again) = (timed()?, timed()?);
-    Ok(Figures { value: each(whole), also: vec![each(again)], limit: Some(each(limit)) })
+    std::hint::black_box(bytes);
+    Ok(begun.elapsed())
 }
 
 fn replayed(long: &Long) -> Result<Duration, Failure> {

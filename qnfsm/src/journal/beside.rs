@@ -8,6 +8,7 @@ use super::{
     reader::{Loaded, Reader},
     segment::{self, SEGMENT_FILE_BYTES_MAX},
     storage::Storage,
+    window::Window,
 };
 
 /// So much is read to see whether something was written.
@@ -22,7 +23,10 @@ impl Reader {
     /// When that is no node's directory, or what must be there can't be read.
     pub fn open_beside(storage: Arc<dyn Storage>, node_dir: &Path) -> Result<Reader, OpenError> {
         let manifest = Manifest::load(&*storage, node_dir)?;
-        Reader::with_manifest(storage, node_dir, manifest)
+        let mut reader = Reader::with_manifest(storage, node_dir, manifest)?;
+        // A segment may be given up while it is read.
+        reader.window = Window::of_whole_files();
+        Ok(reader)
     }
 
     /// Looks again at what lies behind the last record that was read, where the journal seemed to end or to be damaged, because its
@@ -63,8 +67,7 @@ impl Reader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             there => _ = there.map_err(|error| IoError::new("read", path, error))?,
         }
-        self.buffer.resize(usize::try_from(at.offset).expect("a position in the buffer fits its index"), 0);
-        self.buffer.append(&mut rest);
+        self.window.put(at.offset, rest);
         Ok(())
     }
 }

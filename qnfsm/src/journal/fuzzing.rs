@@ -4,13 +4,51 @@
 //! and all other fields stay as wrong as they are.
 
 use super::{
-    bytes::BLOCK_PREFIX_BYTES,
-    envelope::{HEADER_BYTES, Position, Seed, header_checksum},
+    bytes::{BLOCK_PREFIX_BYTES, BlockFault, is_zeros},
+    envelope::{HEADER_BYTES, Position, Seed, header_checksum, take_chained},
     error::Why,
-    record::Record,
+    record::{Record, is_known},
     segment::SegmentHeader,
     snapshots::mend_end,
 };
+
+/// Reads arbitrary bytes as a segment's file, with every check; gives the number of sound records
+/// and what ended them.
+#[must_use]
+pub fn read_segment_bytes(bytes: &[u8]) -> (u64, Option<Why>) {
+    let (header, header_bytes, mut chain) = match SegmentHeader::decode(bytes) {
+        Ok(decoded) => decoded,
+        Err(BlockFault::Bad(why)) => return (0, Some(why)),
+        Err(BlockFault::Version(_)) => return (0, None),
+    };
+    let seed = Seed::new(header.info.identity);
+    let (mut records, mut start) = (0, header_bytes);
+    while !is_zeros(&bytes[start..]) {
+        let at = Position { segment: header.segment, offset: start as u64 };
+        let envelope = match take_chained(&bytes[start..], seed, at, chain) {
+            Ok(envelope) => envelope,
+            Err(fault) => return (records, Some(fault.why)),
+        };
+        if envelope.unknown().is_some() {
+            return (records, None);
+        }
+        if is_known(envelope.kind) {
+            match Record::decode(envelope.kind, envelope.body) {
+                Ok(Record::Round { batches, .. }) => {
+                    for batch in batches {
+                        let _ = batch.frames().take_while(Result::is_ok).count();
+                    }
+                }
+                Ok(_) => {}
+                Err(why) => return (records, Some(why)),
+            }
+        }
+        records += 1;
+        start += envelope.bytes_len();
+        chain = envelope.next_chain;
+    }
+    (records, None)
+}
 
 /// Reads the body of a record of that kind.
 ///

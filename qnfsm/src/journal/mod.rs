@@ -44,6 +44,7 @@ mod storage;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod window;
 mod writer;
 
 pub use envelope::{Position, PositionError};
@@ -57,7 +58,7 @@ pub use manifest::{Manifest, PROGRAM_NAME_BYTES_MAX};
 pub use marks::{AllMarks, Marking, Marks};
 pub use memory::{Cut, MemoryFiles};
 pub use prepared::give_back_room;
-pub use reader::{Bookmark, Entry, Reader, read_segment_bytes};
+pub use reader::{Bookmark, Entry, Reader};
 pub use record::{Batches, Outcome, RECORD_BODY_BYTES_MAX, Reached, Record, RecordDraft};
 pub use repair::{Repair, RepairError, Repaired, UnusableSnapshot};
 pub use segment::{FORMAT_VERSION, Link, SegmentHeader, SegmentInfo, path as segment_path, read_header};

@@ -3,6 +3,7 @@
 //! Reading changes nothing. A record is given out only when it, and all before it in the pass, is what was written.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,6 +18,7 @@ use super::{
     segment::{self, Link, SEGMENT_FILE_BYTES_MAX, SegmentHeader},
     storage::Storage,
     tail::{Behind, Loss, Tail, list_segments, look_behind},
+    window::Window,
 };
 use crate::id::WorkerId;
 
@@ -62,15 +64,14 @@ impl Loaded {
     }
 }
 
-/// A record that was checked, and where its body lies in the buffer.
+/// A record that was checked, and where its body lies: so far behind its front.
 struct Step {
     position: Position,
     kind: u8,
-    body_start: usize,
-    body_end: usize,
+    body: Range<usize>,
 }
 
-/// Reads a node's journal. It holds one segment in memory at a time.
+/// Reads a node's journal. It holds a part of one segment in memory at a time: some megabytes, or more for a longer record.
 #[derive(Debug)]
 pub struct Reader {
     pub(super) storage: Arc<dyn Storage>,
@@ -79,8 +80,8 @@ pub struct Reader {
     seed: Seed,
     /// The numbers of the segments that there are, in order.
     pub(super) segments: Vec<u64>,
-    /// The bytes of the segment that is loaded.
-    pub(super) buffer: Vec<u8>,
+    /// Bytes of the segment that is loaded.
+    pub(super) window: Window,
     pub(super) loaded: Option<Loaded>,
     /// The worker and round of the record that was read last.
     pub(super) near: (Option<WorkerId>, Option<u64>),
@@ -151,7 +152,7 @@ impl Reader {
             seed: Seed::new(manifest.identity),
             manifest,
             segments,
-            buffer: Vec::new(),
+            window: Window::new(),
             loaded: None,
             near: (None, None),
             until: Position::MAX,
@@ -199,8 +200,8 @@ impl Reader {
     /// version, or when the system fails. Nothing is skipped: asked again, it says the same.
     #[expect(clippy::should_implement_trait, reason = "what it gives borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, ReadError> {
-        let Some(Step { position, kind, body_start, body_end }) = self.step()? else { return Ok(None) };
-        let body = &self.buffer[body_start..body_end];
+        let Some(Step { position, kind, body }) = self.step()? else { return Ok(None) };
+        let body = &self.window.from(position.offset)[body];
         match Record::decode(kind, body) {
             Ok(record) => {
                 if let Some(worker) = record.worker() {
@@ -264,6 +265,7 @@ impl Reader {
         }
         if let Some(loaded) = &mut self.loaded {
             (loaded.at, loaded.chain) = (at, chain);
+            self.window.go_to(at.offset);
         }
         Ok(())
     }
@@ -296,7 +298,7 @@ impl Reader {
         step
     }
 
-    /// Checks the next record and steps over it; loads the next segment where one ends.
+    /// Checks the next record and steps over it; reads on in its segment, and loads the next one where that ends.
     fn step_unfailed(&mut self, end: Position) -> Result<Option<Step>, ReadError> {
         loop {
             if self.tail.is_some() {
@@ -314,11 +316,14 @@ impl Reader {
             if at >= end {
                 return Ok(None);
             }
-            let start = usize::try_from(at.offset).expect("a position in the buffer fits its index");
-            let bytes = &self.buffer[start..];
+            let bytes = self.window.from(at.offset);
             // A segment that was made of zeros beforehand ends where nobody has written.
             if is_zeros(bytes) {
-                self.load_next()?;
+                if self.window.is_last() {
+                    self.load_next()?
+                } else {
+                    self.read_on(at)?
+                }
                 continue;
             }
             match take_chained(bytes, self.seed, at, loaded.chain) {
@@ -327,9 +332,8 @@ impl Reader {
                         let file = segment::path(&self.node_dir, at.segment);
                         return Err(Unsupported { file, offset: at.offset, what }.into());
                     }
-                    let body_end = start + envelope.bytes_len();
-                    let body_start = body_end - envelope.body.len();
-                    let kind = envelope.kind;
+                    let end = envelope.bytes_len();
+                    let (kind, body) = (envelope.kind, end - envelope.body.len()..end);
                     // A damaged body of a record that is otherwise sound is never stepped over.
                     let sound = !is_known(kind) || Record::decode(kind, envelope.body).is_ok();
                     if sound {
@@ -337,28 +341,33 @@ impl Reader {
                         loaded.chain = envelope.next_chain;
                     }
                     if is_known(kind) {
-                        return Ok(Some(Step { position: at, kind, body_start, body_end }));
+                        return Ok(Some(Step { position: at, kind, body }));
                     }
                 }
+                Err(_) if !self.window.is_last() => self.read_on(at)?,
                 Err(RecordFault { why, told }) => {
                     let near = told.map_or(self.near, |(kind, body)| guess_place(kind, body));
-                    self.end_or_corrupt(at, start, near, why)?;
+                    self.end_or_corrupt(at, near, why)?;
                 }
             }
         }
     }
 
+    /// Reads on in the segment that is loaded.
+    fn read_on(&mut self, at: Position) -> Result<(), IoError> {
+        self.window.read_on(&*self.storage, &segment::path(&self.node_dir, at.segment), at.offset)
+    }
+
     /// Decides what a bad record or header at `at` means: the end of the journal, if nothing says that it was on disk.
-    /// The rest of the segment lies in the buffer from `start` on.
+    /// The window has all that there is of its segment from there on.
     fn end_or_corrupt(
         &mut self,
         at: Position,
-        start: usize,
         near: (Option<WorkerId>, Option<u64>),
         why: Why,
     ) -> Result<(), ReadError> {
         let later = &self.segments[self.segments.partition_point(|segment| *segment <= at.segment)..];
-        let bytes = &self.buffer[start..];
+        let bytes = self.window.from(at.offset);
         let Behind { proof, bytes } = look_behind(&*self.storage, &self.node_dir, self.seed, bytes, at, later)?;
         // Where a segment is missing or has no header, what is sound ends before it: in the segment before, maybe too early.
         let end = self.loaded.as_ref().map_or(at, |loaded| loaded.at);
@@ -434,8 +443,8 @@ impl Reader {
 
     /// A segment isn't there, and later ones are: names that were made together may come to be on disk in any order.
     fn missing(&mut self, segment: u64) -> Result<(), ReadError> {
-        self.buffer.clear();
-        self.end_or_corrupt(Position { segment, offset: 0 }, 0, self.near, Why::Missing)
+        self.window.clear();
+        self.end_or_corrupt(Position { segment, offset: 0 }, self.near, Why::Missing)
     }
 
     /// Loads a segment and ties its header to the end of the one before, if that was read.
@@ -446,14 +455,15 @@ impl Reader {
         if bytes > SEGMENT_FILE_BYTES_MAX {
             return Err(self.corrupt(start, self.near, Why::TooLong { bytes, bytes_max: SEGMENT_FILE_BYTES_MAX }));
         }
-        self.storage
-            .read(&path, 0, SEGMENT_FILE_BYTES_MAX, &mut self.buffer)
-            .map_err(|error| IoError::new("read", &path, error))?;
-        let (header, header_bytes, chain) = match SegmentHeader::decode(&self.buffer) {
-            Ok(decoded) => decoded,
-            Err(BlockFault::Bad(why)) => return self.end_or_corrupt(start, 0, self.near, why),
-            Err(BlockFault::Version(version)) => {
-                return Err(Unsupported { file: path, offset: 0, what: format!("format version {version}") }.into());
+        self.window.open(&*self.storage, &path)?;
+        let (header, header_bytes, chain) = loop {
+            match SegmentHeader::decode(self.window.from(0)) {
+                Ok(decoded) => break decoded,
+                Err(BlockFault::Bad(_)) if !self.window.is_last() => self.read_on(start)?,
+                Err(BlockFault::Bad(why)) => return self.end_or_corrupt(start, self.near, why),
+                Err(BlockFault::Version(version)) => {
+                    return Err(Unsupported { file: path, offset: 0, what: format!("format version {version}") }.into());
+                }
             }
         };
         if let Some(why) = self.header_fault(segment, &header) {
@@ -483,8 +493,8 @@ impl Reader {
         if link.synced {
             return Err(self.corrupt(at, self.near, why));
         }
-        self.buffer.clear();
-        self.end_or_corrupt(at, 0, self.near, why)
+        self.window.clear();
+        self.end_or_corrupt(at, self.near, why)
     }
 
     /// What is wrong with a header that is sound in itself.
@@ -509,43 +519,4 @@ impl Reader {
             info.epoch > before.epoch || (info.epoch == before.epoch && info.epoch_random == before.epoch_random);
         (!follows).then_some(Why::Stale { epoch: info.epoch })
     }
-}
-
-/// Reads arbitrary bytes as a segment's file, with every check; what a fuzzer calls. Gives the number of sound records
-/// and what ended them.
-#[doc(hidden)]
-#[must_use]
-pub fn read_segment_bytes(bytes: &[u8]) -> (u64, Option<Why>) {
-    let (header, header_bytes, mut chain) = match SegmentHeader::decode(bytes) {
-        Ok(decoded) => decoded,
-        Err(BlockFault::Bad(why)) => return (0, Some(why)),
-        Err(BlockFault::Version(_)) => return (0, None),
-    };
-    let seed = Seed::new(header.info.identity);
-    let (mut records, mut start) = (0, header_bytes);
-    while !is_zeros(&bytes[start..]) {
-        let at = Position { segment: header.segment, offset: start as u64 };
-        let envelope = match take_chained(&bytes[start..], seed, at, chain) {
-            Ok(envelope) => envelope,
-            Err(fault) => return (records, Some(fault.why)),
-        };
-        if envelope.unknown().is_some() {
-            return (records, None);
-        }
-        if is_known(envelope.kind) {
-            match Record::decode(envelope.kind, envelope.body) {
-                Ok(Record::Round { batches, .. }) => {
-                    for batch in batches {
-                        let _ = batch.frames().take_while(Result::is_ok).count();
-                    }
-                }
-                Ok(_) => {}
-                Err(why) => return (records, Some(why)),
-            }
-        }
-        records += 1;
-        start += envelope.bytes_len();
-        chain = envelope.next_chain;
-    }
-    (records, None)
 }

@@ -21,6 +21,8 @@ use crate::{
 
 /// All files but the lock, and what was made beforehand, with their bytes.
 pub(crate) fn files(disk: &SimulatedDisk) -> BTreeMap<PathBuf, Vec<u8>> {
+    // Of one moment: a node that failed to start may still be putting away what it had made.
+    let disk = disk.copy();
     let paths = disk.paths().into_iter().filter(|path| !path.ends_with("lock") && !path.ends_with("next.tmp"));
     paths.map(|path| (path.clone(), disk.bytes(&path).unwrap())).collect()
 }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use qnfsm::{
     NodeId, Worker,
-    journal::{Manifest, Reader, Record, fuzzing, read_segment_bytes, segment_path, simulated::SimulatedDisk},
+    journal::{Manifest, Reader, Record, fuzzing, segment_path, simulated::SimulatedDisk},
     playback::{Playback, PlaybackError},
 };
 
@@ -25,14 +25,14 @@ pub const DIR: &str = "node";
 
 /// A segment's file as it is.
 pub fn segment(bytes: &[u8]) {
-    let _ = read_segment_bytes(bytes);
+    let _ = fuzzing::read_segment_bytes(bytes);
 }
 
 /// A segment's file with its checksums and chain mended.
 pub fn mended_segment(bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
     fuzzing::mend_segment(&mut bytes);
-    let _ = read_segment_bytes(&bytes);
+    let _ = fuzzing::read_segment_bytes(&bytes);
 }
 
 /// A node's directory: a byte whose bits say what is mended, the manifest, and up to three segments. It is read to

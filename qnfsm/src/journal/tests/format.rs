@@ -83,7 +83,7 @@ fn a_segment_has_the_bytes_that_the_documentation_says() {
     let bytes = fs::read(node.segment(1)).unwrap();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, GOLDEN.replace(char::is_whitespace, ""));
-    assert_eq!(read_segment_bytes(&bytes), (3, None));
+    assert_eq!(fuzzing::read_segment_bytes(&bytes), (3, None));
 }
 
 /// A segment of format version 1. Journals that were written so must open for ever.
@@ -144,7 +144,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0_u8..20) {
-        let _ = read_segment_bytes(&bytes);
+        let _ = fuzzing::read_segment_bytes(&bytes);
         let _ = snapshots::read_snapshot_bytes(&bytes);
         if let Ok(Record::Round { batches, .. }) = Record::decode(kind, &bytes) {
             batches.for_each(|batch| { let _ = batch.frames().count(); });
@@ -160,6 +160,6 @@ proptest! {
         let start = at.index(bytes.len() - new.len());
         let changed = bytes[start..start + new.len()] != new;
         bytes[start..start + new.len()].copy_from_slice(&new);
-        prop_assert_eq!(read_segment_bytes(&bytes).1.is_some(), changed);
+        prop_assert_eq!(fuzzing::read_segment_bytes(&bytes).1.is_some(), changed);
     }
 }

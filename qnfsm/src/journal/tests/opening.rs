@@ -125,3 +125,29 @@ fn files_are_for_their_owner_only() {
     assert_eq!(mode(&node.dir.join("lock")), 0o600);
     assert_eq!(mode(&node.dir.join("journal")), 0o700);
 }
+
+#[test]
+fn a_reader_comes_back_to_where_it_stood_wherever_it_is() {
+    let node = Node::new();
+    let journal = node.begin(1, None, 600);
+    for number in 1..=40 {
+        journal.write(&round(number)).unwrap();
+    }
+    drop(journal);
+    let mut reader = node.reader();
+    let mut stood = vec![(None, None)];
+    while let Some(entry) = reader.next().unwrap() {
+        let round = entry.record.round();
+        stood.last_mut().unwrap().1 = round;
+        stood.push((reader.bookmark(), None));
+    }
+    assert!(reader.position().segment > 3, "there are several segments");
+    // Forwards and backwards, near and far.
+    for step in [1, 7, 23, 40] {
+        for number in (0..stood.len()).map(|number| number * step % stood.len()) {
+            let (bookmark, round) = stood[number];
+            reader.return_to(bookmark).unwrap();
+            assert_eq!(reader.next().unwrap().and_then(|entry| entry.record.round()), round, "{number} by {step}");
+        }
+    }
+}
