@@ -29,7 +29,8 @@
 //! # Going through it
 //!
 //! [`Session`] goes through a journal step by step, in both directions, by calls; [`Debugger`] by lines of what it is told. [`Walk`] goes
-//! through it once, round by round.
+//! through it once, round by round. [`Nodes`] goes through those of several nodes at once, causes before effects, and [`Sessions`] walks back
+//! from a step of one to what led to it on another.
 //!
 //! # On the command line
 //!
@@ -74,6 +75,7 @@ mod divergences;
 pub mod dump;
 mod error;
 mod live;
+pub mod nodes;
 mod player;
 mod players;
 mod read_ahead;
@@ -88,6 +90,7 @@ mod walk;
 
 pub use debug::Debugger;
 pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
+pub use nodes::{Nodes, Sessions};
 pub use replay::{Options, Seen, replay};
 pub use report::{EndedIn, LeftOff, Report};
 pub use session::Session;

@@ -23,6 +23,7 @@ use crate::{
 };
 
 /// A directory that can be played back, as far as its manifest and its segments' headers say.
+#[derive(Clone)]
 pub(crate) struct Recorded {
     pub(crate) dir: PathBuf,
     pub(crate) storage: Arc<dyn Storage>,
@@ -42,7 +43,16 @@ impl Recorded {
         program: Option<&str>,
         storage: Option<Arc<dyn Storage>>,
     ) -> Result<(Recorded, Reader), ReplayError> {
-        let catalogue = kinds.seal()?;
+        Recorded::open_sealed(dir, kinds.seal()?, program, storage)
+    }
+
+    /// Likewise, with kinds that were sealed before.
+    pub(crate) fn open_sealed(
+        dir: &Path,
+        catalogue: Arc<Catalogue>,
+        program: Option<&str>,
+        storage: Option<Arc<dyn Storage>>,
+    ) -> Result<(Recorded, Reader), ReplayError> {
         let storage = storage.unwrap_or_else(|| Arc::new(RealFiles));
         let reader = Reader::open(storage.clone(), dir)?;
         let manifest = reader.manifest().clone();
@@ -52,6 +62,11 @@ impl Recorded {
         let files = holdings::segments(&*storage, dir)?.split_off(&manifest.oldest_segment);
         let others = Arc::new(others(&*storage, dir, &files, catalogue.table())?);
         Ok((Recorded { dir: dir.into(), storage, manifest, catalogue, files, others }, reader))
+    }
+
+    /// One more reader at the journal's start.
+    pub(crate) fn reader(&self) -> Result<Reader, ReplayError> {
+        Ok(Reader::open(self.storage.clone(), &self.dir)?)
     }
 
     /// A player of the node's workers, from the journal's start.

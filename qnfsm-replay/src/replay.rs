@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How far a replay has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Rounds that were run.
     pub rounds: u64,

@@ -82,8 +82,27 @@ impl<'o> Walk<'o> {
     /// # Errors
     /// As [`replay`](crate::replay), for what is known before the first record.
     pub fn open(dir: &Path, kinds: Kinds, options: &'o Options<'o>) -> Result<Walk<'o>, ReplayError> {
-        let (recorded, reader) = Recorded::open(dir, kinds, options.program.as_deref(), options.storage.clone())?;
-        Ok(Walk { recorded, reader, options, waiting_bytes_max: WAITING_BYTES_MAX })
+        Walk::open_sealed(dir, kinds.seal()?, options)
+    }
+
+    /// Likewise, with kinds that were sealed before.
+    pub(crate) fn open_sealed(
+        dir: &Path,
+        catalogue: Arc<Catalogue>,
+        options: &'o Options<'o>,
+    ) -> Result<Walk<'o>, ReplayError> {
+        let (program, storage) = (options.program.as_deref(), options.storage.clone());
+        let (recorded, reader) = Recorded::open_sealed(dir, catalogue, program, storage)?;
+        Ok(Walk::of(recorded, reader, options))
+    }
+
+    /// Of a directory that was opened, from its reader's place on.
+    pub(crate) fn of(recorded: Recorded, reader: Reader, options: &'o Options<'o>) -> Walk<'o> {
+        Walk { recorded, reader, options, waiting_bytes_max: WAITING_BYTES_MAX }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.recorded.dir
     }
 
     /// Whose directory it is.
@@ -112,109 +131,133 @@ impl<'o> Walk<'o> {
     ///
     /// # Panics
     /// As [`replay`](crate::replay).
-    pub fn rounds(self, see: impl FnMut(&RoundLog) -> ControlFlow<()>) -> Result<Walked, ReplayError> {
-        let Walk { recorded, mut reader, options, waiting_bytes_max } = self;
-        let mut show =
-            Show { see, kept: BTreeMap::new(), bytes: 0, bytes_max: waiting_bytes_max, shown: 0, late: 0, rounds: 0 };
-        let mut scan = Scan::new(recorded.player(), 0, None);
-        let gone = go(&recorded, &mut reader, &mut scan, options, &mut show);
-        show.finish(gone)
+    pub fn rounds(mut self, mut see: impl FnMut(&RoundLog) -> ControlFlow<()>) -> Result<Walked, ReplayError> {
+        let mut rounds = self.begin();
+        while let Some(log) = rounds.next()? {
+            if see(&log).is_break() {
+                break;
+            }
+        }
+        Ok(rounds.walked())
+    }
+
+    /// Begins to walk, for who asks for one round after another.
+    pub(crate) fn begin(&mut self) -> Rounds<'_> {
+        let Walk { recorded, reader, options, waiting_bytes_max } = self;
+        let scan = Scan::new(recorded.player(), 0, None);
+        let (segments, order) = (Segments::new(recorded), Order::new(*waiting_bytes_max));
+        Rounds { recorded, reader, options, segments, scan, order, records: 0, ended: None }
     }
 }
 
-/// Plays to the journal's end, or to where it can't be played on, or where enough was seen.
-fn go(
-    recorded: &Recorded,
-    reader: &mut Reader,
-    scan: &mut Scan,
-    options: &Options<'_>,
-    show: &mut Show<impl FnMut(&RoundLog) -> ControlFlow<()>>,
-) -> Result<ControlFlow<()>, ReplayError> {
-    let mut segments = Segments::new(recorded);
-    let report = |progress: Progress, bytes| {
-        let seen = Seen { rounds: progress.rounds, messages: progress.messages, bytes, bytes_total: recorded.bytes() };
-        options.on_progress.iter().for_each(|on_progress| on_progress(seen));
-    };
-    let mut records = 0;
-    while let Some(entry) = reader.next()? {
+/// A walk under way.
+pub(crate) struct Rounds<'w> {
+    recorded: &'w Recorded,
+    reader: &'w mut Reader,
+    options: &'w Options<'w>,
+    segments: Segments<'w>,
+    scan: Scan,
+    order: Order,
+    records: u64,
+    /// Nothing more is read; and why, until that was told.
+    ended: Option<Result<(), ReplayError>>,
+}
+
+impl Rounds<'_> {
+    /// The next round; none behind the last one. What ran and waits still comes before it is said why no more did.
+    pub(crate) fn next(&mut self) -> Result<Option<RoundLog>, ReplayError> {
+        loop {
+            let upto = if self.ended.is_some() { u64::MAX } else { self.scan.upto() };
+            if let Some(log) = self.order.next(upto) {
+                return Ok(Some(log));
+            }
+            match self.ended.replace(Ok(())) {
+                Some(told) => return told.map(|()| None),
+                None => {
+                    let read = self.read();
+                    self.ended = read.map_or_else(|error| Some(Err(error)), |is_end| is_end.then_some(Ok(())));
+                }
+            }
+        }
+    }
+
+    /// What was given so far.
+    pub(crate) fn walked(&self) -> Walked {
+        Walked { rounds: self.order.rounds, late: self.order.late }
+    }
+
+    /// Plays one record on; true, if the journal has ended.
+    fn read(&mut self) -> Result<bool, ReplayError> {
+        let recorded = self.recorded;
+        let Rounds { reader, segments, scan, order, .. } = self;
+        let Some(entry) = reader.next()? else {
+            let (logs, taken) = scan.finish(reader.position(), segments.segment);
+            order.take(logs);
+            taken.map_err(|stopped| segments.error(stopped))?;
+            self.report(recorded.bytes());
+            return Ok(true);
+        };
         let position = entry.position;
         segments.note(&entry);
         let (logs, taken) = scan.take(&entry);
-        if show.take(logs, scan.upto()).is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
+        order.take(logs);
         taken.map_err(|stopped| segments.error(stopped))?;
         segments.check(reader, position)?;
-        records += 1;
-        if records % RECORDS_BETWEEN_REPORTS == 0 {
-            report(scan.player.progress(), recorded.bytes_before(position));
+        self.records += 1;
+        if self.records.is_multiple_of(RECORDS_BETWEEN_REPORTS) {
+            self.report(recorded.bytes_before(position));
         }
+        Ok(false)
     }
-    let (logs, taken) = scan.finish(reader.position(), segments.segment);
-    let shown = show.take(logs, scan.upto());
-    taken.map_err(|stopped| segments.error(stopped))?;
-    report(scan.player.progress(), recorded.bytes());
-    Ok(shown)
+
+    fn report(&self, bytes: u64) {
+        let Progress { rounds, messages, .. } = self.scan.player.progress();
+        let seen = Seen { rounds, messages, bytes, bytes_total: self.recorded.bytes() };
+        self.options.on_progress.iter().for_each(|on_progress| on_progress(seen));
+    }
 }
 
-/// Shows rounds in their order, as far as what waits is little enough.
-struct Show<S> {
-    see: S,
+/// Gives rounds in their order, as far as what waits is little enough.
+struct Order {
     /// The rounds that wait for earlier ones, by ordinal.
     kept: BTreeMap<u64, RoundLog>,
     bytes: usize,
     bytes_max: usize,
-    /// One past the highest ordinal that was shown.
-    shown: u64,
+    /// One past the highest ordinal that was given.
+    given: u64,
     late: u64,
     rounds: u64,
 }
 
-impl<S: FnMut(&RoundLog) -> ControlFlow<()>> Show<S> {
-    /// Takes rounds that ran; all before the one with ordinal `upto` have.
-    fn take(&mut self, logs: Vec<RoundLog>, upto: u64) -> ControlFlow<()> {
+impl Order {
+    fn new(bytes_max: usize) -> Order {
+        Order { kept: BTreeMap::new(), bytes: 0, bytes_max, given: 0, late: 0, rounds: 0 }
+    }
+
+    /// Takes rounds that ran.
+    fn take(&mut self, logs: Vec<RoundLog>) {
         for log in logs {
             self.bytes += log.bytes();
             self.kept.insert(log.ordinal, log);
         }
-        self.upto(upto)?;
-        while self.bytes > self.bytes_max && self.first()? {}
-        ControlFlow::Continue(())
     }
 
-    /// Shows those before that ordinal.
-    fn upto(&mut self, upto: u64) -> ControlFlow<()> {
-        while self.kept.first_key_value().is_some_and(|(ordinal, _)| *ordinal < upto) {
-            self.first()?;
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Shows the first one that waits; false, if there is none.
-    fn first(&mut self) -> ControlFlow<(), bool> {
-        let Some((ordinal, log)) = self.kept.pop_first() else { return ControlFlow::Continue(false) };
+    /// The next one, if all before the one with ordinal `upto` have run, or too much waits.
+    fn next(&mut self, upto: u64) -> Option<RoundLog> {
+        let first = self.kept.first_entry().filter(|first| *first.key() < upto || self.bytes > self.bytes_max)?;
+        let (ordinal, log) = first.remove_entry();
         self.bytes -= log.bytes();
         self.rounds += 1;
-        self.late += u64::from(ordinal < self.shown);
-        self.shown = self.shown.max(ordinal + 1);
-        match (self.see)(&log) {
-            ControlFlow::Continue(()) => ControlFlow::Continue(true),
-            ControlFlow::Break(()) => ControlFlow::Break(()),
-        }
-    }
-
-    /// Ends with what ran and waits still, before it is said why no more did.
-    fn finish(mut self, gone: Result<ControlFlow<()>, ReplayError>) -> Result<Walked, ReplayError> {
-        let is_enough = matches!(gone, Ok(ControlFlow::Break(()))) || self.upto(u64::MAX).is_break();
-        match gone {
-            Err(error) if !is_enough => Err(error),
-            _ => Ok(Walked { rounds: self.rounds, late: self.late }),
-        }
+        self.late += u64::from(ordinal < self.given);
+        self.given = self.given.max(ordinal + 1);
+        Some(log)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use qnfsm::{Time, WorkerId, journal::Position};
 
     use super::*;
@@ -225,29 +268,26 @@ mod tests {
         RoundLog { ordinal, worker: WorkerId(0), round: 1, position, now, fed_at: 0, batches, steps, outputs }
     }
 
-    /// What is shown of rounds that run in this order, each with how far all have run then, before an error.
-    fn shown(ran: &[(u64, u64)], bytes_max: usize) -> Vec<u64> {
-        let mut shown = Vec::new();
-        let see = |log: &RoundLog| {
-            shown.push(log.ordinal);
-            ControlFlow::Continue(())
-        };
-        let mut show = Show { see, kept: BTreeMap::new(), bytes: 0, bytes_max, shown: 0, late: 0, rounds: 0 };
+    /// What is given of rounds that run in this order, each with how far all have run then, before the end.
+    fn given(ran: &[(u64, u64)], bytes_max: usize) -> Vec<u64> {
+        let (mut given, mut order) = (Vec::new(), Order::new(bytes_max));
+        let mut take =
+            |order: &mut Order, upto| given.extend(iter::from_fn(|| order.next(upto)).map(|log| log.ordinal));
         for (ordinal, upto) in ran {
-            assert!(show.take(vec![log(*ordinal)], *upto).is_continue());
+            order.take(vec![log(*ordinal)]);
+            take(&mut order, *upto);
         }
-        let ended = show.finish(Err(ReplayError::Misuse("it ended".to_owned())));
-        assert!(matches!(ended, Err(ReplayError::Misuse(_))));
-        shown
+        take(&mut order, u64::MAX);
+        given
     }
 
     #[test]
-    fn rounds_wait_for_earlier_ones_and_what_waits_comes_before_an_error() {
-        assert_eq!(shown(&[(1, 0), (2, 0), (0, 3), (4, 3)], 1 << 20), [0, 1, 2, 4]);
+    fn rounds_wait_for_earlier_ones_and_what_waits_comes_before_the_end() {
+        assert_eq!(given(&[(1, 0), (2, 0), (0, 3), (4, 3)], 1 << 20), [0, 1, 2, 4]);
     }
 
     #[test]
     fn with_no_room_to_wait_rounds_come_as_they_run() {
-        assert_eq!(shown(&[(1, 0), (2, 0), (0, 3), (4, 3)], 0), [1, 2, 0, 4]);
+        assert_eq!(given(&[(1, 0), (2, 0), (0, 3), (4, 3)], 0), [1, 2, 0, 4]);
     }
 }

@@ -6,3 +6,4 @@ pub mod glutton;
 pub mod golden;
 #[cfg(doctest)]
 mod guide;
+pub mod rally;

@@ -30,9 +30,9 @@ fn main() -> ExitCode {
         Arena::Serve(options) => server::serve(&options),
         Arena::Bots(options) => bots::run(&options),
         Arena::Demo(options) => return demo::run(&options),
-        Arena::Running(running) => return demo::with_recorded(&running),
+        Arena::Running(running) => return running.execute(demo::programs()),
         Arena::Reading(reading) => return reading.execute(),
-        Arena::Drawing(drawing) => return drawing.execute(Some(demo::program_of(drawing.dir()))),
+        Arena::Drawing(drawing) => return drawing.execute(Some(demo::programs())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -69,7 +69,7 @@ impl BisectArgs {
     }
 
     fn look(&self, program: Program) -> Result<bool, DumpError> {
-        let Program { name, kinds, invariants } = program;
+        let Program { name, kinds, invariants, .. } = program;
         let names: Vec<_> = invariants.names().map(str::to_owned).collect();
         if names.is_empty() {
             let text = "the program has no invariants; give it some with `Program::invariants`".to_owned();

@@ -61,6 +61,10 @@ impl Running {
     /// Does it, and says with which status the program ends.
     #[must_use]
     pub fn execute(&self, program: Program) -> ExitCode {
+        if let Running::Debug(args) = self {
+            return args.execute_among(program);
+        }
+        let program = program.of(self.dir());
         match self {
             Running::Replay(args) => args.execute(&program.name, program.kinds),
             Running::Debug(args) => args.execute(&program.name, program.kinds),

@@ -50,7 +50,7 @@ impl CoverArgs {
     pub fn execute(&self, own: Option<Program>) -> ExitCode {
         let mut observed = Observed::new(self.chosen.kind.clone());
         let line = LiveLine::new("reading", false);
-        let (basis, gathered) = gather(&self.dir, &self.chosen, own, &line, &mut observed);
+        let (basis, gathered) = gather(&[&self.dir], &self.chosen, own, &line, &mut observed);
         let gathered = gathered.and_then(|()| sound(&observed, "cover", &self.chosen));
         let is_whole = gathered.is_ok();
         let covers: Vec<_> = observed.kinds.iter().map(|(name, kind)| Cover::of(name, kind)).collect();

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     io::{self, BufRead, IsTerminal, Write},
     panic::{self, AssertUnwindSafe},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
     sync::{
@@ -14,12 +14,14 @@ use std::{
 };
 
 use clap::Args;
-use qnfsm::Kinds;
+use qnfsm::{Catalogue, Kinds};
 use serde::Serialize;
 use signal_hook::consts::SIGINT;
 
 use super::{
+    Program,
     output::say_error,
+    program::Programs,
     prompt::{Asked, Prompt},
     show::LiveLine,
 };
@@ -34,6 +36,9 @@ use crate::{
 pub struct DebugArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,
+    /// Look at this node too: `why` walks over into it, where it sent what was handled, and `node N` goes there. May be given several times.
+    #[arg(long, value_name = "DIR")]
+    pub with: Vec<PathBuf>,
     /// Do this command, and end behind the last one. May be given several times.
     #[arg(short, long = "command", value_name = "COMMAND")]
     pub commands: Vec<String>,
@@ -51,6 +56,7 @@ such a script that is wrong ends it; empty lines and those that begin with # are
 
 Examples:
   qnfsm debug DIR
+  qnfsm debug DIR --with OTHER_DIR
   qnfsm debug DIR --json --command 'find ended panicked' --command why
 
 Exit statuses: 0 all was done, 1 a `find` found nothing, 2 a command is wrong or asks for what isn't there, 130 interrupted; \
@@ -68,22 +74,31 @@ impl DebugArgs {
     /// built with.
     #[must_use]
     pub fn execute(&self, program: &str, kinds: Kinds) -> ExitCode {
-        without_told_panics(|| self.run(program, kinds))
+        self.execute_among(Program::new(program, kinds))
     }
 
-    fn run(&self, program: &str, kinds: Kinds) -> ExitCode {
-        let session = match self.open(program, kinds) {
-            Ok(session) => session,
+    /// Likewise, with the one of several programs that each directory says.
+    pub(super) fn execute_among(&self, program: Program) -> ExitCode {
+        without_told_panics(|| self.run(program))
+    }
+
+    fn run(&self, program: Program) -> ExitCode {
+        let mut stopped = 0;
+        let debugger = self.open_all(program).and_then(|mut sessions| {
+            for error in sessions.iter().filter_map(Session::stopped) {
+                let _ = writeln!(io::stderr(), "the journal can be gone through up to where this was found: {error}");
+                stopped = if stopped == 0 { error.exit_status() } else { stopped };
+            }
+            let others = sessions.split_off(1);
+            Debugger::new(sessions.remove(0)).with(others)
+        });
+        let mut debugger = match debugger {
+            Ok(debugger) => debugger,
             Err(error) => {
                 say_error(self.json, &error);
                 return ExitCode::from(error.exit_status());
             }
         };
-        let stopped = session.stopped().map_or(0, |stopped| {
-            let _ = writeln!(io::stderr(), "the journal can be gone through up to where this was found: {stopped}");
-            stopped.exit_status()
-        });
-        let mut debugger = Debugger::new(session);
         debugger.set_json(self.json);
         watch_progress(&mut debugger);
         let interruption = debugger.interruption();
@@ -105,13 +120,19 @@ impl DebugArgs {
         }
     }
 
-    fn open(&self, program: &str, kinds: Kinds) -> Result<Session, ReplayError> {
+    /// The session that is looked at, and behind it those of further nodes.
+    fn open_all(&self, program: Program) -> Result<Vec<Session>, ReplayError> {
+        let programs = Programs::new(program)?;
+        [&self.dir].into_iter().chain(&self.with).map(|dir| self.open(dir, programs.of(dir))).collect()
+    }
+
+    fn open(&self, dir: &Path, (program, catalogue): &(String, Arc<Catalogue>)) -> Result<Session, ReplayError> {
         let line = LiveLine::new("replaying", false);
         let options = Options::new().program(program).memory(self.memory.saturating_mul(1 << 20)).on_progress(|seen| {
             let Seen { rounds, messages, bytes, bytes_total } = seen;
             line.draw(bytes, bytes_total, || format!(", {rounds} rounds, {messages} messages"));
         });
-        let session = Session::open(&self.dir, kinds, &options);
+        let session = Session::open_sealed(dir, catalogue.clone(), &options);
         drop(options);
         line.clear();
         session

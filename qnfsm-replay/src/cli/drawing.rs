@@ -1,16 +1,17 @@
 //! Which subcommands draw what happened in a journal, what of it they are told to draw, and how it reaches them: by a walk with a
 //! program's kinds, or by the records alone.
 
-use std::{path::Path, process::ExitCode};
+use std::{cell::RefCell, path::Path, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use qnfsm::{RawQueueId, Time, WorkerId};
+use qnfsm::{NodeId, RawQueueId, Time, WorkerId};
 
-use super::{CoverArgs, Program, SeqArgs, StatesArgs, TraceArgs, output, show::LiveLine};
+use super::{CoverArgs, Program, SeqArgs, StatesArgs, TraceArgs, output, program::Programs, show::LiveLine};
 use crate::{
-    Options, Seen, Walk,
+    Nodes, Options, Seen, Walk,
     diagram::{
         event::{Chosen, Feed, Sink},
+        records,
         ways::{self, Basis},
     },
     dump::{DumpError, Instant},
@@ -45,7 +46,7 @@ impl Drawing {
         }
     }
 
-    /// The node's directory.
+    /// The node's directory; of several, the first.
     #[must_use]
     pub fn dir(&self) -> &Path {
         match self {
@@ -61,6 +62,9 @@ impl Drawing {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[non_exhaustive]
 pub struct ChosenArgs {
+    /// Of this node alone, by its number.
+    #[arg(long, value_name = "N")]
+    pub node: Option<u32>,
     /// Of this worker alone, by its number.
     #[arg(long, value_name = "N")]
     pub worker: Option<u32>,
@@ -90,6 +94,7 @@ pub struct ChosenArgs {
 impl ChosenArgs {
     fn chosen(&self) -> Chosen {
         Chosen {
+            node: self.node.map(NodeId),
             worker: self.worker.map(WorkerId),
             queue: self.queue,
             kind: self.kind.clone(),
@@ -100,9 +105,9 @@ impl ChosenArgs {
     }
 }
 
-/// Shows a sink what was chosen. What is known of the journal comes also where it can't be gone through to its end.
+/// Shows a sink what was chosen of one node or several. What is known of the journals comes also where they can't be gone through to their ends.
 pub(super) fn gather(
-    dir: &Path,
+    dirs: &[&Path],
     args: &ChosenArgs,
     own: Option<Program>,
     line: &LiveLine,
@@ -110,22 +115,45 @@ pub(super) fn gather(
 ) -> (Basis, Result<(), DumpError>) {
     let chosen = args.chosen();
     let (mut basis, mut feed) = (Basis::default(), Feed::new(&chosen, sink));
-    let gathered = match own.filter(|_| !args.as_recorded) {
-        Some(Program { name, kinds, .. }) => {
-            let options = Options::new().program(name).on_progress(|seen| {
-                let Seen { rounds, messages, bytes, bytes_total } = seen;
-                line.draw(bytes, bytes_total, || format!(", {rounds} rounds, {messages} messages"));
-            });
-            let walk = Walk::open(dir, kinds, &options).map_err(DumpError::from);
-            walk.and_then(|walk| ways::walked(walk, &mut feed, &mut basis))
-        }
-        None => {
-            let progress = |bytes, bytes_total| line.draw(bytes, bytes_total, String::new);
-            ways::recorded(dir, &mut feed, &mut basis, progress)
-        }
+    let progress = |bytes, bytes_total| line.draw(bytes, bytes_total, String::new);
+    let gathered = match (own.filter(|_| !args.as_recorded), dirs) {
+        (Some(own), dirs) => walk(dirs, own, &mut feed, &mut basis, line),
+        (None, [dir]) => records::recorded(dir, &mut feed, &mut basis, progress),
+        (None, dirs) => records::recorded_together(dirs, &mut feed, &mut basis, progress),
     };
     line.clear();
     (basis, gathered)
+}
+
+/// Goes through what was recorded with the programs' kinds.
+fn walk(
+    dirs: &[&Path],
+    own: Program,
+    feed: &mut Feed<'_>,
+    basis: &mut Basis,
+    line: &LiveLine,
+) -> Result<(), DumpError> {
+    let programs = Programs::new(own).map_err(DumpError::from)?;
+    let known: Vec<_> = dirs.iter().map(|dir| programs.of(dir)).collect();
+    let seen = RefCell::new(vec![Seen::default(); dirs.len()]);
+    let options = |(at, (name, _)): (usize, &&(String, _))| {
+        let seen = &seen;
+        Options::new().program(name).on_progress(move |progress| {
+            seen.borrow_mut()[at] = progress;
+            let seen = seen.borrow();
+            let sum = |of: fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>();
+            let (rounds, messages) = (sum(|seen| seen.rounds), sum(|seen| seen.messages));
+            let bytes = (sum(|seen| seen.bytes), sum(|seen| seen.bytes_total));
+            line.draw(bytes.0, bytes.1, || format!(", {rounds} rounds, {messages} messages"));
+        })
+    };
+    let options: Vec<_> = known.iter().enumerate().map(options).collect();
+    let open = |at: usize| Walk::open_sealed(dirs[at], known[at].1.clone(), &options[at]);
+    if dirs.len() == 1 {
+        return ways::walked(open(0)?, feed, basis);
+    }
+    let nodes = (0..dirs.len()).try_fold(Nodes::new(), |nodes, at| nodes.and(open(at)?))?;
+    ways::walked_together(nodes, feed, basis)
 }
 
 /// Ends a command that has gathered what it draws: prints it, unless there is nothing of it, and then what kept it from the rest.

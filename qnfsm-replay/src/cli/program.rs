@@ -1,10 +1,14 @@
 //! What subcommands that run what was recorded know of the program: its name, its kinds, and what must always hold.
 
-use std::{error::Error, ffi::OsString, process::ExitCode};
+use std::{error::Error, ffi::OsString, path::Path, process::ExitCode, sync::Arc};
 
-use qnfsm::{Invariants, Kinds};
+use qnfsm::{
+    Catalogue, Invariants, Kinds,
+    journal::{Manifest, RealFiles},
+};
 
 use super::NodeArgs;
+use crate::ReplayError;
 
 /// A program, for its subcommands.
 ///
@@ -21,19 +25,43 @@ pub struct Program {
     pub(super) name: String,
     pub(super) kinds: Kinds,
     pub(super) invariants: Invariants,
+    /// Others, whose directories may be given too.
+    others: Vec<Program>,
 }
 
 impl Program {
     /// A program by the name that its node was built with, without invariants.
     #[must_use]
     pub fn new(name: impl Into<String>, kinds: Kinds) -> Program {
-        Program { name: name.into(), kinds, invariants: Invariants::new() }
+        Program { name: name.into(), kinds, invariants: Invariants::new(), others: Vec::new() }
     }
 
     /// What must always hold of its FSMs, which `bisect` looks for.
     #[must_use]
     pub fn invariants(self, invariants: Invariants) -> Program {
         Program { invariants, ..self }
+    }
+
+    /// Takes directories of another program's nodes too: each is run with the kinds of the program that it names, and those of several
+    /// programs can be looked at together.
+    #[must_use]
+    pub fn also(mut self, other: Program) -> Program {
+        self.others.extend(other.each());
+        self
+    }
+
+    /// This one and the others, each alone.
+    fn each(mut self) -> impl Iterator<Item = Program> {
+        let others = std::mem::take(&mut self.others);
+        [self].into_iter().chain(others)
+    }
+
+    /// The one that recorded a directory; where none did, this.
+    pub(super) fn of(self, dir: &Path) -> Program {
+        let wrote = program_of(dir);
+        let mut each: Vec<_> = self.each().collect();
+        let at = each.iter().position(|program| Some(&program.name) == wrote.as_ref()).unwrap_or(0);
+        each.swap_remove(at)
     }
 
     /// [`run`](Program::run) with the process's own arguments.
@@ -53,4 +81,26 @@ impl Program {
     pub fn node_main(self, run: impl FnOnce(NodeArgs) -> Result<(), Box<dyn Error>>) -> ExitCode {
         super::run_node(self, run)
     }
+}
+
+/// The programs of which one recorded each of several directories.
+pub(super) struct Programs(Vec<(String, Arc<Catalogue>)>);
+
+impl Programs {
+    pub(super) fn new(program: Program) -> Result<Programs, ReplayError> {
+        let sealed = program.each().map(|Program { name, kinds, .. }| Ok((name, kinds.seal()?)));
+        sealed.collect::<Result<_, ReplayError>>().map(Programs)
+    }
+
+    /// The name and the kinds of the one that recorded a directory; where none did, the first, by which that is an error.
+    pub(super) fn of(&self, dir: &Path) -> &(String, Arc<Catalogue>) {
+        let wrote = program_of(dir);
+        let known = self.0.iter().find(|(name, _)| Some(name) == wrote.as_ref());
+        known.unwrap_or_else(|| self.0.first().expect("there is the program itself"))
+    }
+}
+
+/// The name of the program that a directory says recorded it. What keeps it from saying that, the command tells that reads it.
+fn program_of(dir: &Path) -> Option<String> {
+    Manifest::load(&RealFiles, dir).map(|manifest| manifest.program).ok()
 }

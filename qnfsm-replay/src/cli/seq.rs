@@ -1,6 +1,9 @@
 //! The subcommand `seq`: a sequence diagram.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use serde_json::json;
@@ -16,11 +19,14 @@ use crate::diagram::seq::{self, Sequence};
 /// Who sent what to whom, message by message: as Mermaid's `sequenceDiagram`, or a picture.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  qnfsm seq /var/lib/my-service --worker 0 --from-round 100 --to-round 120 --svg > rounds.svg\n  qnfsm seq /var/lib/my-service --queue w0/7.1 --max 50"
+    after_help = "Examples:\n  qnfsm seq /var/lib/my-service --worker 0 --from-round 100 --to-round 120 --svg > rounds.svg\n  qnfsm seq /var/lib/my-service --queue w0/7.1 --max 50\n  my-service seq /var/lib/east /var/lib/west"
 )]
 pub struct SeqArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,
+    /// Further nodes' directories, to be drawn together: causes before effects, whatever their clocks say.
+    #[arg(value_name = "DIR")]
+    pub more: Vec<PathBuf>,
     /// Print a picture: SVG that holds all that it needs.
     #[arg(long, conflicts_with = "json")]
     pub svg: bool,
@@ -46,7 +52,9 @@ impl SeqArgs {
     pub fn execute(&self, own: Option<Program>) -> ExitCode {
         let mut sequence = Sequence::new(self.max, self.max_lanes);
         let line = LiveLine::new("reading", false);
-        let (basis, gathered) = gather(&self.dir, &self.chosen, own, &line, &mut sequence);
+        let dirs: Vec<&Path> = [&self.dir].into_iter().chain(&self.more).map(PathBuf::as_path).collect();
+        let (basis, gathered) = gather(&dirs, &self.chosen, own, &line, &mut sequence);
+        sequence.settle();
         conclude(self.json, &basis, gathered, || {
             let remarks: Vec<_> = sequence.remark().into_iter().chain(basis.remarks("seq")).collect();
             if self.json {

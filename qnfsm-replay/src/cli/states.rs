@@ -48,7 +48,7 @@ impl StatesArgs {
     pub fn execute(&self, own: Option<Program>) -> ExitCode {
         let mut observed = Observed::new(self.chosen.kind.clone());
         let line = LiveLine::new("reading", false);
-        let (basis, gathered) = gather(&self.dir, &self.chosen, own, &line, &mut observed);
+        let (basis, gathered) = gather(&[&self.dir], &self.chosen, own, &line, &mut observed);
         let gathered = gathered.and_then(|()| sound(&observed, "states", &self.chosen));
         conclude(self.json, &basis, gathered, || {
             let remarks = basis.remarks("states");

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufWriter},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -20,11 +20,14 @@ use crate::{diagram::trace::Trace, dump::DumpError};
 /// them, and each message as an arrow. Rounds have the times that they were recorded with; handlers within one have their order alone.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  qnfsm trace /var/lib/my-service > trace.json\n  qnfsm trace /var/lib/my-service --worker 1 --from-round 5000 --to-round 6000 > trace.json"
+    after_help = "Examples:\n  qnfsm trace /var/lib/my-service > trace.json\n  qnfsm trace /var/lib/my-service --worker 1 --from-round 5000 --to-round 6000 > trace.json\n  my-service trace /var/lib/east /var/lib/west > trace.json"
 )]
 pub struct TraceArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,
+    /// Further nodes' directories, to be drawn together, each as a process: causes before effects, whatever their clocks say.
+    #[arg(value_name = "DIR")]
+    pub more: Vec<PathBuf>,
     /// A trace is JSON, with this and without.
     #[arg(long, hide = true)]
     pub json: bool,
@@ -43,9 +46,11 @@ impl TraceArgs {
     }
 
     fn write(&self, own: Option<Program>) -> Result<(), DumpError> {
-        let mut trace = Trace::new(BufWriter::with_capacity(1 << 16, io::stdout().lock()));
+        let trace = Trace::new(BufWriter::with_capacity(1 << 16, io::stdout().lock()));
+        let mut trace = trace.of_several(!self.more.is_empty());
         let line = LiveLine::beside_output("reading");
-        let (basis, gathered) = gather(&self.dir, &self.chosen, own, &line, &mut trace);
+        let dirs: Vec<&Path> = [&self.dir].into_iter().chain(&self.more).map(PathBuf::as_path).collect();
+        let (basis, gathered) = gather(&dirs, &self.chosen, own, &line, &mut trace);
         if basis.rounds == 0 && gathered.is_err() {
             return gathered;
         }

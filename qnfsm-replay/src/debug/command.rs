@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use qnfsm::{RawQueueId, Time, WorkerId, journal::Position};
+use qnfsm::{NodeId, RawQueueId, Time, WorkerId, journal::Position};
 
 use super::{
     WrongLine,
     expression::Expression,
     nearest::instead,
-    parse::{number, queue, worker},
+    parse::{node, number, queue, worker},
 };
 use crate::{dump::Instant, session::By};
 
@@ -50,6 +50,7 @@ pub const COMMANDS: &[Help] = commands! {
     "find" "f" "EXPRESSION" "goes on to the next step for which it holds, if there is one" "find message is Join";
     "rfind" "rf" "EXPRESSION" "goes back to the step before for which it holds, if there is one" "rfind changed data.score";
     "why" "y" "[N]" "what led to this step: the step that sent what was handled, the one before that, up to N of them" "why";
+    "node" "" "[N]" "goes to another of the nodes that are open, where it was left; alone, lists them" "node 2";
     "show" "p" "" "this step: the message, the FSM before and after, what it asked for" "show";
     "where" "" "" "this step's place: round, step, time, position" "where";
     "state" "st" "[QUEUE]" "an FSM's state and data after this step: of the step's FSM, unless it is said" "state w1/0.1";
@@ -83,6 +84,7 @@ pub(super) enum Command {
     Reverse,
     Find(Expression, bool),
     Why(usize),
+    Node(Option<NodeId>),
     Show,
     Where,
     State(Option<RawQueueId>),
@@ -200,6 +202,7 @@ impl Command {
             "find" => Ok(Command::Find(words.expression()?, true)),
             "rfind" => Ok(Command::Find(words.expression()?, false)),
             "why" => Ok(Command::Why(words.optional(number, "a number")?.unwrap_or(CAUSES_DEFAULT))),
+            "node" => words.optional(node, "a node's number").map(Command::Node),
             "show" => words.none(Command::Show),
             "where" => words.none(Command::Where),
             "state" => words.queue().map(Command::State),

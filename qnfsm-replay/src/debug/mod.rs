@@ -33,13 +33,14 @@
 //!
 //! The files: `command` reads lines, `parse` expressions; `predicate` looks their names up and tries them, `judge` holds values against
 //! one another; `stops` are the expressions that stop a run; `show` answers what is asked of a step, `views` makes what `view` is, and
-//! `text` puts it in words; `complete` knows what a line can go on with, `nearest` which name was meant.
+//! `text` puts it in words; `others` are further nodes that are looked at together; `complete` knows what a line can go on with, `nearest` which name was meant.
 
 mod command;
 mod complete;
 pub mod expression;
 mod judge;
 mod nearest;
+mod others;
 mod parse;
 mod predicate;
 mod show;
@@ -66,10 +67,12 @@ pub use complete::Completion;
 use crate::{
     ReplayError, Session,
     dump::{Own, Tables},
+    nodes::Crossings,
     session::{By, Direction, Found},
 };
 use command::{Command, Destination};
 use expression::Expression;
+use others::Other;
 use predicate::Predicate;
 use stops::Stops;
 use view::View;
@@ -86,6 +89,9 @@ pub struct Debugger {
     tables: Rc<Tables>,
     own: Own,
     stops: Stops,
+    /// Further nodes, and what came from one of all of them to another.
+    others: Vec<Other>,
+    crossings: Crossings,
     json: bool,
     chars_max: usize,
     /// The last line that was done.
@@ -178,6 +184,8 @@ impl Debugger {
             tables,
             own: Own::new(),
             stops: Stops::default(),
+            others: Vec::new(),
+            crossings: Crossings::default(),
             json: false,
             chars_max: CHARS_DEFAULT,
             last: String::new(),
@@ -281,6 +289,7 @@ impl Debugger {
                 watched.map_err(|wrong| wrong.behind(at).into())
             }
             Command::Delete(number) => Ok(View::Said { text: self.stops.delete(number)? }),
+            Command::Node(node) => self.go_to_node(node),
             Command::Run => self.run(Direction::Forward),
             Command::Reverse => self.run(Direction::Back),
             Command::Find(expression, is_forward) => {

@@ -90,6 +90,11 @@ pub(super) fn worker(text: &str) -> Option<WorkerId> {
     number(text.strip_prefix('w')?).filter(|worker| *worker < 1 << 31).map(WorkerId)
 }
 
+/// Reads a node's number, with its letter or without.
+pub(super) fn node(text: &str) -> Option<NodeId> {
+    number(text.strip_prefix('n').unwrap_or(text)).map(NodeId)
+}
+
 /// Reads a number without a sign.
 pub(super) fn number<N: FromStr>(digits: &str) -> Option<N> {
     digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok()).flatten()

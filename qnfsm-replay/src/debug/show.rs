@@ -45,11 +45,10 @@ impl Debugger {
             }),
             Command::Why(steps_max) => {
                 let steps_max = (*steps_max).clamp(1, CAUSES_MAX);
-                let mut causes = self.session.causes(steps_max + 1)?;
+                let mut causes = self.causes(steps_max + 1)?;
                 let more = causes.len() > steps_max;
                 causes.truncate(steps_max);
-                let views = self.views();
-                Ok(View::Causes { causes: causes.iter().map(|cause| views.cause(cause)).collect(), more })
+                Ok(View::Causes { causes: causes.iter().map(|cause| self.cause(cause)).collect(), more })
             }
             Command::State(queue) => self.state(*queue),
             Command::Fsm(queue) => self.fsm(*queue, |_| true),

@@ -4,7 +4,9 @@ use std::fmt::{self, Display, Formatter};
 
 use qnfsm::schema::short_name;
 
-use super::view::{AskedView, CauseView, ChangeView, KindFields, MessageView, Shown, SpotView, StepView, View};
+use super::view::{
+    AskedView, CameView, CauseView, ChangeView, KindFields, MessageView, Shown, SpotView, StepView, View,
+};
 use crate::dump::Number;
 
 impl Display for View {
@@ -175,15 +177,55 @@ impl Display for AskedView {
 
 impl Display for CauseView {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let CauseView { ordinal, worker, round, step, queue, kind, handler, message, origin, source, number } = self;
+        let CauseView {
+            node,
+            ordinal,
+            worker,
+            round,
+            step,
+            queue,
+            kind,
+            handler,
+            message,
+            origin,
+            source,
+            number,
+            came,
+        } = self;
+        node.map_or(Ok(()), |node| write!(f, "n{node} "))?;
         write!(f, "w{worker} round {round}, step {step} (ordinal {ordinal}): {queue} {kind}: {handler}")?;
         if let Some(message) = message {
             write!(f, " {message}")?;
         }
         match (*origin, source, number) {
             ("step", ..) => f.write_str("\n  because of"),
-            ("outside", Some(source), Some(number)) => write!(f, "\n  which came from {source}, its number {number}"),
+            ("outside", Some(source), Some(number)) => {
+                write!(f, "\n  which came from {source}, its number {number}")?;
+                came.as_ref().map_or(Ok(()), |came| write!(f, "\n  {came}"))
+            }
             _ => f.write_str("\n  which nothing on record led to: it was there before the journal begins, or the worker made it itself"),
+        }
+    }
+}
+
+impl Display for CameView {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let CameView { whence, node, sender, worker, round } = self;
+        match (*whence, worker, round) {
+            ("sent", Some(worker), Some(round)) => {
+                write!(f, "which {sender} of node {node} put out in w{worker} round {round}, because of")
+            }
+            ("doubled", Some(worker), Some(round)) => {
+                let once = "and it came in before: it was doubled on the way";
+                write!(f, "which {sender} of node {node} put out once, in w{worker} round {round}, {once}; because of")
+            }
+            ("alike", ..) => {
+                write!(
+                    f,
+                    "which {sender} of node {node} put out; it put out several alike, and which this is can't be told"
+                )
+            }
+            _ => write!(f, "which came from {sender} of node {node}, whose journal doesn't show that it sent it"),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     dump::{Instant, Number, Value},
+    nodes::{NodeCause, Whence},
     session::Spot,
 };
 
@@ -183,6 +184,9 @@ pub(super) struct StopView {
 /// One step on the way back.
 #[derive(Debug, Serialize)]
 pub(super) struct CauseView {
+    /// The node, where several are looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) node: Option<u32>,
     pub(super) ordinal: Number,
     pub(super) worker: u32,
     pub(super) round: Number,
@@ -198,6 +202,38 @@ pub(super) struct CauseView {
     pub(super) source: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) number: Option<Number>,
+    /// Of one that came from another node that is looked at: where it was put out there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) came: Option<CameView>,
+}
+
+/// Where another node put something out.
+#[derive(Debug, Serialize)]
+pub(super) struct CameView {
+    /// `sent`, `doubled`, `alike` or `not_shown`.
+    pub(super) whence: &'static str,
+    pub(super) node: u32,
+    pub(super) sender: String,
+    /// Its worker and round there, if they are known.
+    pub(super) worker: Option<u32>,
+    pub(super) round: Option<Number>,
+}
+
+impl CauseView {
+    /// Names the node, and the one from which it came.
+    pub(super) fn of_node(self, cause: &NodeCause) -> CauseView {
+        let came = cause.came.map(|came| {
+            let whence = match came.whence {
+                Whence::Sent(_) => "sent",
+                Whence::Doubled(_) => "doubled",
+                Whence::Alike => "alike",
+                Whence::NotShown => "not_shown",
+            };
+            let (worker, round) = came.whence.sending().map(|it| (it.worker.0, Number(it.round))).unzip();
+            CameView { whence, node: came.sender.node().0, sender: came.sender.to_string(), worker, round }
+        });
+        CauseView { node: Some(cause.node.0), came, ..self }
+    }
 }
 
 /// An FSM in a list.

@@ -168,10 +168,12 @@ impl Views<'_> {
     pub(super) fn cause(&self, cause: &Cause) -> CauseView {
         let (origin, source, number) = match cause.origin {
             Origin::Step => ("step", None, None),
-            Origin::Outside { source, number } => ("outside", Some(source.to_string()), Some(Number(number))),
+            Origin::Outside { source, number, .. } => ("outside", Some(source.to_string()), Some(Number(number))),
             Origin::Unknown => ("unknown", None, None),
         };
         CauseView {
+            node: None,
+            came: None,
             ordinal: Number(cause.ordinal),
             worker: cause.worker.0,
             round: Number(cause.round),

@@ -5,13 +5,17 @@
 
 use std::{io, ops::RangeInclusive};
 
-use qnfsm::{Handler, Place, RawQueueId, RequestId, Time, WorkerId, frame::Class};
+use qnfsm::{Handler, NodeId, Place, RawQueueId, RequestId, Time, WorkerId, frame::Class};
 
-use crate::dump::tables::Tables;
+use crate::{
+    dump::tables::Tables,
+    nodes::{CameIn, Sending},
+};
 
 /// The round in which something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct At {
+    pub(crate) node: NodeId,
     /// Its number among all rounds of all workers.
     pub(crate) ordinal: u64,
     pub(crate) worker: WorkerId,
@@ -24,8 +28,9 @@ pub(crate) struct At {
 /// Something that happened.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
-    /// A round begins. What happens in it follows; rounds of other workers may begin meanwhile.
-    Round,
+    /// A round begins, in which these frames came in from other nodes. What happens in it follows; rounds of other workers may begin
+    /// meanwhile.
+    Round(&'a [CameIn]),
     /// A frame crossed the perimeter.
     Crossed(Crossed<'a>),
     /// A handler ran.
@@ -46,6 +51,8 @@ pub(crate) struct Crossed<'a> {
     /// The number of its message type, or kind if it is a spawn.
     pub(crate) of: u32,
     pub(crate) request: Option<RequestId>,
+    /// Where another node put it out, if it came from one and that is known.
+    pub(crate) sent: Option<Sending>,
     pub(crate) bytes: &'a [u8],
 }
 
@@ -124,6 +131,7 @@ pub(crate) trait Sink {
 /// What of a journal is drawn.
 #[derive(Debug, Clone)]
 pub(crate) struct Chosen {
+    pub(crate) node: Option<NodeId>,
     pub(crate) worker: Option<WorkerId>,
     pub(crate) queue: Option<RawQueueId>,
     pub(crate) kind: Option<String>,
@@ -134,21 +142,22 @@ pub(crate) struct Chosen {
 impl Default for Chosen {
     fn default() -> Chosen {
         let time = Time::ZERO..=Time::from_nanos(u64::MAX);
-        Chosen { worker: None, queue: None, kind: None, rounds: 0..=u64::MAX, time }
+        Chosen { node: None, worker: None, queue: None, kind: None, rounds: 0..=u64::MAX, time }
     }
 }
 
 impl Chosen {
     /// True if that is drawn.
     fn wants(&self, tables: &Tables, at: &At, event: &Event<'_>) -> bool {
-        let is_of_round = self.worker.is_none_or(|worker| worker == at.worker)
+        let is_of_round = self.node.is_none_or(|node| node == at.node)
+            && self.worker.is_none_or(|worker| worker == at.worker)
             && self.rounds.contains(&at.round)
             && self.time.contains(&at.now);
         let kind = |number| self.kind.as_ref().is_none_or(|kind| tables.kind_is(number, kind));
         let queue = |one, other| self.queue.is_none_or(|queue| queue == one || queue == other);
         is_of_round
             && match event {
-                Event::Round => true,
+                Event::Round(_) => true,
                 Event::Ran(ran) => {
                     let sender = ran.message.as_ref().map_or(ran.queue, |message| message.sender);
                     kind(ran.kind) && queue(ran.queue, sender)

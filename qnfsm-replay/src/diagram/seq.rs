@@ -1,11 +1,16 @@
 //! Who sent what to whom: lanes for FSMs, edges and workers, and an arrow for each message in the order in which it was handled.
 //!
 //! Of a round whose handlers are known, an arrow is a message that was handled, and one for each frame that left to an edge. Of one whose
-//! inputs alone are known, it is a frame that entered. So no message is drawn twice.
+//! inputs alone are known, it is a frame that entered. So no message is drawn twice. One that left for another node is drawn where it came in there, once
+//! it does: then its arrow to the edge is taken back.
 
-use std::{collections::BTreeMap, fmt::Write, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    io,
+};
 
-use qnfsm::{Handler, Place, RawQueueId, frame::Class};
+use qnfsm::{Handler, NodeId, Place, RawQueueId, frame::Class};
 use serde::Serialize;
 
 use super::{
@@ -15,9 +20,12 @@ use super::{
     observed::plain,
     svg::{self, Canvas, Style},
 };
-use crate::dump::{
-    Instant,
-    tables::{Tables, variant_of},
+use crate::{
+    dump::{
+        Instant,
+        tables::{Tables, variant_of},
+    },
+    nodes::{Named, Sending},
 };
 
 /// A sequence diagram under way.
@@ -28,6 +36,10 @@ pub(crate) struct Sequence {
     pub(crate) lanes: Vec<Lane>,
     numbers: BTreeMap<Key, usize>,
     pub(crate) arrows: Vec<Arrow>,
+    /// Which of these are frames that went to an edge, and may yet come in at another node.
+    leaving: BTreeMap<(NodeId, u64, Place, u64), usize>,
+    /// Which came in there.
+    taken_back: BTreeSet<usize>,
     /// Arrows that were chosen and not drawn, because there are too many.
     pub(crate) left_out: u64,
 }
@@ -35,16 +47,17 @@ pub(crate) struct Sequence {
 /// Whose a lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    Edge(Place),
+    Edge(NodeId, Place),
     Fsm(RawQueueId),
     /// The FSMs of a place that have no lane of their own.
-    Rest(Place),
+    Rest(NodeId, Place),
 }
 
 /// A lane.
 #[derive(Debug, Serialize)]
 pub(crate) struct Lane {
     pub(crate) name: String,
+    pub(crate) node: u32,
     /// The worker or edge.
     pub(crate) place: String,
     /// The kind of its FSM, if it is known and one's own.
@@ -60,6 +73,7 @@ pub(crate) struct Arrow {
     pub(crate) to: usize,
     /// The variant, and as what it came if that is more than a message.
     pub(crate) what: String,
+    pub(crate) node: u32,
     pub(crate) worker: u32,
     pub(crate) round: u64,
     pub(crate) time: Instant,
@@ -70,23 +84,24 @@ pub(crate) struct Arrow {
 impl Sequence {
     pub(crate) fn new(arrows_max: usize, lanes_max: usize) -> Sequence {
         let (lanes, numbers, arrows) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Sequence { arrows_max, lanes_max, lanes, numbers, arrows, left_out: 0 }
+        let (leaving, taken_back) = (BTreeMap::new(), BTreeSet::new());
+        Sequence { arrows_max, lanes_max, lanes, numbers, arrows, leaving, taken_back, left_out: 0 }
     }
 
     /// The number of the lane of a queue, which it is given if it has none.
     fn lane(&mut self, queue: RawQueueId) -> usize {
-        let place = queue.place();
-        let key = if place.as_edge().is_some() { Key::Edge(place) } else { Key::Fsm(queue) };
+        let (node, place) = (queue.node(), queue.place());
+        let key = if place.as_edge().is_some() { Key::Edge(node, place) } else { Key::Fsm(queue) };
         let is_known = self.numbers.contains_key(&key);
-        let key = if is_known || self.lanes.len() < self.lanes_max { key } else { Key::Rest(place) };
+        let key = if is_known || self.lanes.len() < self.lanes_max { key } else { Key::Rest(node, place) };
         let lanes = &mut self.lanes;
         *self.numbers.entry(key).or_insert_with(|| {
             let name = match key {
-                Key::Edge(place) => format!("edge {place}"),
+                Key::Edge(..) => format!("edge {}", of_node(node, place)),
                 Key::Fsm(queue) => queue.to_string(),
-                Key::Rest(place) => format!("others of {place}"),
+                Key::Rest(..) => format!("others of {}", of_node(node, place)),
             };
-            lanes.push(Lane { name, place: place.to_string(), kind: None, order: key });
+            lanes.push(Lane { name, node: node.0, place: place.to_string(), kind: None, order: key });
             lanes.len() - 1
         })
     }
@@ -127,6 +142,11 @@ impl Sequence {
     }
 
     fn crossed(&mut self, tables: &Tables, at: &At, it: &Crossed<'_>) {
+        if let Some(Sending { node, ordinal, to, number, .. }) = it.sent
+            && let Some(arrow) = self.leaving.remove(&(node, ordinal, to, number))
+        {
+            self.taken_back.insert(arrow);
+        }
         let is_drawn = match it.way {
             Way::In => !at.is_whole,
             Way::Out => it.other.as_edge().is_some(),
@@ -141,19 +161,54 @@ impl Sequence {
             class => format!("{class:?}").to_lowercase(),
         };
         let (from, to) = (self.lane(it.from), self.lane(it.to));
+        if it.way == Way::Out {
+            self.leaving.insert((at.node, at.ordinal, it.other, it.number), self.arrows.len());
+        }
         self.draw(at, from, to, what, None);
     }
 
     /// True if nothing more is drawn; what would have been is counted.
     fn is_full(&mut self) -> bool {
-        let is_full = self.arrows.len() >= self.arrows_max;
+        let is_full = self.arrows.len() - self.taken_back.len() >= self.arrows_max;
         self.left_out += u64::from(is_full);
         is_full
     }
 
     fn draw(&mut self, at: &At, from: usize, to: usize, what: String, goes_to: Option<String>) {
-        let (worker, round, time) = (at.worker.0, at.round, Instant(at.now));
-        self.arrows.push(Arrow { from, to, what, worker, round, time, goes_to });
+        let (node, worker, round, time) = (at.node.0, at.worker.0, at.round, Instant(at.now));
+        self.arrows.push(Arrow { from, to, what, node, worker, round, time, goes_to });
+    }
+
+    /// Takes out what was taken back, and the lanes that only that had.
+    pub(crate) fn settle(&mut self) {
+        let taken_back = std::mem::take(&mut self.taken_back);
+        let arrows = std::mem::take(&mut self.arrows).into_iter().enumerate();
+        self.arrows = arrows.filter(|(number, _)| !taken_back.contains(number)).map(|(_, arrow)| arrow).collect();
+        self.leaving.clear();
+        let used: BTreeSet<_> = self.arrows.iter().flat_map(|arrow| [arrow.from, arrow.to]).collect();
+        let numbers: BTreeMap<_, _> = used.iter().copied().zip(0..).collect();
+        for arrow in &mut self.arrows {
+            (arrow.from, arrow.to) = (numbers[&arrow.from], numbers[&arrow.to]);
+        }
+        let lanes = std::mem::take(&mut self.lanes).into_iter().enumerate();
+        self.lanes = lanes.filter(|(number, _)| used.contains(number)).map(|(_, lane)| lane).collect();
+        self.numbers = self.lanes.iter().zip(0..).map(|(lane, number)| (lane.order, number)).collect();
+    }
+
+    /// True if lanes are of several nodes.
+    fn has_several(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.node != self.lanes[0].node)
+    }
+
+    /// A round, as it is told beside an arrow: with its node, if there are several.
+    fn round(&self, arrow: &Arrow, sign: &str) -> String {
+        let Arrow { node, worker, round, .. } = arrow;
+        if self.has_several() { format!("n{node} w{worker} {sign}{round}") } else { format!("w{worker} {sign}{round}") }
+    }
+
+    /// What stands round the lanes of a place.
+    fn title(&self, lane: &Lane) -> String {
+        if self.has_several() { format!("n{} {}", lane.node, lane.place) } else { lane.place.clone() }
     }
 
     /// What was left out, in words.
@@ -165,15 +220,15 @@ impl Sequence {
         })
     }
 
-    /// The numbers of the lanes from left to right: edges first, then worker by worker.
+    /// The numbers of the lanes from left to right: node by node, and of each the edges first, then worker by worker.
     fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.lanes.len()).collect();
         let key = |lane: usize| {
-            let place = match self.lanes[lane].order {
-                Key::Edge(place) | Key::Rest(place) => place,
-                Key::Fsm(queue) => queue.place(),
+            let (node, place) = match self.lanes[lane].order {
+                Key::Edge(node, place) | Key::Rest(node, place) => (node, place),
+                Key::Fsm(queue) => (queue.node(), queue.place()),
             };
-            (place.as_worker().is_some(), place, self.lanes[lane].order)
+            (node, place.as_worker().is_some(), place, self.lanes[lane].order)
         };
         order.sort_by_key(|lane| key(*lane));
         order
@@ -187,7 +242,7 @@ impl Sink for Sequence {
 
     fn take(&mut self, tables: &Tables, at: &At, event: &Event<'_>) -> io::Result<()> {
         match event {
-            Event::Round => {}
+            Event::Round(_) => {}
             Event::Ran(ran) => self.ran(tables, at, ran),
             Event::Crossed(it) => self.crossed(tables, at, it),
         }
@@ -195,11 +250,15 @@ impl Sink for Sequence {
     }
 }
 
+/// A place, with its node if that has a number, as queues are named.
+fn of_node(node: NodeId, place: Place) -> String {
+    if node == NodeId(0) { place.to_string() } else { format!("{}:{place}", Named(node)) }
+}
+
 /// Runs of lanes of the same place.
-fn groups<'s>(sequence: &'s Sequence, order: &'s [usize]) -> impl Iterator<Item = (&'s str, &'s [usize])> {
-    order
-        .chunk_by(|one, other| sequence.lanes[*one].place == sequence.lanes[*other].place)
-        .map(|lanes| (sequence.lanes[lanes[0]].place.as_str(), lanes))
+fn groups<'s>(sequence: &'s Sequence, order: &'s [usize]) -> impl Iterator<Item = (&'s Lane, &'s [usize])> {
+    let place = |lane: usize| (sequence.lanes[lane].node, &sequence.lanes[lane].place);
+    order.chunk_by(move |one, other| place(*one) == place(*other)).map(|lanes| (&sequence.lanes[lanes[0]], lanes))
 }
 
 /// As Mermaid's `sequenceDiagram`.
@@ -208,10 +267,10 @@ pub(crate) fn mermaid(sequence: &Sequence, remarks: &[String]) -> String {
     for remark in remarks {
         let _ = writeln!(out, "    %% {}", plain(remark));
     }
-    for (place, lanes) in groups(sequence, &sequence.order()) {
-        let is_worker = place.starts_with('w');
+    for (first, lanes) in groups(sequence, &sequence.order()) {
+        let is_worker = first.place.starts_with('w');
         if is_worker {
-            let _ = writeln!(out, "    box transparent {}", text(place));
+            let _ = writeln!(out, "    box transparent {}", text(&sequence.title(first)));
         }
         for lane in lanes {
             let _ = writeln!(out, "    participant p{lane} as {}", text(&sequence.lanes[*lane].name));
@@ -220,9 +279,11 @@ pub(crate) fn mermaid(sequence: &Sequence, remarks: &[String]) -> String {
             out.push_str("    end\n");
         }
     }
-    for Arrow { from, to, what, worker, round, goes_to, .. } in &sequence.arrows {
+    for arrow in &sequence.arrows {
+        let Arrow { from, to, what, goes_to, .. } = arrow;
         let goes = goes_to.as_ref().map_or_else(String::new, |state| format!(" → {state}"));
-        let _ = writeln!(out, "    p{from}->>p{to}: {}", text(&format!("{what}{goes} (w{worker} {round})")));
+        let _ =
+            writeln!(out, "    p{from}->>p{to}: {}", text(&format!("{what}{goes} ({})", sequence.round(arrow, ""))));
     }
     out
 }
@@ -236,7 +297,7 @@ pub(crate) fn picture(sequence: &Sequence, remarks: &[String]) -> String {
     let mut canvas = Canvas::default();
     let order = sequence.order();
     // Rounds stand on the left, in a column of their own.
-    let round = |arrow: &Arrow| format!("w{} #{}", arrow.worker, arrow.round);
+    let round = |arrow: &Arrow| sequence.round(arrow, "#");
     let rounds = sequence.arrows.iter().map(|arrow| svg::width(&round(arrow), Style::Faint)).fold(0.0, f64::max);
     let widths: Vec<_> = sequence.lanes.iter().map(|lane| svg::width(&lane.name, Style::Line) + 16.0).collect();
     let mut middles = vec![0.0; sequence.lanes.len()];
@@ -257,13 +318,13 @@ pub(crate) fn picture(sequence: &Sequence, remarks: &[String]) -> String {
     let top = heads + HEAD_HEIGHT + 14.0;
     #[expect(clippy::cast_precision_loss, reason = "arrows are bounded")]
     let bottom = top + sequence.arrows.len() as f64 * ARROW_STEP + 10.0;
-    for (place, lanes) in groups(sequence, &order) {
+    for (lane, lanes) in groups(sequence, &order) {
         let (first, last) = (lanes[0], lanes[lanes.len() - 1]);
         let left = middles[first] - widths[first] / 2.0 - 8.0;
         let right = (middles[last] + widths[last] / 2.0).max(middles[last] + own_width(sequence, last));
         let size = Size { width: right + 8.0 - left, height: bottom - svg::MARGIN };
         canvas.rect(left, svg::MARGIN, size, r##"rx="6" fill="#f5f7fb" stroke="#d5dceb""##);
-        canvas.text(left + 8.0, svg::MARGIN + 16.0, place, Style::Faint);
+        canvas.text(left + 8.0, svg::MARGIN + 16.0, &sequence.title(lane), Style::Faint);
     }
     for lane in &order {
         let (x, width) = (middles[*lane], widths[*lane]);

@@ -11,6 +11,7 @@ use super::{
     cover::{Cover, percent},
     event::{Chosen, Feed, Sink},
     observed::{Observed, Then, Trigger},
+    records,
     seq::{self, Sequence},
     states::{self, Diagram},
     trace::Trace,
@@ -108,7 +109,7 @@ fn walked(dir: &Path, sink: &mut dyn Sink) -> Basis {
 
 fn recorded(dir: &Path, sink: &mut dyn Sink) -> Basis {
     let (chosen, mut basis) = (Chosen::default(), Basis::default());
-    ways::recorded(dir, &mut Feed::new(&chosen, sink), &mut basis, |_, _| {}).expect("it is sound");
+    records::recorded(dir, &mut Feed::new(&chosen, sink), &mut basis, |_, _| {}).expect("it is sound");
     basis
 }
 

@@ -1,31 +1,36 @@
 //! A trace as Chrome's and Perfetto's viewers read it: the JSON object form of the Trace Event Format, written as it comes.
 //!
-//! The process is the node, its threads are the workers, and the edges beside them. A round is a slice that begins at the time which its worker was
+//! A process is a node, its threads are the workers, and the edges beside them. A round is a slice that begins at the time which its worker was
 //! told, or where the round before it ends. Handlers are slices in it. The journal has no times of these: they have the order in
 //! which they ran, and are all of one width, [`WIDE_NS`]; [`NARROW_NS`], where the worker has no room for more before it is told of a later
 //! time. A message is an arrow (a flow) from the handler that sent it to the one that took it, or to the round in which it
 //! entered another worker. What comes from an edge, or goes there, is a mark on the edge's thread.
+//!
+//! Of several nodes each has a clock of its own, and none is right. So that nothing stands before what led to it, a node's clock is drawn later, from the round on
+//! that shows that it is slow; what was recorded stands beside the round.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io::{self, Write},
+    time::Duration,
 };
 
-use qnfsm::{Handler, Place, RawQueueId, WorkerId, frame::Class};
+use qnfsm::{Handler, NodeId, Place, RawQueueId, WorkerId, frame::Class};
 use serde_json::{Value, json};
 
 use super::{
     event::{At, Crossed, Ended, Event, Ran, Sink, Way},
     observed::plain,
 };
-use crate::dump::tables::{Tables, variant_of};
+use crate::{
+    dump::tables::{Tables, variant_of},
+    nodes::{CameIn, Sending},
+};
 
 /// How wide a handler is drawn, in nanoseconds.
 const WIDE_NS: u64 = 1000;
 /// How wide where there is no room; less than any handler takes.
 const NARROW_NS: u64 = 20;
-/// The process.
-const NODE: u32 = 1;
 /// Added to the numbers of edges, so that they are no worker's.
 const EDGES: u64 = 1 << 32;
 /// How many handlers of a worker, and frames under way, are remembered for arrows that have yet to be drawn.
@@ -35,14 +40,25 @@ const REMEMBERED_MAX: usize = 1 << 16;
 pub(crate) struct Trace<W> {
     out: W,
     is_begun: bool,
+    has_events: bool,
     /// The moment of which times are told, in nanoseconds since 1970.
     base_ns: u64,
-    threads: BTreeSet<u64>,
-    lanes: BTreeMap<WorkerId, Lane>,
-    /// Frames between workers, by source, destination and number, and when their senders ran.
-    under_way: BTreeMap<(Place, WorkerId, u64), u64>,
+    is_of_several: bool,
+    /// How much later than it said the clock of each node is drawn, in nanoseconds.
+    late_ns: BTreeMap<NodeId, u64>,
+    threads: BTreeSet<(NodeId, u64)>,
+    lanes: BTreeMap<Thread, Lane>,
+    /// When the senders ran of frames on their way between workers or nodes; and these in the order in which they left.
+    under_way: BTreeMap<Leaving, u64>,
+    left: VecDeque<Leaving>,
     flows: u64,
 }
+
+/// A worker of a node.
+type Thread = (NodeId, WorkerId);
+
+/// A frame that left a worker: which worker, for which place, and its number there.
+type Leaving = (Thread, Place, u64);
 
 /// What is drawn of a worker.
 #[derive(Default)]
@@ -69,8 +85,24 @@ struct Open {
 
 impl<W: Write> Trace<W> {
     pub(crate) fn new(out: W) -> Trace<W> {
-        let (threads, lanes, under_way) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Trace { out, is_begun: false, base_ns: 0, threads, lanes, under_way, flows: 0 }
+        Trace {
+            out,
+            is_begun: false,
+            has_events: false,
+            base_ns: 0,
+            is_of_several: false,
+            late_ns: BTreeMap::new(),
+            threads: BTreeSet::new(),
+            lanes: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            left: VecDeque::new(),
+            flows: 0,
+        }
+    }
+
+    /// Of several nodes, among which frames are followed.
+    pub(crate) fn of_several(self, is_of_several: bool) -> Trace<W> {
+        Trace { is_of_several, ..self }
     }
 
     /// Closes what is open, and writes the end.
@@ -78,6 +110,14 @@ impl<W: Write> Trace<W> {
         let workers: Vec<_> = self.lanes.keys().copied().collect();
         workers.into_iter().try_for_each(|worker| self.close(worker))?;
         self.begin()?;
+        let late = self.late_ns.iter().filter(|(_, late_ns)| **late_ns > 0).map(|(node, late_ns)| {
+            let late = Duration::from_nanos(*late_ns);
+            format!(
+                "the clock of node {} is drawn {late:?} later at the end, so that nothing stands before what led to it",
+                node.0
+            )
+        });
+        let remarks: Vec<_> = remarks.iter().cloned().chain(late).collect();
         let about = json!({
             "base_time_ns": self.base_ns.to_string(),
             "remarks": remarks,
@@ -93,17 +133,17 @@ impl<W: Write> Trace<W> {
             return Ok(());
         }
         self.is_begun = true;
-        let about = json!({"ph": "M", "pid": NODE, "name": "process_name", "args": {"name": "node"}});
-        write!(self.out, "{{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n{about}")
+        write!(self.out, "{{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")
     }
 
     /// Writes an event that belongs to no round.
     fn event(&mut self, event: &Value) -> io::Result<()> {
-        write!(self.out, ",\n{event}")
+        let comma = if std::mem::replace(&mut self.has_events, true) { "," } else { "" };
+        write!(self.out, "{comma}\n{event}")
     }
 
     /// Writes an event of a worker's round, in its turn.
-    fn hold(&mut self, worker: WorkerId, event: &Value) -> io::Result<()> {
+    fn hold(&mut self, worker: Thread, event: &Value) -> io::Result<()> {
         match self.lanes.get_mut(&worker).and_then(|lane| lane.open.as_mut()) {
             Some(open) => write!(open.held, ",\n{event}"),
             None => self.event(event),
@@ -118,26 +158,43 @@ impl<W: Write> Trace<W> {
         json!(us)
     }
 
-    fn thread(&mut self, number: u64, name: &str) -> io::Result<()> {
-        if !self.threads.insert(number) {
+    fn thread(&mut self, node: NodeId, number: u64, name: &str) -> io::Result<()> {
+        if !self.threads.insert((node, number)) {
             return Ok(());
         }
-        self.event(&json!({"ph": "M", "pid": NODE, "tid": number, "name": "thread_name", "args": {"name": name}}))?;
+        let pid = pid(node);
+        self.event(&json!({"ph": "M", "pid": pid, "tid": number, "name": "thread_name", "args": {"name": name}}))?;
         let about = json!({"sort_index": number});
-        self.event(&json!({"ph": "M", "pid": NODE, "tid": number, "name": "thread_sort_index", "args": about}))
+        self.event(&json!({"ph": "M", "pid": pid, "tid": number, "name": "thread_sort_index", "args": about}))
     }
 
-    fn round(&mut self, at: &At) -> io::Result<()> {
+    fn process(&mut self, node: NodeId) -> io::Result<()> {
+        let name = format!("node {}", node.0);
+        self.event(&json!({"ph": "M", "pid": pid(node), "name": "process_name", "args": {"name": name}}))
+    }
+
+    fn round(&mut self, at: &At, came: &[CameIn]) -> io::Result<()> {
         if !self.is_begun {
             // Another worker's rounds may have been told an earlier time.
             self.base_ns = at.now.as_nanos().saturating_sub(1_000_000_000);
             self.begin()?;
         }
-        self.close(at.worker)?;
-        let tid = tid(at.worker);
-        self.thread(tid, &format!("worker {}", at.worker))?;
-        let now = at.now.as_nanos().saturating_sub(self.base_ns);
-        let lane = self.lanes.entry(at.worker).or_default();
+        let worker = (at.node, at.worker);
+        self.close(worker)?;
+        let now = at.now.as_nanos();
+        if !self.late_ns.contains_key(&at.node) {
+            self.process(at.node)?;
+            let before = if self.is_of_several { self.base_ns.saturating_sub(now) } else { 0 };
+            self.late_ns.insert(at.node, before);
+        }
+        self.thread(at.node, tid(at.worker), &format!("worker {}", at.worker))?;
+        let led = came.iter().filter_map(|came| self.under_way.get(&leaving(came.whence.sending()?)));
+        let earliest = led.max().map_or(0, |sent| sent + WIDE_NS);
+        let late_ns = self.late_ns.entry(at.node).or_default();
+        let drawn = (now + *late_ns).saturating_sub(self.base_ns);
+        *late_ns += earliest.saturating_sub(drawn);
+        let now = drawn.max(earliest);
+        let lane = self.lanes.entry(worker).or_default();
         lane.width_ns = if lane.upto_ns > now { NARROW_NS } else { WIDE_NS };
         lane.upto_ns = lane.upto_ns.max(now);
         lane.open = Some(Open { begin_ns: lane.upto_ns, at: *at, messages: 0, held: Vec::new() });
@@ -145,29 +202,30 @@ impl<W: Write> Trace<W> {
         Ok(())
     }
 
-    fn close(&mut self, worker: WorkerId) -> io::Result<()> {
+    fn close(&mut self, worker: Thread) -> io::Result<()> {
         let Some(lane) = self.lanes.get_mut(&worker) else { return Ok(()) };
         let Some(Open { begin_ns, at, messages, held }) = lane.open.take() else { return Ok(()) };
         // A round in which nothing ran is seen too.
         lane.upto_ns = lane.upto_ns.max(begin_ns + lane.width_ns);
         let (ts, dur) = (Self::ts(begin_ns), Self::ts(lane.upto_ns - begin_ns));
+        let (pid, tid) = (pid(worker.0), tid(worker.1));
         self.event(&json!({
-            "ph": "X", "pid": NODE, "tid": tid(worker), "ts": ts, "dur": dur, "cat": "round", "name": format!("round {}", at.round),
+            "ph": "X", "pid": pid, "tid": tid, "ts": ts, "dur": dur, "cat": "round", "name": format!("round {}", at.round),
             "args": {"now_ns": at.now.as_nanos().to_string(), "ordinal": at.ordinal, "messages": messages},
         }))?;
         self.out.write_all(&held)?;
-        let name = format!("{worker} messages a round");
-        self.event(&json!({"ph": "C", "pid": NODE, "ts": ts, "name": name, "args": {"messages": messages}}))
+        let name = format!("{} messages a round", worker.1);
+        self.event(&json!({"ph": "C", "pid": pid, "ts": ts, "name": name, "args": {"messages": messages}}))
     }
 
     fn ran(&mut self, tables: &Tables, at: &At, ran: &Ran<'_>) -> io::Result<()> {
-        let (kind, tid) = (plain(tables.kind_name(ran.kind).0), tid(at.worker));
+        let (kind, worker) = (plain(tables.kind_name(ran.kind).0), (at.node, at.worker));
         let what = match (&ran.message, ran.handler) {
             (Some(message), _) => tables.message_variant(message.of, message.bytes),
             (None, Handler::Start) => "start".to_owned(),
             (None, _) => "enter".to_owned(),
         };
-        let Some(lane) = self.lanes.get_mut(&at.worker) else { return Ok(()) };
+        let Some(lane) = self.lanes.get_mut(&worker) else { return Ok(()) };
         let Some(open) = &mut lane.open else { return Ok(()) };
         open.messages += u64::from(ran.message.is_some());
         let (begin, width) = (lane.upto_ns, lane.width_ns);
@@ -189,12 +247,12 @@ impl<W: Write> Trace<W> {
             "ended": ended(ran.ended),
         });
         let slice = json!({
-            "ph": "X", "pid": NODE, "tid": tid, "ts": Self::ts(begin), "dur": Self::ts(width), "cat": "handler",
+            "ph": "X", "pid": pid(at.node), "tid": tid(at.worker), "ts": Self::ts(begin), "dur": Self::ts(width), "cat": "handler",
             "name": format!("{kind}: {what}"), "args": about,
         });
-        self.hold(at.worker, &slice)?;
+        self.hold(worker, &slice)?;
         match sender {
-            Some(sent) => self.flow(&what, (at.worker, sent), (at.worker, begin)),
+            Some(sent) => self.flow(&what, (worker, sent), (worker, begin)),
             None => Ok(()),
         }
     }
@@ -204,44 +262,52 @@ impl<W: Write> Trace<W> {
             Class::Message | Class::Reply => tables.message_variant(it.of, it.bytes),
             class => format!("{class:?}").to_lowercase(),
         };
-        let Some((begun, upto, sent)) = self.lanes.get(&at.worker).and_then(|lane| {
+        let worker = (at.node, at.worker);
+        let Some((begun, upto, sent)) = self.lanes.get(&worker).and_then(|lane| {
             let begun = lane.open.as_ref()?.begin_ns;
             Some((begun, lane.upto_ns, lane.last.get(&it.from).copied().unwrap_or(begun)))
         }) else {
             return Ok(());
         };
-        match (it.way, it.other.as_worker(), it.other.as_edge()) {
-            (Way::Out, Some(to), _) => {
-                self.under_way.insert((Place::worker(at.worker), to, it.number), sent);
-                if self.under_way.len() > REMEMBERED_MAX {
-                    self.under_way.pop_first();
-                }
-                Ok(())
-            }
-            (Way::In, Some(from), _) => match self.under_way.remove(&(it.other, at.worker, it.number)) {
-                Some(sent) => self.flow(&what, (from, sent), (at.worker, begun)),
-                None => Ok(()),
-            },
-            (way, _, Some(edge)) => {
-                let tid = EDGES + u64::from(edge.0);
-                self.thread(tid, &format!("edge {}", it.other))?;
-                let (when, what) = if way == Way::In { (begun, what) } else { (upto, format!("{what} (out)")) };
-                let about = json!({"from": it.from.to_string(), "to": it.to.to_string()});
-                self.event(&json!({
-                    "ph": "i", "s": "t", "pid": NODE, "tid": tid, "ts": Self::ts(when), "cat": "edge", "name": what, "args": about,
-                }))
-            }
-            _ => Ok(()),
+        if it.way == Way::Out && (self.is_of_several || it.other.as_worker().is_some()) {
+            self.leave((worker, it.other, it.number), sent);
+        }
+        if let (Way::In, Some(from)) = (it.way, it.other.as_worker()) {
+            let sent = self.under_way.remove(&((at.node, from), Place::worker(at.worker), it.number));
+            return sent.map_or(Ok(()), |sent| self.flow(&what, ((at.node, from), sent), (worker, begun)));
+        }
+        let Some(edge) = it.other.as_edge() else { return Ok(()) };
+        let tid = EDGES + u64::from(edge.0);
+        self.thread(at.node, tid, &format!("edge {}", it.other))?;
+        let (when, name) = if it.way == Way::In { (begun, what.clone()) } else { (upto, format!("{what} (out)")) };
+        let about = json!({"from": it.from.to_string(), "to": it.to.to_string()});
+        self.event(&json!({
+            "ph": "i", "s": "t", "pid": pid(at.node), "tid": tid, "ts": Self::ts(when), "cat": "edge", "name": name, "args": about,
+        }))?;
+        match it.sent.and_then(|sending| Some((sending, *self.under_way.get(&leaving(sending))?))) {
+            Some((sending, sent)) => self.flow(&what, ((sending.node, sending.worker), sent), (worker, begun)),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers when the sender of a frame ran, until too many others have left.
+    fn leave(&mut self, frame: Leaving, sent: u64) {
+        self.under_way.insert(frame, sent);
+        self.left.push_back(frame);
+        if self.left.len() > REMEMBERED_MAX
+            && let Some(first) = self.left.pop_front()
+        {
+            self.under_way.remove(&first);
         }
     }
 
     /// An arrow from a slice of a worker to one of another, by when they begin. It touches both within, where nothing else begins.
-    fn flow(&mut self, what: &str, from: (WorkerId, u64), to: (WorkerId, u64)) -> io::Result<()> {
+    fn flow(&mut self, what: &str, from: (Thread, u64), to: (Thread, u64)) -> io::Result<()> {
         self.flows += 1;
         let id = self.flows;
-        let end = |ph: &str, (worker, ns): (WorkerId, u64)| {
-            let (tid, ts) = (tid(worker), Self::ts(ns + NARROW_NS / 4));
-            json!({"ph": ph, "bp": "e", "id": id, "pid": NODE, "tid": tid, "ts": ts, "cat": "message", "name": what})
+        let end = |ph: &str, (worker, ns): (Thread, u64)| {
+            let (pid, tid, ts) = (pid(worker.0), tid(worker.1), Self::ts(ns + NARROW_NS / 4));
+            json!({"ph": ph, "bp": "e", "id": id, "pid": pid, "tid": tid, "ts": ts, "cat": "message", "name": what})
         };
         self.hold(to.0, &end("s", from))?;
         self.hold(to.0, &end("f", to))
@@ -254,6 +320,15 @@ impl Lane {
         let at = self.ran.binary_search_by_key(&happening, |(number, _)| *number).ok()?;
         Some(self.ran[at].1)
     }
+}
+
+/// Viewers take process 0 for their own.
+fn pid(node: NodeId) -> u64 {
+    u64::from(node.0) + 1
+}
+
+fn leaving(sending: Sending) -> Leaving {
+    ((sending.node, sending.worker), sending.to, sending.number)
 }
 
 fn tid(worker: WorkerId) -> u64 {
@@ -275,7 +350,7 @@ fn ended(ended: Ended) -> &'static str {
 impl<W: Write> Sink for Trace<W> {
     fn take(&mut self, tables: &Tables, at: &At, event: &Event<'_>) -> io::Result<()> {
         match event {
-            Event::Round => self.round(at),
+            Event::Round(came) => self.round(at, came),
             Event::Ran(ran) => self.ran(tables, at, ran),
             Event::Crossed(it) => self.crossed(tables, at, it),
         }

@@ -38,13 +38,15 @@ pub enum Origin {
         source: Place,
         /// The frame's number, as the source counts.
         number: u64,
+        /// The ordinal of the round with which it entered.
+        ordinal: u64,
     },
     /// It stood in the queue before the journal begins, or the worker made it itself: news of what is gone, an answer that doesn't come.
     Unknown,
 }
 
 /// A step, by the ordinal of its round and its number there.
-type Spot = (u64, usize);
+pub(crate) type Spot = (u64, usize);
 
 impl Session {
     /// What led to the step that is looked at: it first, then the one that sent what it handled, and so on, up to `steps_max` of
@@ -53,8 +55,13 @@ impl Session {
     /// # Errors
     /// When a round can't be run again.
     pub fn causes(&mut self, steps_max: usize) -> Result<Vec<Cause>, ReplayError> {
-        let mut causes = Vec::new();
-        let mut next = self.here.as_ref().filter(|log| !log.steps.is_empty()).map(|log| (log.ordinal, self.at));
+        let here = self.here.as_ref().filter(|log| !log.steps.is_empty()).map(|log| (log.ordinal, self.at));
+        self.causes_of(here, steps_max)
+    }
+
+    /// Likewise, of another step.
+    pub(crate) fn causes_of(&mut self, step: Option<Spot>, steps_max: usize) -> Result<Vec<Cause>, ReplayError> {
+        let (mut causes, mut next) = (Vec::new(), step);
         while let Some((ordinal, number)) = next.take().filter(|_| causes.len() < steps_max) {
             let log = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;
             let Some(step) = log.steps.get(number).cloned() else { break };
@@ -64,6 +71,12 @@ impl Session {
             next = before;
         }
         Ok(causes)
+    }
+
+    /// The step that put out a frame with a round, if it is one.
+    pub(crate) fn put_out_by(&mut self, ordinal: u64, to: Place, number: u64) -> Result<Option<Spot>, ReplayError> {
+        let log = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;
+        Ok(step_that_put_out(&log, to, number).flatten().map(|at| (ordinal, at)))
     }
 
     /// Where what a step handled comes from, and the step if it is one.
@@ -164,7 +177,7 @@ impl Session {
 
     /// The step of another worker that put out a frame, which entered with a round; or the place that it comes from.
     fn put_out(&mut self, log: &RoundLog, source: Place, number: u64) -> Result<(Origin, Option<Spot>), ReplayError> {
-        let outside = (Origin::Outside { source, number }, None);
+        let outside = (Origin::Outside { source, number, ordinal: log.ordinal }, None);
         let Some(sender) = source.as_worker() else { return Ok(outside) };
         let here = Place::worker(log.worker);
         let mut station = self.runner.timeline.station_number(log.ordinal);
@@ -174,15 +187,8 @@ impl Session {
                 if earlier.worker != sender || earlier.ordinal > log.ordinal {
                     return ControlFlow::Continue(());
                 }
-                let out = earlier.outputs.iter().filter(|(to, _)| *to == here).map(|(_, batch)| batch);
-                let Some((_, _, frame)) = frames(out).find(|(_, of, _)| *of == number) else {
-                    return ControlFlow::Continue(());
-                };
-                let is_sender = |step: &Step| step.queue == frame.header.sender;
-                let put = earlier.steps.iter().position(|step| is_sender(step) && puts_out(step, &frame));
-                // What a worker tells by itself, such as that an FSM is gone, follows from the last thing that this did.
-                let last = || earlier.steps.iter().rposition(is_sender);
-                found = Some(put.or_else(last).map(|at| (earlier.ordinal, at)));
+                let Some(put) = step_that_put_out(earlier, here, number) else { return ControlFlow::Continue(()) };
+                found = Some(put.map(|at| (earlier.ordinal, at)));
                 ControlFlow::Break(())
             })?;
             if let Some(spot) = found {
@@ -196,8 +202,21 @@ impl Session {
     }
 }
 
+/// The step of a round that put out a frame for a place: none, if the round didn't; and none of its steps, if the worker tells it by itself.
+fn step_that_put_out(log: &RoundLog, to: Place, number: u64) -> Option<Option<usize>> {
+    let out = log.outputs.iter().filter(|(place, _)| *place == to).map(|(_, batch)| batch);
+    let (_, _, frame) = frames(out).find(|(_, of, _)| *of == number)?;
+    let is_sender = |step: &Step| step.queue == frame.header.sender;
+    let put = log.steps.iter().position(|step| is_sender(step) && puts_out(step, &frame));
+    // What a worker tells by itself, such as that an FSM is gone, follows from the last thing that this did.
+    let last = || log.steps.iter().rposition(is_sender);
+    Some(put.or_else(last))
+}
+
 /// The frames of batches, each with its source and its number.
-fn frames<'b>(batches: impl IntoIterator<Item = &'b Batch>) -> impl Iterator<Item = (Place, u64, Frame<'b>)> {
+pub(crate) fn frames<'b>(
+    batches: impl IntoIterator<Item = &'b Batch>,
+) -> impl Iterator<Item = (Place, u64, Frame<'b>)> {
     batches.into_iter().flat_map(|batch| {
         let batch = batch.as_ref();
         (batch.first..)

@@ -52,13 +52,14 @@ use qnfsm::{
 };
 
 pub use bisect::Broken;
+pub(crate) use cause::frames;
 pub use cause::{Cause, Origin};
 pub use difference::{Difference, FoundBy, Hint, Part, PartOf, Parted};
 pub use search::{Direction, Found};
 pub(crate) use step::Tape;
 pub use step::{Inside, Message, RoundLog, Step, Wish};
 
-use crate::{Options, ReplayError, recorded::Recorded};
+use crate::{Options, ReplayError, Walk, recorded::Recorded};
 use runner::Runner;
 use timeline::Timeline;
 
@@ -116,7 +117,17 @@ impl Session {
     /// # Errors
     /// As [`replay`](crate::replay), unless it is about a round that is within the journal.
     pub fn open(dir: &Path, kinds: qnfsm::Kinds, options: &Options<'_>) -> Result<Session, ReplayError> {
-        let (recorded, mut reader) = Recorded::open(dir, kinds, options.program.as_deref(), options.storage.clone())?;
+        Session::open_sealed(dir, kinds.seal()?, options)
+    }
+
+    /// Likewise, with kinds that were sealed before.
+    pub(crate) fn open_sealed(
+        dir: &Path,
+        catalogue: Arc<Catalogue>,
+        options: &Options<'_>,
+    ) -> Result<Session, ReplayError> {
+        let (program, storage) = (options.program.as_deref(), options.storage.clone());
+        let (recorded, mut reader) = Recorded::open_sealed(dir, catalogue, program, storage)?;
         let memory = options.memory.unwrap_or(MEMORY_DEFAULT);
         let apart = options.stations_apart.unwrap_or(STATIONS_APART_DEFAULT);
         // A quarter is for rounds that were looked at.
@@ -149,6 +160,17 @@ impl Session {
     #[must_use]
     pub fn catalogue(&self) -> &Arc<Catalogue> {
         &self.runner.recorded.catalogue
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.runner.recorded.dir
+    }
+
+    /// One more walk through the same journal.
+    pub(crate) fn walk<'o>(&self, options: &'o Options<'o>) -> Result<Walk<'o>, ReplayError> {
+        let recorded = self.runner.recorded.clone();
+        let reader = recorded.reader()?;
+        Ok(Walk::of(recorded, reader, options))
     }
 
     /// How many rounds the journal has.

@@ -16,8 +16,7 @@ use std::{
 };
 
 use clap::Args;
-use qnfsm::journal::{Manifest, RealFiles};
-use qnfsm_replay::cli::{Program, Running};
+use qnfsm_replay::cli::Program;
 use serde::Serialize;
 
 use crate::{
@@ -118,21 +117,11 @@ struct NodeOutcome {
     digest: String,
 }
 
-/// Does something with the directory of a server or of bots, whichever it is.
+/// The two programs: which of them wrote a directory, it says itself.
 #[must_use]
-pub fn with_recorded(running: &Running) -> ExitCode {
-    running.execute(program_of(running.dir()))
-}
-
-/// Which of the two programs wrote a directory.
-#[must_use]
-pub fn program_of(dir: &Path) -> Program {
-    // What can't be told here is told by the command, with the right exit status.
-    let program = Manifest::load(&RealFiles, dir).map(|manifest| manifest.program);
-    match program.as_deref() {
-        Ok(bots::PROGRAM) => Program::new(bots::PROGRAM, bots::kinds()),
-        _ => Program::new(server::PROGRAM, server::kinds()).invariants(server::invariants()),
-    }
+pub fn programs() -> Program {
+    let bots = Program::new(bots::PROGRAM, bots::kinds());
+    Program::new(server::PROGRAM, server::kinds()).invariants(server::invariants()).also(bots)
 }
 
 /// Runs the demo.
