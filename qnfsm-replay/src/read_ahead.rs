@@ -182,8 +182,8 @@ mod tests {
     fn segments(bytes: &[usize]) -> (tempfile::TempDir, ReadAhead) {
         let dir = tempfile::tempdir().expect("there is room for a few bytes");
         fs::create_dir_all(dir.path().join("journal")).expect("it is empty");
-        for (number, bytes) in (1..).zip(bytes) {
-            fs::write(segment_path(dir.path(), number), vec![b'0' + number as u8; *bytes]).expect("there is room");
+        for (number, bytes) in (1_u8..).zip(bytes) {
+            fs::write(segment_path(dir.path(), number.into()), vec![number; *bytes]).expect("there is room");
         }
         let storage = ReadAhead::of(dir.path());
         (dir, storage)
@@ -192,19 +192,15 @@ mod tests {
     #[test]
     fn what_is_read_is_what_the_files_have() {
         let (dir, storage) = segments(&[10, 20, 30]);
-        let read = |number, offset, bytes_max| {
+        let read = |number: u8, offset, bytes_max| {
             let mut bytes = b"what was there before".to_vec();
-            storage.read(&segment_path(dir.path(), number), offset, bytes_max, &mut bytes).map(|()| bytes)
+            storage.read(&segment_path(dir.path(), u64::from(number)), offset, bytes_max, &mut bytes).map(|()| bytes)
         };
         // In order, a part, one again, and one that is gone by then.
         for (number, offset, bytes_max, there) in
-            [(1, 0, u64::MAX, 10), (2, 0, u64::MAX, 20), (3, 4, u64::MAX, 26), (1, 0, 3, 3), (1, 0, u64::MAX, 10)]
+            [(1_u8, 0, u64::MAX, 10), (2, 0, u64::MAX, 20), (3, 4, u64::MAX, 26), (1, 0, 3, 3), (1, 0, u64::MAX, 10)]
         {
-            assert_eq!(
-                read(number, offset, bytes_max).expect("it is there"),
-                vec![b'0' + number as u8; there],
-                "{number}"
-            );
+            assert_eq!(read(number, offset, bytes_max).expect("it is there"), vec![number; there], "{number}");
         }
         fs::remove_file(segment_path(dir.path(), 2)).expect("it is there");
         assert!(read(2, 0, u64::MAX).is_err());

@@ -320,9 +320,9 @@ impl Reader {
             // A segment that was made of zeros beforehand ends where nobody has written.
             if is_zeros(bytes) {
                 if self.window.is_last() {
-                    self.load_next()?
+                    self.load_next()?;
                 } else {
-                    self.read_on(at)?
+                    self.read_on(at)?;
                 }
                 continue;
             }
