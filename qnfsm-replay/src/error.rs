@@ -9,6 +9,8 @@ use qnfsm::{
     playback::{Divergence, PlaybackError},
 };
 
+use crate::status;
+
 /// Why a replay comes to nothing. [`exit_status`](ReplayError::exit_status) tells a script which it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -170,23 +172,23 @@ impl ReplayError {
 
     fn class(&self) -> (&'static str, u8) {
         match self {
-            ReplayError::Kinds(_) | ReplayError::Misuse(_) => ("usage", 2),
+            ReplayError::Kinds(_) | ReplayError::Misuse(_) => ("usage", status::USAGE),
             ReplayError::Directory(unusable) => match **unusable {
-                UnusableDirectory::NotANode(_) => ("not_a_node", 10),
-                UnusableDirectory::Empty(_) => ("empty", 11),
-                UnusableDirectory::Missing(_) => ("missing", 12),
-                UnusableDirectory::InUse(_) => ("in_use", 13),
-                UnusableDirectory::Denied(_) => ("permission_denied", 14),
+                UnusableDirectory::NotANode(_) => ("not_a_node", status::NOT_A_NODE),
+                UnusableDirectory::Empty(_) => ("empty", status::EMPTY),
+                UnusableDirectory::Missing(_) => ("missing", status::MISSING),
+                UnusableDirectory::InUse(_) => ("in_use", status::IN_USE),
+                UnusableDirectory::Denied(_) => ("permission_denied", status::DENIED),
             },
-            ReplayError::Program(WrongProgram::Another { .. }) => ("another_program", 15),
+            ReplayError::Program(WrongProgram::Another { .. }) => ("another_program", status::ANOTHER_PROGRAM),
             ReplayError::Program(WrongProgram::Changed { .. } | WrongProgram::OtherVersion { .. }) => {
-                ("changed_types", 16)
+                ("changed_types", status::CHANGED_TYPES)
             }
-            ReplayError::Program(WrongProgram::OtherResources { .. }) => ("other_resources", 17),
-            ReplayError::Corrupt(_) => ("corrupt", 20),
-            ReplayError::Unsupported(_) => ("unsupported", 21),
-            ReplayError::Diverged(_) => ("diverged", 30),
-            ReplayError::Io(_) => ("io", 40),
+            ReplayError::Program(WrongProgram::OtherResources { .. }) => ("other_resources", status::OTHER_RESOURCES),
+            ReplayError::Corrupt(_) => ("corrupt", status::DAMAGED),
+            ReplayError::Unsupported(_) => ("unsupported", status::UNSUPPORTED),
+            ReplayError::Diverged(_) => ("diverged", status::DIVERGED),
+            ReplayError::Io(_) => ("io", status::SYSTEM_FAILED),
         }
     }
 

@@ -46,11 +46,12 @@
 //! | --- | --- | --- |
 //! | 0 | every round did what was recorded; of other commands: done, and of `verify`: sound | nobody |
 //! | 1 | a program that runs a node with [`cli::node_main`] could not, or not to its end | the operator |
+//! | 1 | `debug`: a `find` found nothing | nobody: it says so |
 //! | 2 | used wrongly: arguments, kinds that are not in order, a snapshot or a position that isn't there | the caller |
 //! | 10 | not the directory of a node | the caller: another path |
 //! | 11 | the directory is empty | the caller: no node has run there |
 //! | 12 | the directory does not exist | the caller: another path |
-//! | 13 | a node is running there | the operator: stop it, or read a copy; `describe`, `dump` and `stat` have `--live` |
+//! | 13 | a node is running there | the operator: stop it, or read a copy; commands that run nothing, and those that draw, have `--live` |
 //! | 14 | permission denied | the operator: another user |
 //! | 15 | another program's directory | the caller: that program |
 //! | 16 | the program's types are other ones than the recorded | the developer: the build that wrote it |
@@ -61,6 +62,7 @@
 //! | 31 | `cover --min`: fewer pairs of a state and a message were seen than was asked for | the developer: the pairs that are named |
 //! | 32 | `bisect`: an invariant doesn't hold | the developer: the step that is printed |
 //! | 40 | the operating system failed to give the bytes, or to take what is printed | the operator: the disk |
+//! | 130 | `debug`: a script was interrupted | nobody |
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a replay stands outside the perimeter: it tells how long it took")]
 
@@ -85,6 +87,7 @@ mod report;
 mod scan;
 pub mod session;
 pub mod stat;
+mod status;
 pub mod verify;
 mod walk;
 

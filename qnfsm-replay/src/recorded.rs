@@ -19,6 +19,7 @@ use qnfsm::{
 
 use crate::{
     CorruptJournal, LeftOff, ReplayError, WrongProgram,
+    live::Again,
     player::{Player, Stopped, Why},
 };
 
@@ -36,25 +37,26 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// Opens a directory, of that program if it is given; and a reader at its journal's start.
+    /// Opens a directory in which no node runs, of that program if it is given; and a reader at its journal's start.
     pub(crate) fn open(
         dir: &Path,
         kinds: Kinds,
         program: Option<&str>,
         storage: Option<Arc<dyn Storage>>,
     ) -> Result<(Recorded, Reader), ReplayError> {
-        Recorded::open_sealed(dir, kinds.seal()?, program, storage)
+        Recorded::open_sealed(dir, kinds.seal()?, program, storage, &Again::new(false))
     }
 
-    /// Likewise, with kinds that were sealed before.
+    /// Likewise, with kinds that were sealed before, and also where a node runs, if that is so.
     pub(crate) fn open_sealed(
         dir: &Path,
         catalogue: Arc<Catalogue>,
         program: Option<&str>,
         storage: Option<Arc<dyn Storage>>,
+        again: &Again,
     ) -> Result<(Recorded, Reader), ReplayError> {
         let storage = storage.unwrap_or_else(|| Arc::new(RealFiles));
-        let reader = Reader::open(storage.clone(), dir)?;
+        let reader = again.open(storage.clone(), dir)?;
         let manifest = reader.manifest().clone();
         if program.is_some_and(|program| program != manifest.program) {
             return Err(WrongProgram::Another { dir: dir.into(), wrote: manifest.program }.into());

@@ -43,6 +43,7 @@ pub struct Options<'a> {
     threads: Option<NonZeroUsize>,
     pub(crate) memory: Option<usize>,
     pub(crate) stations_apart: Option<Duration>,
+    pub(crate) live: bool,
     pub(crate) on_progress: Option<Box<dyn Fn(Seen) + 'a>>,
 }
 
@@ -102,6 +103,13 @@ impl<'a> Options<'a> {
     #[must_use]
     pub fn stations_apart(mut self, time: Duration) -> Options<'a> {
         self.stations_apart = Some(time);
+        self
+    }
+
+    /// Of a [`Walk`](crate::Walk): whether a directory is read in which a node may be running: what is there at that moment.
+    #[must_use]
+    pub fn live(mut self, live: bool) -> Options<'a> {
+        self.live = live;
         self
     }
 

@@ -12,6 +12,7 @@ use qnfsm::{
 
 use crate::{
     Options, ReplayError, Seen,
+    live::Again,
     recorded::{Recorded, Segments},
     scan::Scan,
     session::RoundLog,
@@ -92,7 +93,7 @@ impl<'o> Walk<'o> {
         options: &'o Options<'o>,
     ) -> Result<Walk<'o>, ReplayError> {
         let (program, storage) = (options.program.as_deref(), options.storage.clone());
-        let (recorded, reader) = Recorded::open_sealed(dir, catalogue, program, storage)?;
+        let (recorded, reader) = Recorded::open_sealed(dir, catalogue, program, storage, &Again::new(options.live))?;
         Ok(Walk::of(recorded, reader, options))
     }
 
@@ -146,7 +147,8 @@ impl<'o> Walk<'o> {
         let Walk { recorded, reader, options, waiting_bytes_max } = self;
         let scan = Scan::new(recorded.player(), 0, None);
         let (segments, order) = (Segments::new(recorded), Order::new(*waiting_bytes_max));
-        Rounds { recorded, reader, options, segments, scan, order, records: 0, ended: None }
+        let again = Again::new(options.live);
+        Rounds { recorded, reader, options, segments, scan, order, again, records: 0, ended: None }
     }
 }
 
@@ -158,6 +160,7 @@ pub(crate) struct Rounds<'w> {
     segments: Segments<'w>,
     scan: Scan,
     order: Order,
+    again: Again,
     records: u64,
     /// Nothing more is read; and why, until that was told.
     ended: Option<Result<(), ReplayError>>,
@@ -189,13 +192,21 @@ impl Rounds<'_> {
     /// Plays one record on; true, if the journal has ended.
     fn read(&mut self) -> Result<bool, ReplayError> {
         let recorded = self.recorded;
-        let Rounds { reader, segments, scan, order, .. } = self;
-        let Some(entry) = reader.next()? else {
-            let (logs, taken) = scan.finish(reader.position(), segments.segment);
-            order.take(logs);
-            taken.map_err(|stopped| segments.error(stopped))?;
-            self.report(recorded.bytes());
-            return Ok(true);
+        let Rounds { reader, segments, scan, order, again, .. } = self;
+        let entry = match reader.next() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => {
+                let (logs, taken) = scan.finish(reader.position(), segments.segment);
+                order.take(logs);
+                taken.map_err(|stopped| segments.error(stopped))?;
+                self.report(recorded.bytes());
+                return Ok(true);
+            }
+            Err(error) if again.may(&error) => {
+                reader.look_again()?;
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
         };
         let position = entry.position;
         segments.note(&entry);

@@ -11,7 +11,7 @@ use qnfsm::{
 use qnfsm_replay::{
     ReplayError,
     describe::{self, describe},
-    verify::{Verified, verify},
+    verify::{Options, Verified, verify},
 };
 
 const WORKER: WorkerId = WorkerId(0);
@@ -53,7 +53,7 @@ fn journal(dir: &Path, records: &[RecordDraft<'_>]) {
 fn verified(records: &[RecordDraft<'_>]) -> Verified {
     let dir = tempfile::tempdir().unwrap();
     journal(dir.path(), records);
-    verify(dir.path(), |_, _| {}).unwrap()
+    verify(dir.path(), &Options::new(), |_, _| {}).unwrap()
 }
 
 fn round<'b>(round: u64, digest_before: u64, batches: &'b [BatchRef<'b>]) -> RecordDraft<'b> {
@@ -135,5 +135,5 @@ fn a_newer_version_is_told_apart_from_damage() {
     let journal = Journal::begin(storage, dir.path(), info(77, Vec::new()), None, JournalOptions::default()).unwrap();
     journal.write(&Record::CleanStop { epoch: Epoch(1) }).unwrap();
     journal.close();
-    assert!(matches!(verify(dir.path(), |_, _| {}), Err(ReplayError::Unsupported(_))));
+    assert!(matches!(verify(dir.path(), &Options::new(), |_, _| {}), Err(ReplayError::Unsupported(_))));
 }

@@ -11,18 +11,23 @@ use super::{
     show::LiveLine,
     step::StepText,
 };
-use crate::{Options, ReplayError, Seen, Session, dump::DumpError, session::Broken};
-
-/// The exit status of an invariant that doesn't hold.
-const BROKEN: u8 = 32;
+use crate::{
+    Options, ReplayError, Seen, Session,
+    dump::DumpError,
+    session::Broken,
+    status::{BROKEN, DONE, running_help},
+};
 
 /// Finds the first round and delivery after which an invariant of the program's doesn't hold.
 ///
 /// It plays the journal once and leaves images of the workers on the way; where the invariant holds at one of them and not at the next,
 /// only what lies between these two is gone through.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "Example:\n  my-service bisect /var/lib/my-service --invariant 'no score is negative'\n\n\
-    Exit status 0: it always holds. 32: it doesn't; the step is printed.")]
+#[command(after_help = running_help!(
+    "Example:\n  my-service bisect /var/lib/my-service --invariant 'no score is negative'",
+    "it always holds",
+    "32 it doesn't: the step is printed, "
+))]
 pub struct BisectArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,
@@ -113,7 +118,7 @@ fn json(found: Option<Broken>, session: &Session) -> Found {
         kind: violation.fsm.map(|(_, kind)| kind),
         is_first,
     });
-    Found { holds: broken.is_none(), exit_status: if broken.is_some() { BROKEN } else { 0 }, broken }
+    Found { holds: broken.is_none(), exit_status: if broken.is_some() { BROKEN } else { DONE }, broken }
 }
 
 fn text(found: Option<Broken>, session: &Session, of: &str) -> String {

@@ -12,7 +12,8 @@ use super::output;
 
 /// Prints what a shell needs to complete the arguments of this program.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  qnfsm completions bash > ~/.local/share/bash-completion/completions/qnfsm")]
+#[command(after_help = "Example:\n  qnfsm completions bash > ~/.local/share/bash-completion/completions/qnfsm\n\n\
+    Exit statuses: 0 printed, 2 no such shell, 40 the system failed to write.")]
 pub struct CompletionsArgs {
     /// For which shell.
     pub shell: Shell,

@@ -13,17 +13,22 @@ use super::{
     states::sound,
     table::Table,
 };
-use crate::diagram::{
-    cover::{Counts, Cover, percent},
-    observed::Observed,
+use crate::{
+    diagram::{
+        cover::{Counts, Cover, percent},
+        observed::Observed,
+    },
+    status::{BELOW, running_help},
 };
 
 /// Which messages FSMs of each kind were given in which state, how often, and which pairs of a state and a message were never seen. States and
 /// messages that the program has count, whether they were seen or not.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Examples:\n  qnfsm cover /var/lib/my-service --kind turnstile\n  qnfsm cover /var/lib/my-service --min 80 --json | jq .percent\n\nWith less than --min the status is 31."
-)]
+#[command(after_help = running_help!(
+    "Examples:\n  qnfsm cover /var/lib/my-service --kind turnstile\n  qnfsm cover /var/lib/my-service --min 80 --json | jq .percent",
+    "counted",
+    "31 less was seen than --min asks for, "
+))]
 pub struct CoverArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,
@@ -38,8 +43,6 @@ pub struct CoverArgs {
     pub chosen: ChosenArgs,
 }
 
-/// The status where less was covered than was asked for.
-const BELOW: u8 = 31;
 /// How many pairs that were never seen are named of a kind.
 const NEVER_MAX: usize = 200;
 

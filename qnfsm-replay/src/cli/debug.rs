@@ -28,6 +28,7 @@ use super::{
 use crate::{
     Debugger, Options, ReplayError, Seen, Session,
     debug::{Answer, DebugError},
+    status::{FOUND_NOTHING, INTERRUPTED, SYSTEM_FAILED, USAGE, running_help},
 };
 
 /// Goes through a journal step by step, in both directions: stops where something holds, shows FSMs as they were, and what led to a message.
@@ -50,24 +51,14 @@ pub struct DebugArgs {
     pub memory: usize,
 }
 
-const HELP: &str = "\
-Without --command it asks for commands, where standard input is a terminal, or reads them from there, a line each. A line of \
-such a script that is wrong ends it; empty lines and those that begin with # are passed over. `help` lists the commands.
-
-Examples:
-  qnfsm debug DIR
-  qnfsm debug DIR --with OTHER_DIR
-  qnfsm debug DIR --json --command 'find ended panicked' --command why
-
-Exit statuses: 0 all was done, 1 a `find` found nothing, 2 a command is wrong or asks for what isn't there, 130 interrupted; \
-else those of `replay`: 30, if the program parts from the record, up to where it can be gone through.";
-
-/// A `find` found nothing.
-const FOUND_NOTHING: u8 = 1;
-/// The script was interrupted, as shells have it.
-const INTERRUPTED: u8 = 130;
-/// The operating system didn't take what was to be shown.
-const OUTPUT_FAILED: u8 = 40;
+const HELP: &str = running_help!(
+    "Without --command it asks for commands, where standard input is a terminal, or reads them from there, a line each. A line of such a \
+     script that is wrong ends it; empty lines and those that begin with # are passed over. `help` lists the commands.\n\n\
+     Examples:\n  my-service debug DIR\n  my-service debug DIR --with OTHER_DIR\n  \
+     my-service debug DIR --json --command 'find ended panicked' --command why",
+    "all was done, or whoever reads has had enough, 1 a `find` found nothing",
+    "130 a script was interrupted, "
+);
 
 impl DebugArgs {
     /// Opens the directory, does what it is told to, and says with which status the program ends. `program` is the name that the node was
@@ -150,7 +141,7 @@ impl DebugArgs {
                 Ok(line) => line,
                 Err(error) => {
                     let _ = writeln!(io::stderr(), "error: line {number} can't be read: {error}");
-                    return 2;
+                    return USAGE;
                 }
             };
             if interruption.load(Ordering::Relaxed) {
@@ -166,7 +157,7 @@ impl DebugArgs {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
                     Err(error) => {
                         let _ = writeln!(io::stderr(), "error: cannot write to standard output: {error}");
-                        return OUTPUT_FAILED;
+                        return SYSTEM_FAILED;
                     }
                 },
                 Err(error) => {
@@ -187,7 +178,7 @@ impl DebugArgs {
             Err(error) => {
                 let _ =
                     writeln!(io::stderr(), "error: the terminal can't be used: {error}; give commands with --command");
-                return OUTPUT_FAILED;
+                return SYSTEM_FAILED;
             }
         };
         let mut shown = print(&greeting);
@@ -200,7 +191,7 @@ impl DebugArgs {
                 Asked::End => break,
                 Asked::Failed(error) => {
                     let _ = writeln!(io::stderr(), "error: the terminal can't be read: {error}");
-                    return OUTPUT_FAILED;
+                    return SYSTEM_FAILED;
                 }
             };
             let answer = debugger.borrow_mut().line(&line);
@@ -284,7 +275,7 @@ struct Wrong {
 
 fn status_of(error: &DebugError) -> u8 {
     match error {
-        DebugError::Line(_) => 2,
+        DebugError::Line(_) => USAGE,
         DebugError::NotFound(_) => FOUND_NOTHING,
         DebugError::Replay(error) => error.exit_status(),
         DebugError::Interrupted => INTERRUPTED,

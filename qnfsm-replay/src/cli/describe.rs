@@ -14,14 +14,17 @@ use crate::{
     ReplayError,
     describe::{Description, Options, describe},
     dump::{DumpError, Name},
+    status::reading_help,
 };
 
 /// What a journal is, in exact numbers: whose it is, its epochs, span, workers, what entered them, its snapshots, kinds and message
 /// types, and how it ends.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Examples:\n  qnfsm describe /var/lib/my-service\n  qnfsm describe /var/lib/my-service --json | jq .messages"
-)]
+#[command(after_help = reading_help!(
+    "Examples:\n  qnfsm describe /var/lib/my-service\n  qnfsm describe /var/lib/my-service --json | jq .messages",
+    "described",
+    ""
+))]
 pub struct DescribeArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,

@@ -15,6 +15,7 @@ use crate::{
     Options, ReplayError, Seen, Session,
     dump::DumpError,
     session::{Difference, Part, PartOf},
+    status::running_help,
 };
 
 /// The most characters of a value that are shown.
@@ -22,8 +23,7 @@ const VALUE_CHARS_MAX: usize = 200;
 
 /// Says where the program does something else than was recorded: the round, the step, what of it differs, and why it may.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "Example:\n  my-service diff /var/lib/my-service --json\n\n\
-    Exit status 0: nothing differs. 30: something does; the first difference is printed.")]
+#[command(after_help = running_help!("Example:\n  my-service diff /var/lib/my-service --json", "nothing differs", ""))]
 pub struct DiffArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,

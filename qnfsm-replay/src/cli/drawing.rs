@@ -89,6 +89,9 @@ pub struct ChosenArgs {
     /// Run nothing, and draw what the records alone tell.
     #[arg(long)]
     pub as_recorded: bool,
+    /// Read the directory of a running node too: what is there at this moment.
+    #[arg(long)]
+    pub live: bool,
 }
 
 impl ChosenArgs {
@@ -117,9 +120,9 @@ pub(super) fn gather(
     let (mut basis, mut feed) = (Basis::default(), Feed::new(&chosen, sink));
     let progress = |bytes, bytes_total| line.draw(bytes, bytes_total, String::new);
     let gathered = match (own.filter(|_| !args.as_recorded), dirs) {
-        (Some(own), dirs) => walk(dirs, own, &mut feed, &mut basis, line),
-        (None, [dir]) => records::recorded(dir, &mut feed, &mut basis, progress),
-        (None, dirs) => records::recorded_together(dirs, &mut feed, &mut basis, progress),
+        (Some(own), dirs) => walk(dirs, args.live, own, &mut feed, &mut basis, line),
+        (None, [dir]) => records::recorded(dir, args.live, &mut feed, &mut basis, progress),
+        (None, dirs) => records::recorded_together(dirs, args.live, &mut feed, &mut basis, progress),
     };
     line.clear();
     (basis, gathered)
@@ -128,6 +131,7 @@ pub(super) fn gather(
 /// Goes through what was recorded with the programs' kinds.
 fn walk(
     dirs: &[&Path],
+    live: bool,
     own: Program,
     feed: &mut Feed<'_>,
     basis: &mut Basis,
@@ -138,7 +142,7 @@ fn walk(
     let seen = RefCell::new(vec![Seen::default(); dirs.len()]);
     let options = |(at, (name, _)): (usize, &&(String, _))| {
         let seen = &seen;
-        Options::new().program(name).on_progress(move |progress| {
+        Options::new().program(name).live(live).on_progress(move |progress| {
             seen.borrow_mut()[at] = progress;
             let seen = seen.borrow();
             let sum = |of: fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>();

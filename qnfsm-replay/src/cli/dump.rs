@@ -13,13 +13,18 @@ use clap::Args;
 use qnfsm::{RawQueueId, Time, WorkerId};
 
 use super::{output, show::LiveLine};
-use crate::dump::{DumpError, FieldIs, Instant, Line, Options, VALUE_CHARS_DEFAULT, dump, follow};
+use crate::{
+    dump::{DumpError, FieldIs, Instant, Line, Options, VALUE_CHARS_DEFAULT, dump, follow},
+    status::reading_help,
+};
 
 /// Shows every record, every message and every FSM of a snapshot, by the names that stand in the journal itself.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Examples:\n  qnfsm dump /var/lib/my-service --worker 0 --from-round 100\n  qnfsm dump /var/lib/my-service --json | jq -c .what"
-)]
+#[command(after_help = reading_help!(
+    "Examples:\n  qnfsm dump /var/lib/my-service --worker 0 --from-round 100\n  qnfsm dump /var/lib/my-service --json | jq -c .what",
+    "shown, or whoever reads has had enough",
+    ""
+))]
 pub struct DumpArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,

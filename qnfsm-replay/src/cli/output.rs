@@ -12,10 +12,8 @@ use super::show::ReadError;
 use crate::{
     ReplayError, UnusableDirectory,
     dump::{DumpError, Line},
+    status::SYSTEM_FAILED,
 };
-
-/// The operating system didn't take what was to be shown.
-const OUTPUT_FAILED: u8 = 40;
 
 /// The status that a command ends with.
 pub(super) fn conclude(json: bool, done: Result<(), DumpError>) -> ExitCode {
@@ -25,7 +23,7 @@ pub(super) fn conclude(json: bool, done: Result<(), DumpError>) -> ExitCode {
         Err(DumpError::Output(error)) => {
             // Where standard error is closed, there is nobody to tell; the status tells all the same.
             let _ = writeln!(io::stderr(), "error: cannot write to standard output: {error}");
-            ExitCode::from(OUTPUT_FAILED)
+            ExitCode::from(SYSTEM_FAILED)
         }
         Err(DumpError::Journal(error)) => {
             say_error(json, &error);
@@ -47,7 +45,11 @@ pub(super) fn say_error(json: bool, error: &ReplayError) {
     }
     let is_in_use =
         matches!(error, ReplayError::Directory(unusable) if matches!(**unusable, UnusableDirectory::InUse(_)));
-    let hint = if is_in_use { "; `describe`, `dump` and `stat` read beside a running node with `--live`" } else { "" };
+    let hint = if is_in_use {
+        "; commands that run nothing, and those that draw, read beside a running node with `--live`"
+    } else {
+        ""
+    };
     let _ = writeln!(io::stderr(), "error: {error}{hint}");
 }
 

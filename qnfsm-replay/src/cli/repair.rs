@@ -7,14 +7,16 @@ use qnfsm::journal::{JournalError, OpenError, Position, RealFiles, Repair, Repai
 use serde::Serialize;
 
 use super::output::{self, Paint};
-use crate::{CorruptJournal, ReplayError, dump::DumpError};
+use crate::{CorruptJournal, ReplayError, dump::DumpError, status::reading_help};
 
 /// Mends what is asked for in the directory of a node that doesn't run, and nothing else. What goes is kept aside in `lost`.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Example:\n  qnfsm repair /var/lib/my-service --end-at 3:4711 --dry-run\n\nTake a copy of the directory first: what \
-                        goes is kept, and no command puts it back."
-)]
+#[command(after_help = reading_help!(
+    "Example:\n  qnfsm repair /var/lib/my-service --end-at 3:4711 --dry-run\n\nTake a copy of the directory first: what goes is kept, and no \
+     command puts it back.",
+    "mended, or nothing to do",
+    ""
+))]
 pub struct RepairArgs {
     /// The node's directory: the one that holds `manifest` and `journal`.
     pub dir: PathBuf,

@@ -1,16 +1,19 @@
 //! The subcommand `replay`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::ErrorKind, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use qnfsm::Kinds;
 
-use super::show::{LiveLine, show};
-use crate::{Options, Seen, replay};
+use super::{
+    output,
+    show::{LiveLine, show},
+};
+use crate::{Options, Seen, replay, status::running_help};
 
 /// Replays what a node recorded, and compares every round with the record.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = "Example:\n  my-service replay /var/lib/my-service --json")]
+#[command(after_help = running_help!("Example:\n  my-service replay /var/lib/my-service --json", "equal", ""))]
 pub struct ReplayArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,
@@ -35,7 +38,10 @@ impl ReplayArgs {
         let outcome = replay(&self.dir, kinds, &options);
         drop(options);
         line.clear();
-        show(self, &outcome);
-        ExitCode::from(outcome.map_or_else(|error| error.exit_status(), |_| 0))
+        match show(self, &outcome) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => output::conclude(false, Err(error.into())),
+            // Where standard output is closed, there is nobody to tell; the status tells all the same.
+            _ => ExitCode::from(outcome.map_or_else(|error| error.exit_status(), |_| 0)),
+        }
     }
 }

@@ -14,13 +14,18 @@ use super::{
     output,
     show::LiveLine,
 };
-use crate::diagram::seq::{self, Sequence};
+use crate::{
+    diagram::seq::{self, Sequence},
+    status::running_help,
+};
 
 /// Who sent what to whom, message by message: as Mermaid's `sequenceDiagram`, or a picture.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Examples:\n  qnfsm seq /var/lib/my-service --worker 0 --from-round 100 --to-round 120 --svg > rounds.svg\n  qnfsm seq /var/lib/my-service --queue w0/7.1 --max 50\n  my-service seq /var/lib/east /var/lib/west"
-)]
+#[command(after_help = running_help!(
+    "Examples:\n  qnfsm seq /var/lib/my-service --worker 0 --from-round 100 --to-round 120 --svg > rounds.svg\n  qnfsm seq /var/lib/my-service --queue w0/7.1 --max 50\n  my-service seq /var/lib/east /var/lib/west",
+    "drawn",
+    ""
+))]
 pub struct SeqArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,

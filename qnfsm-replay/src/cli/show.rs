@@ -149,14 +149,17 @@ fn place(error: &ReplayError) -> Option<Place<'_>> {
 }
 
 /// Prints what came of a replay.
-pub(super) fn show(args: &ReplayArgs, outcome: &Result<Report, ReplayError>) {
+///
+/// # Errors
+/// When standard output doesn't take it.
+pub(super) fn show(args: &ReplayArgs, outcome: &Result<Report, ReplayError>) -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    // Where standard output or error is closed, there is nobody to tell; the status tells all the same.
-    let _ = match outcome {
-        Ok(report) if !args.quiet => writeln!(out, "{report}"),
-        Ok(_) => Ok(()),
-        Err(error) => writeln!(std::io::stderr(), "error: {error}"),
-    };
+    match outcome {
+        Ok(report) if !args.quiet => writeln!(out, "{report}")?,
+        Ok(_) => {}
+        // Where standard error is closed, there is nobody to tell; the status tells all the same.
+        Err(error) => _ = writeln!(std::io::stderr(), "error: {error}"),
+    }
     if args.json {
         let error = outcome.as_ref().err();
         let json = Json {
@@ -168,8 +171,9 @@ pub(super) fn show(args: &ReplayArgs, outcome: &Result<Report, ReplayError>) {
             report: outcome.as_ref().ok(),
         };
         let json = serde_json::to_string(&json).expect("a report is strings and numbers");
-        let _ = writeln!(out, "{json}");
+        writeln!(out, "{json}")?;
     }
+    Ok(())
 }
 
 /// Prints what kept a program from its end, with the causes that its text doesn't tell already.

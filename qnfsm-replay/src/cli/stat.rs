@@ -14,14 +14,17 @@ use super::{
 use crate::{
     dump::{DumpError, Name},
     stat::{Lag, Options, Statistics, stat},
+    status::reading_help,
 };
 
 /// How a node was used: rates of its workers, sizes by message type, who talks most to whom, and how long frames and answers between
 /// workers took.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Examples:\n  qnfsm stat /var/lib/my-service --top 3\n  qnfsm stat /var/lib/my-service --json | jq '.types[0]'"
-)]
+#[command(after_help = reading_help!(
+    "Examples:\n  qnfsm stat /var/lib/my-service --top 3\n  qnfsm stat /var/lib/my-service --json | jq '.types[0]'",
+    "counted",
+    ""
+))]
 pub struct StatArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,

@@ -18,14 +18,17 @@ use crate::{
         states::{self, Diagram},
     },
     dump::DumpError,
+    status::running_help,
 };
 
 /// The states that FSMs of each kind were seen in, what led from one to another and how often, and what was handled without leaving them:
 /// as Mermaid's `stateDiagram-v2`, or a picture.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Examples:\n  qnfsm states /var/lib/my-service --kind turnstile --svg > turnstile.svg\n  qnfsm states /var/lib/my-service --json | jq .kinds"
-)]
+#[command(after_help = running_help!(
+    "Examples:\n  qnfsm states /var/lib/my-service --kind turnstile --svg > turnstile.svg\n  qnfsm states /var/lib/my-service --json | jq .kinds",
+    "drawn",
+    ""
+))]
 pub struct StatesArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,

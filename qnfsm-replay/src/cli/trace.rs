@@ -14,14 +14,16 @@ use super::{
     output,
     show::LiveLine,
 };
-use crate::{diagram::trace::Trace, dump::DumpError};
+use crate::{diagram::trace::Trace, dump::DumpError, status::running_help};
 
 /// A trace in the Trace Event Format, for <https://ui.perfetto.dev> and chrome://tracing: the node's workers, their rounds, the handlers that ran in
 /// them, and each message as an arrow. Rounds have the times that they were recorded with; handlers within one have their order alone.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Examples:\n  qnfsm trace /var/lib/my-service > trace.json\n  qnfsm trace /var/lib/my-service --worker 1 --from-round 5000 --to-round 6000 > trace.json\n  my-service trace /var/lib/east /var/lib/west > trace.json"
-)]
+#[command(after_help = running_help!(
+    "Examples:\n  qnfsm trace /var/lib/my-service > trace.json\n  qnfsm trace /var/lib/my-service --worker 1 --from-round 5000 --to-round 6000 > trace.json\n  my-service trace /var/lib/east /var/lib/west > trace.json",
+    "written, or whoever reads has had enough",
+    ""
+))]
 pub struct TraceArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,

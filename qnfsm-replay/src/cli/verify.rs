@@ -11,25 +11,24 @@ use super::{
 };
 use crate::{
     dump::DumpError,
-    verify::{Verified, verify},
+    status::{DAMAGED, reading_help},
+    verify::{Options, Verified, verify},
 };
 
 /// Checks all that can be checked without the program: every checksum, chain and link of the journal, what its records say of one
 /// another, each snapshot, each name. Says what is damaged, where, and what to do about it.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Example:\n  qnfsm verify /var/lib/my-service && echo sound\n\nExit status: 0 sound, 20 damaged; the others are those of a replay."
-)]
+#[command(after_help = reading_help!("Example:\n  qnfsm verify /var/lib/my-service && echo sound", "sound", ""))]
 pub struct VerifyArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+    /// Check the directory of a running node too: what is there at this moment.
+    #[arg(long)]
+    pub live: bool,
 }
-
-/// Something in the directory is not what was written.
-const DAMAGED: u8 = 20;
 
 impl VerifyArgs {
     /// Checks the directory, and says with which status the program ends: 20 if something is damaged.
@@ -44,7 +43,8 @@ impl VerifyArgs {
 
     fn verify(&self) -> Result<bool, DumpError> {
         let line = LiveLine::new("checking", false);
-        let verified = verify(&self.dir, |bytes, bytes_total| line.draw(bytes, bytes_total, String::new));
+        let options = Options::new().live(self.live);
+        let verified = verify(&self.dir, &options, |bytes, bytes_total| line.draw(bytes, bytes_total, String::new));
         line.clear();
         let verified = verified?;
         let printed = if self.json {

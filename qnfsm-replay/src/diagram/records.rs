@@ -20,19 +20,21 @@ use super::{
 use crate::{
     CorruptJournal, ReplayError,
     dump::{DumpError, tables::Tables},
+    live::Again,
     nodes,
     recorded::{journal_bytes_before, table_of},
 };
 
-/// Goes through the records of the node's directory `dir` alone. `on_progress` is called with how many bytes of how many have been read.
+/// Goes through the records of the node's directory `dir` alone, also where a node runs if it is `live`. `on_progress` is called with how many bytes of how many have been read.
 pub(crate) fn recorded(
     dir: &Path,
+    live: bool,
     feed: &mut Feed<'_>,
     basis: &mut Basis,
     mut on_progress: impl FnMut(u64, u64),
 ) -> Result<(), DumpError> {
     basis.without_kinds = true;
-    let mut records = Records::open(dir)?;
+    let mut records = Records::open(dir, live)?;
     loop {
         records.show_round(feed, basis)?;
         if records.next_at.is_none() {
@@ -46,12 +48,13 @@ pub(crate) fn recorded(
 /// before it is said.
 pub(crate) fn recorded_together(
     dirs: &[&Path],
+    live: bool,
     feed: &mut Feed<'_>,
     basis: &mut Basis,
     mut on_progress: impl FnMut(u64, u64),
 ) -> Result<(), DumpError> {
     (basis.without_kinds, basis.by_clocks) = (true, true);
-    let mut all = dirs.iter().map(|dir| Records::open(dir)).collect::<Result<Vec<_>, _>>()?;
+    let mut all = dirs.iter().map(|dir| Records::open(dir, live)).collect::<Result<Vec<_>, _>>()?;
     nodes::different(all.iter().map(|records| (records.known.node, records.known.dir.as_path())))?;
     let mut failed = Ok(());
     let mut show = |records: &mut Records, basis: &mut Basis| match records.show_round(feed, basis) {
@@ -78,6 +81,7 @@ pub(crate) fn recorded_together(
 /// The records of one node, one round after another.
 struct Records {
     reader: Reader,
+    again: Again,
     /// How long the journal is, by segment, in all, and how far it was read.
     files: BTreeMap<u64, u64>,
     bytes_total: u64,
@@ -91,14 +95,16 @@ struct Records {
 }
 
 impl Records {
-    fn open(dir: &Path) -> Result<Records, ReplayError> {
+    fn open(dir: &Path, live: bool) -> Result<Records, ReplayError> {
         let storage: Arc<dyn Storage> = Arc::new(RealFiles);
-        let reader = Reader::open(storage.clone(), dir)?;
+        let again = Again::new(live);
+        let reader = again.open(storage.clone(), dir)?;
         let manifest = reader.manifest().clone();
         let files = holdings::segments(&*storage, dir)?.split_off(&manifest.oldest_segment);
         let (bytes_total, known) = (files.values().sum(), Known::new(dir, manifest.node));
         Ok(Records {
             reader,
+            again,
             files,
             bytes_total,
             bytes: 0,
@@ -111,13 +117,22 @@ impl Records {
 
     /// Shows the next round with all that belongs to it, and reads on to the one behind it.
     fn show_round(&mut self, feed: &mut Feed<'_>, basis: &mut Basis) -> Result<(), DumpError> {
-        let Records { reader, files, bytes, tables, ahead, next_at, known, .. } = self;
+        let Records { reader, again, files, bytes, tables, ahead, next_at, known, .. } = self;
         if let Some((_, tables)) = tables {
             ahead.entries().try_for_each(|entry| known.take(tables, &entry, feed, basis))?;
         }
         ahead.clear();
         *next_at = None;
-        while let Some(entry) = reader.next().map_err(ReplayError::from)? {
+        loop {
+            let entry = match reader.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Ok(()),
+                Err(error) if again.may(&error) => {
+                    reader.look_again().map_err(ReplayError::from)?;
+                    continue;
+                }
+                Err(error) => return Err(ReplayError::from(error).into()),
+            };
             *bytes = journal_bytes_before(files, entry.position);
             if let Record::Round { now, .. } = entry.record {
                 *next_at = Some(now);
@@ -136,13 +151,12 @@ impl Records {
                 feed.enter(tables);
             }
             if next_at.is_some() {
-                break;
+                return Ok(());
             }
             let (_, tables) = tables.as_ref().expect("they were just made");
             ahead.entries().try_for_each(|entry| known.take(tables, &entry, feed, basis))?;
             ahead.clear();
         }
-        Ok(())
     }
 }
 

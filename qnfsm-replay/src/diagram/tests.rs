@@ -109,7 +109,7 @@ fn walked(dir: &Path, sink: &mut dyn Sink) -> Basis {
 
 fn recorded(dir: &Path, sink: &mut dyn Sink) -> Basis {
     let (chosen, mut basis) = (Chosen::default(), Basis::default());
-    records::recorded(dir, &mut Feed::new(&chosen, sink), &mut basis, |_, _| {}).expect("it is sound");
+    records::recorded(dir, false, &mut Feed::new(&chosen, sink), &mut basis, |_, _| {}).expect("it is sound");
     basis
 }
 

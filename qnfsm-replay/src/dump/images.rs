@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 use qnfsm::{
     Digest, FsmView, ImageView, StreamDigest, Table, TimerLabel, TimerView, WaitingView, Waits, WorkerId,
     journal::{
-        Position, ReadError, Reader, RealFiles, Record, Storage, Why,
+        Position, ReadError, RealFiles, Record, Storage, Why,
         snapshots::{self, Mark, Snapshot},
     },
 };
@@ -16,10 +16,11 @@ use super::{
     records::{About, Records, config_line},
     tables::{Own, Tables},
 };
-use crate::ReplayError;
+use crate::{ReplayError, live::Again};
 
 /// Hands one snapshot of the node's directory `dir` to `take`, line by line: that of this worker and round; the newest where no round is
-/// given, and that of each worker where no worker is. Whether the journal marks it is not looked at.
+/// given, and that of each worker where no worker is. Whether the journal marks it is not looked at. Of the options those count that say how
+/// values are shown, and whether a node may be running there.
 ///
 /// # Errors
 /// [`ReplayError::Misuse`] if there is no such snapshot; when the directory can't be opened, the snapshot is damaged, or `take` fails.
@@ -32,7 +33,7 @@ pub fn snapshot(
 ) -> Result<(), DumpError> {
     let storage: Arc<dyn Storage> = Arc::new(RealFiles);
     // It is held for as long as snapshots are read.
-    let reader = Reader::open(storage.clone(), dir).map_err(ReplayError::from)?;
+    let reader = Again::new(options.live).open(storage.clone(), dir).map_err(ReplayError::from)?;
     let manifest = reader.manifest();
     let there = snapshots::list(&*storage, dir).map_err(ReplayError::from)?;
     let wanted: BTreeMap<_, _> = there
@@ -47,7 +48,13 @@ pub fn snapshot(
     let mut records = Records::new(dir, &*storage, manifest, options, &own, &mut take);
     for (worker, round) in wanted {
         let loaded = snapshots::load(&*storage, dir, manifest.identity, worker, round);
-        let snapshot = loaded.map_err(ReplayError::from)?;
+        let snapshot = loaded.map_err(|error| match error {
+            ReadError::Corrupt(corrupt) if options.live && corrupt.why == Why::Missing => {
+                let text = format!("the node has taken away the snapshot of {worker} after round {round}; look again");
+                ReplayError::Misuse(text)
+            }
+            error => error.into(),
+        })?;
         let about = About { at: Position::default(), worker: Some(worker), round: Some(round) };
         let line = |file, contents| What::Snapshot {
             digest: None,

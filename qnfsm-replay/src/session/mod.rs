@@ -59,7 +59,7 @@ pub use search::{Direction, Found};
 pub(crate) use step::Tape;
 pub use step::{Inside, Message, RoundLog, Step, Wish};
 
-use crate::{Options, ReplayError, Walk, recorded::Recorded};
+use crate::{Options, ReplayError, Walk, live::Again, recorded::Recorded};
 use runner::Runner;
 use timeline::Timeline;
 
@@ -127,7 +127,7 @@ impl Session {
         options: &Options<'_>,
     ) -> Result<Session, ReplayError> {
         let (program, storage) = (options.program.as_deref(), options.storage.clone());
-        let (recorded, mut reader) = Recorded::open_sealed(dir, catalogue, program, storage)?;
+        let (recorded, mut reader) = Recorded::open_sealed(dir, catalogue, program, storage, &Again::new(false))?;
         let memory = options.memory.unwrap_or(MEMORY_DEFAULT);
         let apart = options.stations_apart.unwrap_or(STATIONS_APART_DEFAULT);
         // A quarter is for rounds that were looked at.

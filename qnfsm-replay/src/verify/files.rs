@@ -14,12 +14,13 @@ use super::{Finding, journal::Checks};
 use crate::ReplayError;
 
 /// Checks all snapshots. Gives how many there are. Unless the journal was read to its end, one that nothing marked so far may be marked
-/// behind, and is checked by itself.
+/// behind, and is checked by itself. If it is `live`, a node takes some away meanwhile.
 pub(super) fn snapshots(
     dir: &Path,
     manifest: &Manifest,
     checks: &Checks<'_>,
     is_read: bool,
+    live: bool,
     findings: &mut Vec<Finding>,
 ) -> Result<usize, ReplayError> {
     let (marks, started) = (&checks.marks, &checks.started);
@@ -31,8 +32,12 @@ pub(super) fn snapshots(
         let found = marks.0.get(worker).map_or(&[][..], |marks| &marks.found);
         let of_round: Vec<_> = found.iter().filter(|marking| marking.mark.round == *round).collect();
         match check(dir, manifest, &of_round) {
+            Err(Wrong::Damage { .. }) if live && !file.exists() => {}
             Ok(true) => _ = usable.insert(*worker),
-            Ok(false) if !is_read => findings.extend(unmarked(dir, manifest, *worker, *round)?),
+            Ok(false) if !is_read => {
+                let wrong = unmarked(dir, manifest, *worker, *round)?;
+                findings.extend(wrong.filter(|_| !live || file.exists()));
+            }
             Ok(false) => {
                 let what = "nothing in the journal marks it, so it doesn't count";
                 findings.push(Finding::remark(file, what).of(*worker, *round).next("the next start removes it"));
@@ -114,7 +119,12 @@ fn contents(snapshot: &Snapshot) -> Result<(), String> {
 }
 
 /// Looks at all names in a node's directory.
-pub(super) fn names(dir: &Path, manifest: &Manifest, findings: &mut Vec<Finding>) -> Result<(), ReplayError> {
+pub(super) fn names(
+    dir: &Path,
+    manifest: &Manifest,
+    live: bool,
+    findings: &mut Vec<Finding>,
+) -> Result<(), ReplayError> {
     let list = |of: &Path| match RealFiles.list(of) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => listed
@@ -125,6 +135,7 @@ pub(super) fn names(dir: &Path, manifest: &Manifest, findings: &mut Vec<Finding>
     for name in list(dir)? {
         match name.as_str() {
             "lock" | "manifest" | "journal" | "snapshots" | "lost" => {}
+            "manifest.tmp" if live => {}
             "manifest.tmp" => findings.push(Finding::remark(dir.join(name), unfinished)),
             _ => findings.push(Finding::remark(dir.join(name), stray)),
         }
@@ -133,6 +144,7 @@ pub(super) fn names(dir: &Path, manifest: &Manifest, findings: &mut Vec<Finding>
     for name in list(&journal)? {
         let number = name.strip_suffix(".qjl").and_then(|stem| stem.parse().ok());
         match number.filter(|number| segment_path(dir, *number) == journal.join(&name)) {
+            Some(number) if number < manifest.oldest_segment && live => {}
             Some(number) if number < manifest.oldest_segment => {
                 let what = "it was given up with the journal's beginning; nothing reads it";
                 findings.push(Finding::remark(journal.join(name), what).next("the next start removes it"));
@@ -142,10 +154,13 @@ pub(super) fn names(dir: &Path, manifest: &Manifest, findings: &mut Vec<Finding>
             None => findings.push(Finding::remark(journal.join(name), stray)),
         }
     }
-    let (known, of) = (snapshots::list(&RealFiles, dir)?, dir.join("snapshots"));
-    for name in list(&of)? {
+    let of = dir.join("snapshots");
+    // In this order: what a running node takes away meanwhile is gone, and no stray.
+    let (names, known) = (list(&of)?, snapshots::list(&RealFiles, dir)?);
+    for name in names {
         let path = of.join(&name);
-        if known.iter().any(|(worker, round)| snapshots::path(dir, *worker, *round) == path) {
+        let is_under_way = live && (name.ends_with(".tmp") || !path.exists());
+        if is_under_way || known.iter().any(|(worker, round)| snapshots::path(dir, *worker, *round) == path) {
             continue;
         }
         findings.push(Finding::remark(path, if name.ends_with(".tmp") { unfinished } else { stray }));

@@ -15,13 +15,14 @@ use std::{
 
 use qnfsm::{
     WorkerId,
-    journal::{Corruption, Reader, RealFiles, holdings},
+    journal::{Corruption, RealFiles, holdings},
 };
 use serde::Serialize;
 
 use crate::{
     CorruptJournal, ReplayError,
     dump::Number,
+    live::Again,
     read_ahead::ReadAhead,
     recorded::{journal_bytes_before, table_of},
     replay::RECORDS_BETWEEN_REPORTS,
@@ -116,11 +117,34 @@ impl Finding {
     }
 }
 
+/// How a directory is checked.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    live: bool,
+}
+
+impl Options {
+    /// Where no node runs.
+    #[must_use]
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Whether a directory is read in which a node may be running: what is there at that moment. What it is writing then is no finding.
+    #[must_use]
+    pub fn live(mut self, live: bool) -> Options {
+        self.live = live;
+        self
+    }
+}
+
 /// Checks the node's directory `dir`. `on_progress` is called now and then with how many bytes of the journal of how many have been
 /// read.
 ///
 /// ```no_run
-/// let verified = qnfsm_replay::verify::verify("/var/lib/my-service".as_ref(), |_, _| {})?;
+/// use qnfsm_replay::verify::{Options, verify};
+///
+/// let verified = verify("/var/lib/my-service".as_ref(), &Options::new(), |_, _| {})?;
 /// assert!(verified.sound, "{:?}", verified.findings);
 /// # Ok::<(), qnfsm_replay::ReplayError>(())
 /// ```
@@ -128,9 +152,10 @@ impl Finding {
 /// # Errors
 /// When the directory can't be opened, a newer version of the library wrote it, or the system fails. Damage is no error here, but a
 /// [`Finding`].
-pub fn verify(dir: &Path, mut on_progress: impl FnMut(u64, u64)) -> Result<Verified, ReplayError> {
+pub fn verify(dir: &Path, options: &Options, mut on_progress: impl FnMut(u64, u64)) -> Result<Verified, ReplayError> {
     let mut findings = Vec::new();
-    let mut reader = match Reader::open(Arc::new(ReadAhead::of(dir)), dir).map_err(ReplayError::from) {
+    let mut again = Again::new(options.live);
+    let mut reader = match again.open(Arc::new(ReadAhead::of(dir)), dir).map_err(ReplayError::from) {
         Ok(reader) => reader,
         Err(error) => return Ok(Verified { findings: vec![damage_of(error, dir)?], ..Verified::default() }),
     };
@@ -154,6 +179,7 @@ pub fn verify(dir: &Path, mut on_progress: impl FnMut(u64, u64)) -> Result<Verif
                 }
             }
             Ok(None) => break,
+            Err(error) if again.may(&error) => reader.look_again()?,
             Err(error) => {
                 findings.push(damage_of(error.into(), dir)?);
                 break;
@@ -161,15 +187,18 @@ pub fn verify(dir: &Path, mut on_progress: impl FnMut(u64, u64)) -> Result<Verif
         }
     }
     let end = reader.tail().and_then(|tail| tail.last).map_or(reader.position(), |last| last.position());
-    if let Some(lost) = reader.tail().and_then(|tail| tail.lost.as_ref()) {
+    // What a running node is writing is no loss.
+    if let Some(lost) = reader.tail().and_then(|tail| tail.lost.as_ref()).filter(|_| !options.live) {
         let file = qnfsm::journal::segment_path(dir, lost.after.segment);
         let finding = Finding::remark(file, lost.to_string()).at(lost.after.offset);
         findings.push(finding.next(format!("the next start does it; or: qnfsm repair {} --drop-tail", dir.display())));
     }
-    let snapshots = files::snapshots(dir, &manifest, &checks, reader.tail().is_some(), &mut findings)?;
+    // A running node marks snapshots behind where it was read, and takes others away.
+    let is_read = reader.tail().is_some() && !options.live;
+    let snapshots = files::snapshots(dir, &manifest, &checks, is_read, options.live, &mut findings)?;
     let Checks { found, counts, .. } = checks;
     findings.extend(found);
-    files::names(dir, &manifest, &mut findings)?;
+    files::names(dir, &manifest, options.live, &mut findings)?;
     findings.sort_by_key(|finding| !finding.damage);
     Ok(Verified {
         sound: findings.iter().all(|finding| !finding.damage),
