@@ -68,4 +68,14 @@ chmod 644 "$work"/theirs/node/journal/*
 before=$(tree "$work/theirs")
 as_nobody "$hello" replay "$work/theirs/node" >"$work/out" 2>&1 || { cat "$work/out" >&2; exit 1; }
 [[ $before == "$(tree "$work/theirs")" ]] || { echo "permissions: a replay left a trace" >&2; exit 1; }
+# So may whoever does anything else that reads, in a directory where nothing can be written.
+chmod 755 "$work/theirs/node/snapshots"
+chmod 644 "$work"/theirs/node/snapshots/*
+chmod 555 "$work/theirs/node" "$work"/theirs/node/{journal,snapshots}
+before=$(tree "$work/theirs")
+for command in describe dump stat snapshot verify seq states cover trace diff "debug --command where" "repair --drop-tail --dry-run"; do
+  # shellcheck disable=SC2086
+  as_nobody "$hello" $command "$work/theirs/node" >"$work/out" 2>&1 || { echo "permissions: $command" >&2; cat "$work/out" >&2; exit 1; }
+  [[ $before == "$(tree "$work/theirs")" ]] || { echo "permissions: $command left a trace" >&2; exit 1; }
+done
 echo "permissions: passed"

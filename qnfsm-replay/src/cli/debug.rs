@@ -19,7 +19,7 @@ use serde::Serialize;
 use signal_hook::consts::SIGINT;
 
 use super::{
-    Program,
+    Program, history,
     output::say_error,
     program::Programs,
     prompt::{Asked, Prompt},
@@ -49,11 +49,18 @@ pub struct DebugArgs {
     /// Take so much memory to come back to earlier rounds, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub memory: usize,
+    /// Keep what is typed at the prompt in that file, for the next time, and not in `qnfsm/debug-history` below $XDG_STATE_HOME
+    /// (~/.local/state unless it is set). Not in the node's directory.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// Keep nothing of what is typed for the next time.
+    #[arg(long, conflicts_with = "history")]
+    pub no_history: bool,
 }
 
 const HELP: &str = running_help!(
-    "Without --command it asks for commands, where standard input is a terminal, or reads them from there, a line each. A line of such a \
-     script that is wrong ends it; empty lines and those that begin with # are passed over. `help` lists the commands.\n\n\
+    "Without --command it asks for commands, where standard input and output are a terminal, or reads them from there, a line each. A line of \
+     such a script that is wrong ends it; empty lines and those that begin with # are passed over. `help` lists the commands.\n\n\
      Examples:\n  my-service debug DIR\n  my-service debug DIR --with OTHER_DIR\n  \
      my-service debug DIR --json --command 'find ended panicked' --command why",
     "all was done, or whoever reads has had enough, 1 a `find` found nothing",
@@ -75,16 +82,17 @@ impl DebugArgs {
 
     fn run(&self, program: Program) -> ExitCode {
         let mut stopped = 0;
-        let debugger = self.open_all(program).and_then(|mut sessions| {
+        let opened = history::file(self.history.as_ref(), self.dirs()).and_then(|history| {
+            let mut sessions = self.open_all(program)?;
             for error in sessions.iter().filter_map(Session::stopped) {
                 let _ = writeln!(io::stderr(), "the journal can be gone through up to where this was found: {error}");
                 stopped = if stopped == 0 { error.exit_status() } else { stopped };
             }
             let others = sessions.split_off(1);
-            Debugger::new(sessions.remove(0)).with(others)
+            Ok((Debugger::new(sessions.remove(0)).with(others)?, history.filter(|_| !self.no_history)))
         });
-        let mut debugger = match debugger {
-            Ok(debugger) => debugger,
+        let (mut debugger, history) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 say_error(self.json, &error);
                 return ExitCode::from(error.exit_status());
@@ -98,7 +106,7 @@ impl DebugArgs {
         let status = match self.source() {
             Source::Lines => self.run_script(&mut debugger, &interruption, self.commands.iter().cloned().map(Ok)),
             Source::Script => self.run_script(&mut debugger, &interruption, io::stdin().lock().lines()),
-            Source::Prompt => self.prompt(debugger),
+            Source::Prompt => self.prompt(debugger, history),
         };
         ExitCode::from(if status == 0 { stopped } else { status })
     }
@@ -106,7 +114,7 @@ impl DebugArgs {
     fn source(&self) -> Source {
         match self.commands.is_empty() {
             false => Source::Lines,
-            true if io::stdin().is_terminal() => Source::Prompt,
+            true if io::stdin().is_terminal() && io::stdout().is_terminal() => Source::Prompt,
             true => Source::Script,
         }
     }
@@ -114,7 +122,11 @@ impl DebugArgs {
     /// The session that is looked at, and behind it those of further nodes.
     fn open_all(&self, program: Program) -> Result<Vec<Session>, ReplayError> {
         let programs = Programs::new(program)?;
-        [&self.dir].into_iter().chain(&self.with).map(|dir| self.open(dir, programs.of(dir))).collect()
+        self.dirs().map(|dir| self.open(dir, programs.of(dir))).collect()
+    }
+
+    fn dirs(&self) -> impl Iterator<Item = &Path> {
+        [&self.dir].into_iter().chain(&self.with).map(PathBuf::as_path)
     }
 
     fn open(&self, dir: &Path, (program, catalogue): &(String, Arc<Catalogue>)) -> Result<Session, ReplayError> {
@@ -170,10 +182,10 @@ impl DebugArgs {
     }
 
     /// Asks for one line after another, until there is enough.
-    fn prompt(&self, debugger: Debugger) -> u8 {
+    fn prompt(&self, debugger: Debugger, history: Option<PathBuf>) -> u8 {
         let greeting = greeting(&debugger);
         let debugger = Rc::new(RefCell::new(debugger));
-        let mut prompt = match Prompt::new(debugger.clone()) {
+        let mut prompt = match Prompt::new(debugger.clone(), history) {
             Ok(prompt) => prompt,
             Err(error) => {
                 let _ =
@@ -188,7 +200,11 @@ impl DebugArgs {
             let line = match prompt.ask(&place) {
                 Asked::Line(line) => line,
                 Asked::Nothing => continue,
-                Asked::End => break,
+                Asked::End => {
+                    // What comes next in the terminal begins on a line of its own.
+                    let _ = writeln!(io::stdout());
+                    break;
+                }
                 Asked::Failed(error) => {
                     let _ = writeln!(io::stderr(), "error: the terminal can't be read: {error}");
                     return SYSTEM_FAILED;

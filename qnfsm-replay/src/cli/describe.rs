@@ -5,13 +5,13 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::{
+    history::refuse_within,
     output::{self, Paint},
     show::LiveLine,
     table::Table,
     words::{between, bytes, count, counted, duration, moment},
 };
 use crate::{
-    ReplayError,
     describe::{Description, Options, describe},
     dump::{DumpError, Name},
     status::reading_help,
@@ -49,13 +49,9 @@ impl DescribeArgs {
     }
 
     fn describe(&self) -> Result<(), DumpError> {
-        if let Some(index) = self.index.as_ref().filter(|index| is_within(index, &self.dir)) {
-            let text =
-                format!("{} is in the node's directory, where nothing is written; give another file", index.display());
-            return Err(ReplayError::Misuse(text).into());
-        }
         let mut options = Options::new().live(self.live);
         if let Some(index) = &self.index {
+            refuse_within(index, &self.dir)?;
             options = options.index(index);
         }
         let line = LiveLine::new("reading", false);
@@ -68,15 +64,6 @@ impl DescribeArgs {
             output::print(&screen(&description, Paint::of_output()))?;
         }
         description.damage.take().map_or(Ok(()), |damage| Err(damage.into()))
-    }
-}
-
-/// True if the file would lie in the directory.
-fn is_within(file: &std::path::Path, dir: &std::path::Path) -> bool {
-    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
-    match (parent.canonicalize(), dir.canonicalize()) {
-        (Ok(parent), Ok(dir)) => parent.starts_with(dir),
-        _ => false,
     }
 }
 

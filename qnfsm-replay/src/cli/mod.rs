@@ -67,6 +67,7 @@ mod describe;
 mod diff;
 mod drawing;
 mod dump;
+mod history;
 mod node;
 mod output;
 mod program;
