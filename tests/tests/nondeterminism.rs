@@ -196,7 +196,19 @@ fn the_command_says_what_the_library_says() {
         assert!(json["known_by"].as_str().unwrap().contains(known_by), "{json}");
         assert!(json["hints"][0].as_str().unwrap().contains("a clock was read"), "{json}");
         let text = String::from_utf8(cogs(&["diff", path]).stdout).unwrap();
-        assert!(text.contains("kind cog") && text.contains("a clock was read") && text.contains("once more"), "{text}");
+        assert!(text.contains("a clock was read") && text.contains("once more"), "{text}");
+        assert!(text.contains("            ended    changed\n"), "the step as the debugger shows it: {text}");
+        // The command that goes to that step shows the same one.
+        let (_, step) = text.split_once("  step:     ").unwrap_or_else(|| panic!("{text}"));
+        let (step, _) = step.split_once(" from ").unwrap();
+        assert!(step.contains(" cog: handle Turn "), "{text}");
+        let (_, command) = text.split_once("  go there: ").unwrap_or_else(|| panic!("{text}"));
+        let shown = Command::new("sh").args(["-c", command]).output().unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        let last = shown.rsplit("; ordinal ").next().unwrap();
+        // What depends on a clock is another value each time, of the same message.
+        let of_whom = step.split('(').next().unwrap();
+        assert!(last.contains(of_whom), "{of_whom:?} is not in {shown}");
     }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();

@@ -222,11 +222,11 @@ fn every_command_says_of_a_killed_server_s_journal_what_happened() {
         }
         assert!(!text.out.contains('\x1b'), "{program:?} {name}: no colours beside a terminal");
         assert_eq!((object.status, object.err.as_str()), (0, ""), "{program:?} {name} --json");
-        let lines = object.out.lines().map(|line| serde_json::from_str(line));
+        let mut lines = object.out.lines().map(serde_json::from_str);
         // A report for people may stand before the object, and a trace goes over lines.
         let lines: Vec<Value> = match name {
             "trace" => vec![serde_json::from_str(&object.out).expect("a trace is JSON")],
-            "replay" => lines.last().into_iter().map(|line| line.expect("it is JSON")).collect(),
+            "replay" => lines.next_back().into_iter().map(|line| line.expect("it is JSON")).collect(),
             _ => lines.map(|line| line.unwrap_or_else(|error| panic!("{name}: {error}"))).collect(),
         };
         check_json(program, command, &known, &lines);

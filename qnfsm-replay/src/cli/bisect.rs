@@ -1,6 +1,9 @@
 //! The subcommand `bisect`: the step after which an invariant doesn't hold.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -9,7 +12,7 @@ use super::{
     Program,
     output::{conclude, print, print_json},
     show::LiveLine,
-    step::StepText,
+    step::{StepText, go_there},
 };
 use crate::{
     Options, ReplayError, Seen, Session,
@@ -99,7 +102,7 @@ impl BisectArgs {
         if self.json {
             print_json(&json(found, &session))?;
         } else {
-            print(&text(found, &session, &of))?;
+            print(&text(found, &self.dir, &session, &of))?;
         }
         Ok(is_broken)
     }
@@ -121,7 +124,7 @@ fn json(found: Option<Broken>, session: &Session) -> Found {
     Found { holds: broken.is_none(), exit_status: if broken.is_some() { BROKEN } else { DONE }, broken }
 }
 
-fn text(found: Option<Broken>, session: &Session, of: &str) -> String {
+fn text(found: Option<Broken>, dir: &Path, session: &Session, of: &str) -> String {
     let Some(Broken { violation, ordinal, step, is_first }) = found else {
         return format!("{of} after each of {} rounds\n", session.rounds());
     };
@@ -130,6 +133,7 @@ fn text(found: Option<Broken>, session: &Session, of: &str) -> String {
         text.push_str(&format!("{}", StepText { step, catalogue: session.catalogue() }));
     }
     text.push_str(&format!("  round:    {ordinal} of the journal, {} of {}\n", violation.round, violation.worker));
+    text.push_str(&go_there(dir, session));
     if !is_first {
         text.push_str(
             "  It held at the station before; if it may break and hold again, look without `--invariant` too.\n",

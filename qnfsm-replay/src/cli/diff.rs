@@ -9,7 +9,7 @@ use super::{
     Program,
     output::{conclude, print, print_json},
     show::LiveLine,
-    step::StepText,
+    step::{StepText, go_there},
 };
 use crate::{
     Options, ReplayError, Seen, Session,
@@ -101,7 +101,7 @@ impl DiffArgs {
             print_json(&Found { equal: json.is_none(), exit_status: status.unwrap_or_default(), difference: json })?;
         } else {
             match &difference {
-                Some(difference) => print(&text(difference, &session))?,
+                Some(difference) => print(&(text(difference, &session) + &go_there(&self.dir, &session)))?,
                 None => print(&format!("nothing differs in {} rounds\n", session.rounds()))?,
             }
         }

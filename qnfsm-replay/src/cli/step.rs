@@ -1,13 +1,19 @@
-//! A step in words: which FSM, what it was told, how it ended.
+//! A step in words, for commands that come to one: as the debugger shows it, and the command that goes there.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
-use qnfsm::{Catalogue, End, Handler};
+use qnfsm::Catalogue;
 
-use crate::session::Step;
+use crate::{
+    Session,
+    debug::step_in_short,
+    session::{Spot, Step},
+};
 
 /// The most characters of a value that are shown.
 const VALUE_CHARS_MAX: usize = 300;
+/// What the lines below the first are indented by.
+const INDENT: &str = "          ";
 
 /// A step, and the tables of its program.
 pub(super) struct StepText<'a> {
@@ -27,32 +33,22 @@ impl StepText<'_> {
         let schema = &self.catalogue.table().messages.get(message.type_number as usize)?.schema;
         Some(schema.printer().text(&message.bytes, VALUE_CHARS_MAX))
     }
-
-    fn state(&self, state: &[u8]) -> String {
-        let kind = self.catalogue.table().kinds.get(self.step.kind as usize);
-        kind.map_or_else(String::new, |kind| kind.state.printer().text(state, VALUE_CHARS_MAX))
-    }
 }
 
 impl fmt::Display for StepText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Step { delivery, queue, handler, message, before, after, end, .. } = self.step;
-        writeln!(f, "  step:     delivery {delivery}: kind {} ({queue})", self.kind())?;
-        match (handler, message, self.message()) {
-            (Handler::Start, ..) => writeln!(f, "  handles:  its start")?,
-            (Handler::Enter, ..) => writeln!(f, "  handles:  its enter action")?,
-            (_, Some(message), Some(text)) => writeln!(f, "  handles:  {text} from {}", message.sender)?,
-            _ => writeln!(f, "  handles:  a message")?,
-        }
-        let was =
-            if before.data.is_empty() && before.state.is_empty() { None } else { Some(self.state(&before.state)) };
-        let (was, is) = (was.unwrap_or_default(), self.state(&after.state));
-        let state = if was == is { is } else { format!("{was} → {is}") };
-        writeln!(f, "  state:    {state}")?;
-        match end {
-            End::Failed(what) => writeln!(f, "  ended:    {what}"),
-            End::Stayed | End::Changed => Ok(()),
-            other => writeln!(f, "  ended:    {other:?}"),
-        }
+        let shown = step_in_short(self.catalogue, self.step);
+        let mut lines = shown.lines();
+        writeln!(f, "  step:     {}", lines.next().unwrap_or_default())?;
+        lines.try_for_each(|line| writeln!(f, "{INDENT}{line}"))
     }
+}
+
+/// The command that shows the step at which a session stands, with all around it: to be gone on from by adding to it.
+pub(super) fn go_there(dir: &Path, session: &Session) -> String {
+    let Some(Spot { worker, round, step, .. }) = session.spot() else { return String::new() };
+    let program = std::env::args_os().next().unwrap_or_default();
+    let (program, dir) = (Path::new(&program).display(), dir.display());
+    let further = if step == 0 { String::new() } else { format!(" --command 'step {step}'") };
+    format!("  go there: {program} debug {dir} --command 'goto {worker}:{round}'{further}\n")
 }

@@ -59,6 +59,8 @@ use std::{
     },
 };
 
+#[cfg(feature = "cli")]
+use qnfsm::{Catalogue, NodeId};
 use qnfsm::{RawQueueId, Time};
 
 pub use command::{COMMANDS, Help};
@@ -79,6 +81,12 @@ use view::View;
 
 /// How much of one value is shown unless it is said.
 const CHARS_DEFAULT: usize = 500;
+
+/// How much of one value is shown of a step in short, and how many fields that changed and things that were asked for.
+#[cfg(feature = "cli")]
+const CHARS_IN_SHORT: usize = 300;
+#[cfg(feature = "cli")]
+const LINES_IN_SHORT: usize = 12;
 
 /// How much of one value is shown at most.
 const CHARS_MAX: usize = 1 << 24;
@@ -418,6 +426,16 @@ impl Debugger {
     fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
     }
+}
+
+/// A step as `show` has it, but for its place and the most of what is long: who ran and was given what, its state, what changed, what it
+/// asked for, how it ended. For who comes to a step by other means than a debugger's lines.
+#[cfg(feature = "cli")]
+pub(crate) fn step_in_short(catalogue: &Catalogue, step: &crate::session::Step) -> String {
+    let tables = Tables::new(catalogue.table().clone());
+    // Frames are not shown here, so whose queues they would be for doesn't matter.
+    let views = views::Views { node: NodeId(0), tables: &tables, chars_max: CHARS_IN_SHORT, watched: Vec::new() };
+    views.step(None, step).at_most(LINES_IN_SHORT).to_string()
 }
 
 /// What stands behind a line's first word.

@@ -25,7 +25,7 @@ impl Debugger {
         let Some(spot) = self.session.spot() else { return View::NoRound };
         let at = SpotView::new(&spot, self.session.rounds());
         match self.session.step() {
-            Some(step) => View::Step(Box::new(self.views().step(at, step))),
+            Some(step) => View::Step(Box::new(self.views().step(Some(at), step))),
             None => View::NoStep { at },
         }
     }

@@ -91,7 +91,8 @@ impl Display for SpotView {
 impl Display for StepView {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let StepView { at, queue, kind, handler, message, state_before, state_after, .. } = self;
-        write!(f, "{at}\n{queue} {kind}: {handler}")?;
+        at.as_ref().map_or(Ok(()), |at| writeln!(f, "{at}"))?;
+        write!(f, "{queue} {kind}: {handler}")?;
         if let Some(message) = message {
             write!(f, " {message}")?;
         }
@@ -117,6 +118,9 @@ impl Display for StepView {
         for asked in &self.asked {
             write!(f, "\n  {label} {asked}")?;
             label = "        ";
+        }
+        if self.asked_more > 0 {
+            write!(f, "\n  {label} … and {} more", self.asked_more)?;
         }
         write!(f, "\n  ended    {}", self.ended)?;
         self.fault.as_ref().map_or(Ok(()), |fault| write!(f, ": {fault}"))

@@ -114,7 +114,9 @@ impl SpotView {
 /// A step.
 #[derive(Debug, Serialize)]
 pub(super) struct StepView {
-    pub(super) at: SpotView,
+    /// Unless it is told otherwise where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) at: Option<SpotView>,
     pub(super) queue: String,
     pub(super) kind: String,
     pub(super) handler: &'static str,
@@ -126,9 +128,27 @@ pub(super) struct StepView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) changed_note: Option<String>,
     pub(super) asked: Vec<AskedView>,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) asked_more: usize,
     pub(super) ended: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fault: Option<String>,
+}
+
+impl StepView {
+    /// With so many fields that changed, and things that were asked for, at most; of the rest it is told how many there are.
+    pub(super) fn at_most(mut self, lines_max: usize) -> StepView {
+        self.changed_more += self.changed.len().saturating_sub(lines_max);
+        self.changed.truncate(lines_max);
+        self.asked_more += self.asked.len().saturating_sub(lines_max);
+        self.asked.truncate(lines_max);
+        self
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over so")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// A message that was handled.

@@ -36,7 +36,7 @@ pub(super) struct Views<'t> {
 }
 
 impl Views<'_> {
-    pub(super) fn step(&self, at: SpotView, step: &Step) -> StepView {
+    pub(super) fn step(&self, at: Option<SpotView>, step: &Step) -> StepView {
         let Step { queue, kind, handler, message, before, after, end, asked, .. } = step;
         let of_kind = self.tables.kind(*kind);
         let state = |inside: &Inside| {
@@ -56,6 +56,7 @@ impl Views<'_> {
             changed_more: 0,
             changed_note: None,
             asked: asked.iter().map(|wish| self.asked(wish)).collect(),
+            asked_more: 0,
             ended: end_of(end).word(),
             fault: fault(end),
         };
