@@ -103,7 +103,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let head = digits.len() % 3;
     let mut groups = vec![digits[..head].to_owned()];
-    groups.extend(digits[head..].as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group).into_owned()));
+    groups.extend(digits.as_bytes()[head..].chunks(3).map(|group| String::from_utf8_lossy(group).into_owned()));
     groups.retain(|group| !group.is_empty());
     groups.join(",")
 }

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    rc::Rc,
 };
 
 use clap::Args;
@@ -90,10 +91,15 @@ impl BisectArgs {
         });
         let mut session = Session::open(&self.dir, kinds, &options)?;
         line.clear();
+        let line = Rc::new(LiveLine::later("checking"));
+        let drawn = line.clone();
+        session.on_progress(move |rounds, total| drawn.draw(rounds, total, || format!(", {rounds} rounds")));
         let found = match &self.invariant {
-            Some(invariant) => session.bisect(invariants, invariant)?,
-            None => session.check(invariants)?,
+            Some(invariant) => session.bisect(invariants, invariant),
+            None => session.check(invariants),
         };
+        line.clear();
+        let found = found?;
         let of = self
             .invariant
             .as_ref()

@@ -64,7 +64,7 @@ const HELP: &str = running_help!(
      Examples:\n  my-service debug DIR\n  my-service debug DIR --with OTHER_DIR\n  \
      my-service debug DIR --json --command 'find ended panicked' --command why",
     "all was done, or whoever reads has had enough, 1 a `find` found nothing",
-    "130 a script was interrupted, "
+    "130 interrupted, "
 );
 
 impl DebugArgs {

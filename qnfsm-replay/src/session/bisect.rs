@@ -74,7 +74,9 @@ impl Session {
     }
 
     fn first_broken(&mut self, invariants: &Arc<Invariants>) -> Result<Option<Broken>, ReplayError> {
+        let rounds = self.rounds();
         for station in 0..self.runner.timeline.stations().len() {
+            (self.on_progress)(self.runner.timeline.stations()[station].ordinal, rounds);
             if let Some(broken) = self.broken_behind(station, invariants)? {
                 return Ok(Some(broken));
             }

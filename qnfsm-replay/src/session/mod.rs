@@ -77,6 +77,7 @@ pub struct Session {
     /// Which of its steps.
     at: usize,
     logs: Logs,
+    on_progress: Box<dyn FnMut(u64, u64)>,
 }
 
 /// How far to go at once.
@@ -134,9 +135,21 @@ impl Session {
         let mut on_progress = |seen| options.on_progress.iter().for_each(|on_progress| on_progress(seen));
         let timeline = Timeline::of(&recorded, &mut reader, memory / 4 * 3, apart, &mut on_progress)?;
         let logs = Logs { kept: BTreeMap::new(), bytes: 0, bytes_max: memory / 4 };
-        let mut session = Session { runner: Runner::new(recorded, reader, timeline), here: None, at: 0, logs };
+        let mut session = Session {
+            runner: Runner::new(recorded, reader, timeline),
+            here: None,
+            at: 0,
+            logs,
+            on_progress: Box::new(|_, _| {}),
+        };
         session.go_to_start()?;
         Ok(session)
+    }
+
+    /// Calls that function with how many rounds of how many were gone through, while [`bisect`](Session::bisect) and
+    /// [`check`](Session::check) go through them.
+    pub fn on_progress(&mut self, on_progress: impl FnMut(u64, u64) + 'static) {
+        self.on_progress = Box::new(on_progress);
     }
 
     /// Why the journal can't be played to its end, if it can't.

@@ -13,22 +13,43 @@ use qnfsm::{
 use super::{Finding, journal::Checks};
 use crate::ReplayError;
 
+/// How long the files of all snapshots are. One that goes meanwhile has no length.
+pub(super) fn snapshots_bytes(dir: &Path) -> Result<u64, ReplayError> {
+    let there = snapshots::list(&RealFiles, dir)?;
+    Ok(there.iter().map(|(worker, round)| bytes_of(&snapshots::path(dir, *worker, *round))).sum())
+}
+
+fn bytes_of(file: &Path) -> u64 {
+    RealFiles.file_bytes(file).unwrap_or(0)
+}
+
+/// What is known of a directory when its snapshots are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looking {
+    /// The journal was read to its end.
+    pub(super) is_read: bool,
+    /// A node may be running there.
+    pub(super) live: bool,
+}
+
 /// Checks all snapshots. Gives how many there are. Unless the journal was read to its end, one that nothing marked so far may be marked
 /// behind, and is checked by itself. If it is `live`, a node takes some away meanwhile.
 pub(super) fn snapshots(
     dir: &Path,
     manifest: &Manifest,
     checks: &Checks<'_>,
-    is_read: bool,
-    live: bool,
+    Looking { is_read, live }: Looking,
     findings: &mut Vec<Finding>,
+    on_checked: &mut dyn FnMut(u64),
 ) -> Result<usize, ReplayError> {
     let (marks, started) = (&checks.marks, &checks.started);
     let there = snapshots::list(&RealFiles, dir)?;
-    let mut usable = BTreeSet::new();
+    let (mut usable, mut bytes) = (BTreeSet::new(), 0);
     let aside = || format!("no start uses it; to move it aside: qnfsm repair {} --unusable-snapshots", dir.display());
     for (worker, round) in &there {
         let file = snapshots::path(dir, *worker, *round);
+        bytes += bytes_of(&file);
+        on_checked(bytes);
         let found = marks.0.get(worker).map_or(&[][..], |marks| &marks.found);
         let of_round: Vec<_> = found.iter().filter(|marking| marking.mark.round == *round).collect();
         match check(dir, manifest, &of_round) {

@@ -138,8 +138,8 @@ impl Options {
     }
 }
 
-/// Checks the node's directory `dir`. `on_progress` is called now and then with how many bytes of the journal of how many have been
-/// read.
+/// Checks the node's directory `dir`. `on_progress` is called now and then with how many bytes of the journal and of snapshots of how many
+/// have been read.
 ///
 /// ```no_run
 /// use qnfsm_replay::verify::{Options, verify};
@@ -161,7 +161,8 @@ pub fn verify(dir: &Path, options: &Options, mut on_progress: impl FnMut(u64, u6
     };
     let manifest = reader.manifest().clone();
     let segments = holdings::segments(&RealFiles, dir)?.split_off(&manifest.oldest_segment);
-    let bytes_total = segments.values().sum();
+    let journal_bytes: u64 = segments.values().sum();
+    let bytes_total = journal_bytes + files::snapshots_bytes(dir)?;
     let mut checks = Checks::new(dir, &manifest);
     let mut records = 0;
     loop {
@@ -195,7 +196,9 @@ pub fn verify(dir: &Path, options: &Options, mut on_progress: impl FnMut(u64, u6
     }
     // A running node marks snapshots behind where it was read, and takes others away.
     let is_read = reader.tail().is_some() && !options.live;
-    let snapshots = files::snapshots(dir, &manifest, &checks, is_read, options.live, &mut findings)?;
+    let mut on_checked = |bytes| on_progress(journal_bytes + bytes, bytes_total);
+    let looking = files::Looking { is_read, live: options.live };
+    let snapshots = files::snapshots(dir, &manifest, &checks, looking, &mut findings, &mut on_checked)?;
     let Checks { found, counts, .. } = checks;
     findings.extend(found);
     files::names(dir, &manifest, options.live, &mut findings)?;
