@@ -3,7 +3,8 @@
 //! [`replay`] opens a node's directory, plays everything from the journal's start to its end through the workers' own
 //! code, several workers at the same time, and compares each round's digest with the recorded one. It changes nothing,
 //! needs no permission to write, and uses no snapshot as a starting point, though it compares the workers with those that were
-//! taken; unless the journal's beginning was given up: then each worker that was started there goes on from the first that is left.
+//! taken; unless the journal's beginning was given up: then each worker that was started there goes on from the first that is left, or
+//! unless it is told to begin with one ([`Options::from`]).
 //!
 //! ```no_run
 //! # fn kinds() -> qnfsm::Kinds { qnfsm::Kinds::new() }
@@ -77,6 +78,7 @@ mod divergences;
 pub mod dump;
 mod error;
 mod live;
+mod naming;
 pub mod nodes;
 mod player;
 mod players;
@@ -86,6 +88,7 @@ mod replay;
 mod report;
 mod scan;
 pub mod session;
+mod span;
 pub mod stat;
 mod status;
 pub mod verify;
@@ -93,8 +96,10 @@ mod walk;
 
 pub use debug::Debugger;
 pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
+pub use naming::{NameError, RoundName, SnapshotName};
 pub use nodes::{Nodes, Sessions};
 pub use replay::{Options, Seen, replay};
 pub use report::{EndedIn, LeftOff, Report};
 pub use session::Session;
+pub use span::{BeganWith, EndedBehind};
 pub use walk::{Walk, Walked};

@@ -12,7 +12,7 @@ use qnfsm::{
     Catalogue, Epoch, Kinds, OtherResource, Table, build_identity,
     journal::{
         self, Entry, Manifest, Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, holdings,
-        segment_path,
+        segment_path, snapshots::Mark,
     },
     playback::Beginning,
 };
@@ -73,7 +73,12 @@ impl Recorded {
 
     /// A player of the node's workers, from the journal's start.
     pub(crate) fn player(&self) -> Player {
-        let beginning = Beginning::of(self.storage.clone(), self.dir.clone(), &self.manifest);
+        self.player_with([])
+    }
+
+    /// A player whose workers begin with those snapshots, and is given no record from before.
+    pub(crate) fn player_with(&self, marks: impl IntoIterator<Item = Mark>) -> Player {
+        let beginning = Beginning::of(self.storage.clone(), self.dir.clone(), &self.manifest).with(marks);
         Player::new(self.catalogue.clone(), self.manifest.node, Some(beginning), self.others.clone())
     }
 
@@ -81,6 +86,11 @@ impl Recorded {
     pub(crate) fn player_again(&self) -> Player {
         let beginning = Beginning::of(self.storage.clone(), self.dir.clone(), &self.manifest);
         Player::unchecked(self.catalogue.clone(), self.manifest.node, Some(beginning), self.others.clone())
+    }
+
+    /// True if that segment isn't this program's to play.
+    pub(crate) fn is_of_another_version(&self, segment: u64) -> bool {
+        self.others.contains(&segment)
     }
 
     /// How long the journal is.

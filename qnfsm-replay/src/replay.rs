@@ -12,14 +12,16 @@ use std::{
 
 use qnfsm::{
     FaultKind, Kinds, OtherResource,
-    journal::{Position, Reader, Storage},
+    journal::{Position, ReadError, Reader, Storage},
     playback::{Playback, Progress},
 };
 
 use crate::{
     EndedIn, ReplayError, Report,
+    naming::{RoundName, SnapshotName},
     players::Players,
     recorded::{Recorded, Segments},
+    span::{Belongs, Span},
 };
 
 /// How far a replay has come.
@@ -45,6 +47,8 @@ pub struct Options<'a> {
     pub(crate) stations_apart: Option<Duration>,
     pub(crate) live: bool,
     pub(crate) on_progress: Option<Box<dyn Fn(Seen) + 'a>>,
+    pub(crate) from: Option<SnapshotName>,
+    pub(crate) to: Option<RoundName>,
 }
 
 impl fmt::Debug for Options<'_> {
@@ -52,6 +56,8 @@ impl fmt::Debug for Options<'_> {
         f.debug_struct("Options")
             .field("program", &self.program)
             .field("threads", &self.threads)
+            .field("from", &self.from)
+            .field("to", &self.to)
             .finish_non_exhaustive()
     }
 }
@@ -90,6 +96,22 @@ impl<'a> Options<'a> {
         self
     }
 
+    /// Of [`replay`]: begins with a snapshot. Its worker begins there; each other one with the latest of its snapshots that was begun before
+    /// that one was, or, if it has none, where it begins without this. What the workers did before is neither run nor compared.
+    #[must_use]
+    pub fn from(mut self, snapshot: SnapshotName) -> Options<'a> {
+        self.from = Some(snapshot);
+        self
+    }
+
+    /// Of [`replay`]: ends behind that round. All workers run the rounds that stand in the journal up to it; these are compared with what is
+    /// recorded of them, and what follows isn't run.
+    #[must_use]
+    pub fn to(mut self, round: RoundName) -> Options<'a> {
+        self.to = Some(round);
+        self
+    }
+
     /// Of a [`Session`](crate::Session): what it keeps to come back to earlier rounds takes at most so many bytes of memory, 256 MiB
     /// unless it is said. The workers themselves, and the round that is looked at, come on top.
     #[must_use]
@@ -123,8 +145,8 @@ impl<'a> Options<'a> {
 
 /// Replays the node's directory `dir` from the journal's start to its end, with a program's kinds. Where that start was given up
 /// (`Limits::retain_bytes`), each worker goes on from the first snapshot that is left of it. What another version of the program recorded
-/// is passed over: this one's parts are played, each from the snapshots with which the part before it ended. Nothing is changed there, and no
-/// permission to write is needed. Workers run on several threads, as they did live.
+/// is passed over: this one's parts are played, each from the snapshots with which the part before it ended. [`Options::from`] and
+/// [`Options::to`] replay a part. Nothing is changed there, and no permission to write is needed. Workers run on several threads, as they did live.
 ///
 /// # Errors
 /// When there is nothing to replay, the bytes are damaged, or the program does not do what was recorded: then the first
@@ -136,9 +158,11 @@ impl<'a> Options<'a> {
 pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report, ReplayError> {
     let begun = Instant::now();
     let (recorded, mut reader) = Recorded::open(dir, kinds, options.program.as_deref(), options.storage.clone())?;
-    let mut run = Run { recorded: &recorded, options, segments: Segments::new(&recorded) };
+    let span = Span::of(&recorded, &mut reader, options)?;
+    let marks: Vec<_> = span.marks().collect();
+    let mut run = Run { recorded: &recorded, options, segments: Segments::new(&recorded), span };
     let threads = options.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-    let player = || recorded.player();
+    let player = || recorded.player_with(marks.iter().copied());
     let (played, read) = thread::scope(|scope| {
         let mut players = Players::new(scope, threads, &player);
         let read = run.read(&mut reader, &mut players);
@@ -148,7 +172,10 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     let mut player = played.map_err(|stopped| run.segments.error(stopped))?;
     read?;
     let end = reader.position();
-    let segments = &run.segments;
+    let (segments, span) = (&run.segments, &run.span);
+    if span.ended_behind().is_some() {
+        player.playback.end_early(&span.beyond);
+    }
     player.finish(end, segments.segment).map_err(|stopped| segments.error(stopped))?;
     let progress = player.progress();
     if let Some(on_progress) = &options.on_progress {
@@ -174,6 +201,8 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         ended_in: ended_in(&player.playback),
         left_off: segments.left_off.clone(),
         build_differs: segments.build_differs_before(end),
+        began_with: span.began_with(),
+        ended_behind: span.ended_behind(),
         seconds: begun.elapsed().as_secs_f64(),
     })
 }
@@ -183,17 +212,32 @@ struct Run<'a> {
     recorded: &'a Recorded,
     options: &'a Options<'a>,
     segments: Segments<'a>,
+    span: Span,
 }
 
 impl Run<'_> {
-    /// Reads to the journal's end, or up to where it is known that a player has stopped.
+    /// Reads to the end of what is to be played, or up to where it is known that a player has stopped.
     fn read(&mut self, reader: &mut Reader, players: &mut Players<'_, '_>) -> Result<(), ReplayError> {
         let mut records = 0;
-        while let Some(entry) = reader.next()? {
+        loop {
+            let at = reader.position();
+            let entry = match reader.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                // Rounds whose end stands behind what can't be read stay unproved, as where the journal ends.
+                Err(ReadError::Corrupt(_)) if self.span.is_behind(at) => break,
+                Err(error) => return Err(error.into()),
+            };
             let position = entry.position;
-            self.segments.note(&entry);
-            if players.take(&entry).is_break() {
-                break;
+            match self.span.take(&entry) {
+                Belongs::Over => break,
+                Belongs::Outside => {}
+                Belongs::Within => {
+                    self.segments.note(&entry);
+                    if players.take(&entry).is_break() {
+                        break;
+                    }
+                }
             }
             // A round that was just read runs with a later record, so its segment is checked in time.
             self.segments.check(reader, position)?;

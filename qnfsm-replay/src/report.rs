@@ -5,6 +5,8 @@ use std::fmt;
 use qnfsm::WorkerId;
 use serde::{Serialize, Serializer};
 
+use crate::{BeganWith, EndedBehind};
+
 /// A replay that did what was recorded, round for round.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -49,6 +51,11 @@ pub struct Report {
     pub left_off: Option<LeftOff>,
     /// This executable isn't the one that wrote the last segment that was played. It does the same, as far as was recorded.
     pub build_differs: bool,
+    /// The snapshots with which workers began because that was asked for ([`Options::from`](crate::Options::from)). What they did before was
+    /// not looked at.
+    pub began_with: Vec<BeganWith>,
+    /// The round behind which nothing was looked at, because that was asked for ([`Options::to`](crate::Options::to)).
+    pub ended_behind: Option<EndedBehind>,
     /// How long the replay took.
     pub seconds: f64,
 }
@@ -88,8 +95,25 @@ impl fmt::Display for Report {
             count(*rounds, "round"),
             count(*messages, "message")
         )?;
-        let stop = if self.clean { "stopped cleanly" } else { "did not stop cleanly" };
-        writeln!(f, "  {stop}")?;
+        if !self.began_with.is_empty() {
+            let with: Vec<_> =
+                self.began_with.iter().map(|it| format!("{} after round {}", it.worker, it.round)).collect();
+            writeln!(
+                f,
+                "  from: the snapshots of {}; what these workers did before was not looked at",
+                with.join(", ")
+            )?;
+        }
+        match self.ended_behind {
+            Some(EndedBehind { ordinal, worker, round }) => {
+                writeln!(
+                    f,
+                    "  to: round {ordinal} of the journal, {round} of {worker}; what follows was not looked at"
+                )?;
+            }
+            None if self.clean => writeln!(f, "  stopped cleanly")?,
+            None => writeln!(f, "  did not stop cleanly")?,
+        }
         if self.oldest_segment > 1 {
             writeln!(f, "  note: the journal before segment {} was given up", self.oldest_segment)?;
         }
@@ -144,6 +168,6 @@ fn hex_16<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> 
     serializer.collect_str(&format_args!("{value:016x}"))
 }
 
-fn number<S: Serializer>(worker: &WorkerId, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn number<S: Serializer>(worker: &WorkerId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u32(worker.0)
 }

@@ -9,14 +9,26 @@ use super::{
     output,
     show::{LiveLine, show},
 };
-use crate::{Options, Seen, replay, status::running_help};
+use crate::{Options, RoundName, Seen, SnapshotName, replay, status::running_help};
 
 /// Replays what a node recorded, and compares every round with the record.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = running_help!("Example:\n  my-service replay /var/lib/my-service --json", "equal", ""))]
+#[command(after_help = running_help!(
+    "Examples:\n  my-service replay /var/lib/my-service --json\n  my-service replay /var/lib/my-service --from w0:812 --to w0:900",
+    "equal",
+    ""
+))]
 pub struct ReplayArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,
+    /// Begin with this snapshot, by its worker and the round after which it was taken, as `describe` lists them, or its file. Other workers
+    /// begin with their latest snapshots before it, or where they have none, at their start.
+    #[arg(long, value_name = "WORKER:ROUND")]
+    pub from: Option<SnapshotName>,
+    /// End behind this round of the journal: by its ordinal among the rounds of all workers, such as 120, or its worker and that one's
+    /// number of it, such as w0:900.
+    #[arg(long, value_name = "ROUND")]
+    pub to: Option<RoundName>,
     /// Print one JSON object on the last line.
     #[arg(long)]
     pub json: bool,
@@ -31,10 +43,12 @@ impl ReplayArgs {
     #[must_use]
     pub fn execute(&self, program: &str, kinds: Kinds) -> ExitCode {
         let line = LiveLine::new("replaying", self.quiet);
-        let options = Options::new().program(program).on_progress(|seen| {
+        let mut options = Options::new().program(program).on_progress(|seen| {
             let Seen { rounds, messages, bytes, bytes_total } = seen;
             line.draw(bytes, bytes_total, || format!(", {rounds} rounds, {messages} messages"));
         });
+        options = self.from.into_iter().fold(options, Options::from);
+        options = self.to.into_iter().fold(options, Options::to);
         let outcome = replay(&self.dir, kinds, &options);
         drop(options);
         line.clear();

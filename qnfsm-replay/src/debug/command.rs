@@ -10,7 +10,7 @@ use super::{
     nearest::instead,
     parse::{node, number, queue, worker},
 };
-use crate::{dump::Instant, session::By};
+use crate::{dump::Instant, naming::RoundName, session::By};
 
 /// One command, as `help` tells of it.
 #[derive(Debug, Clone, Copy)]
@@ -288,13 +288,10 @@ fn shortened(word: &str) -> String {
 }
 
 fn destination(text: &str) -> Option<Destination> {
-    if let Some(ordinal) = number(text).filter(|_| !text.is_empty()) {
-        return Some(Destination::Ordinal(ordinal));
-    }
-    if let Some((of, round)) = text.split_once(':')
-        && let (Some(of), Some(round)) = (worker(of), number(round).filter(|_| !round.is_empty()))
-    {
-        return Some(Destination::Round(of, round));
+    match text.parse() {
+        Ok(RoundName::Ordinal(ordinal)) => return Some(Destination::Ordinal(ordinal)),
+        Ok(RoundName::Of(of, round)) => return Some(Destination::Round(of, round)),
+        Err(_) => {}
     }
     if let Ok(position) = text.parse() {
         return Some(Destination::Position(position));

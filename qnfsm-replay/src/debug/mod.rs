@@ -65,6 +65,7 @@ use qnfsm::{RawQueueId, Time};
 
 pub use command::{COMMANDS, Help};
 pub use complete::Completion;
+pub(crate) use parse::{number, worker};
 
 use crate::{
     ReplayError, Session,

@@ -86,7 +86,7 @@ pub(super) fn queue(text: &str) -> Option<RawQueueId> {
 }
 
 /// Reads a worker's name.
-pub(super) fn worker(text: &str) -> Option<WorkerId> {
+pub(crate) fn worker(text: &str) -> Option<WorkerId> {
     number(text.strip_prefix('w')?).filter(|worker| *worker < 1 << 31).map(WorkerId)
 }
 
@@ -96,7 +96,7 @@ pub(super) fn node(text: &str) -> Option<NodeId> {
 }
 
 /// Reads a number without a sign.
-pub(super) fn number<N: FromStr>(digits: &str) -> Option<N> {
+pub(crate) fn number<N: FromStr>(digits: &str) -> Option<N> {
     digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 

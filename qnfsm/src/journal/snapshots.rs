@@ -250,7 +250,7 @@ pub(crate) fn remove_unfinished(storage: &dyn Storage, node_dir: &Path) -> Resul
     };
     let is_one = |name: &&String| {
         let name_and_epoch = name.strip_suffix(UNFINISHED).and_then(|name| name.rsplit_once('.'));
-        name_and_epoch.is_some_and(|(name, epoch)| parse_name(name).is_some() && epoch.parse::<u32>().is_ok())
+        name_and_epoch.is_some_and(|(name, epoch)| named(name).is_some() && epoch.parse::<u32>().is_ok())
     };
     names.iter().filter(is_one).try_for_each(|name| remove_if_there(storage, &dir.join(name)))
 }
@@ -387,12 +387,14 @@ pub fn list(storage: &dyn Storage, node_dir: &Path) -> Result<Vec<(WorkerId, u64
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(IoError::new("list", dir, error)),
     };
-    let mut snapshots: Vec<_> = names.iter().filter_map(|name| parse_name(name)).collect();
+    let mut snapshots: Vec<_> = names.iter().filter_map(|name| named(name)).collect();
     snapshots.sort_unstable();
     Ok(snapshots)
 }
 
-fn parse_name(name: &str) -> Option<(WorkerId, u64)> {
+/// The worker and the round of a snapshot by the name of its file, if it is one.
+#[must_use]
+pub fn named(name: &str) -> Option<(WorkerId, u64)> {
     let (worker, round) = name.strip_suffix(".qsn")?.split_once('-')?;
     let (worker, round) = (WorkerId(worker.parse().ok()?), round.parse().ok()?);
     (file_name(worker, round) == name).then_some((worker, round))

@@ -1,5 +1,5 @@
-//! Where the playback of a worker begins of whose records only the later ones can be played back: at a snapshot. Its start was given
-//! up to keep the journal within its bounds, or another version of the program recorded what comes before.
+//! Where the playback of a worker begins of whose records only the later ones are played back: at a snapshot. Its start was given
+//! up to keep the journal within its bounds, or another version of the program recorded what comes before, or whoever plays wants no more.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -23,6 +23,8 @@ pub struct Beginning {
     identity: u128,
     /// The journal has lost its beginning.
     is_cut: bool,
+    /// The snapshots that workers begin with whose earlier records are left out by whoever plays.
+    chosen: BTreeMap<WorkerId, Mark>,
 }
 
 impl Beginning {
@@ -30,7 +32,15 @@ impl Beginning {
     #[must_use]
     pub fn of(storage: Arc<dyn Storage>, dir: impl Into<PathBuf>, manifest: &Manifest) -> Beginning {
         let (identity, is_cut) = (manifest.identity, manifest.oldest_segment > 1);
-        Beginning { storage, dir: dir.into(), identity, is_cut }
+        Beginning { storage, dir: dir.into(), identity, is_cut, chosen: BTreeMap::new() }
+    }
+
+    /// Workers of whom the playback is given no record from before the snapshot of a mark, though the journal may have them, begin with that
+    /// snapshot.
+    #[must_use]
+    pub fn with(self, chosen: impl IntoIterator<Item = Mark>) -> Beginning {
+        let chosen = chosen.into_iter().map(|mark| (mark.worker, mark)).collect();
+        Beginning { chosen, ..self }
     }
 
     fn restore(&self, mark: &Mark, catalogue: &Arc<Catalogue>) -> Result<Worker, String> {
@@ -93,6 +103,8 @@ pub(super) enum Begins {
     Here(Box<Worker>, Mark),
     /// There is nothing to begin from but its start.
     Never,
+    /// The snapshot that was chosen for it can't be used.
+    Unusable(String),
 }
 
 impl Unbegun {
@@ -126,9 +138,16 @@ impl Unbegun {
                 return begins;
             }
         }
-        let Some(beginning) = self.beginning.as_ref().filter(|beginning| beginning.is_cut || is_behind_another) else {
+        let Some(beginning) = &self.beginning else { return Begins::Never };
+        if let Some(mark) = beginning.chosen.get(&worker).copied().filter(|_| !is_behind_another) {
+            return match beginning.restore(&mark, catalogue) {
+                Ok(restored) => self.begin(worker, restored, mark),
+                Err(why) => Begins::Unusable(why),
+            };
+        }
+        if !beginning.is_cut && !is_behind_another {
             return Begins::Never;
-        };
+        }
         let passed = self.workers.entry(worker).or_default();
         let restored = match *record {
             Record::SnapshotBegun { round, digest, .. } => beginning.restore_begun(worker, round, digest, catalogue),
@@ -193,6 +212,11 @@ impl Unbegun {
             *passed_over += if passed.by_another.is_some() { passed.rounds } else { 0 };
             passed.by_another.is_none()
         });
+    }
+
+    /// Passes over all that was read of workers that haven't begun: the playback ends before the journal does.
+    pub(super) fn pass_over_all(&mut self) {
+        self.passed_over += std::mem::take(&mut self.workers).values().map(|passed| passed.rounds).sum::<u64>();
     }
 
     /// The workers that another version recorded, and that haven't begun.

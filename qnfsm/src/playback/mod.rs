@@ -10,7 +10,10 @@ mod divergence;
 mod replica;
 mod restored;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use beginning::Beginning;
 use beginning::{Begins, Unbegun};
@@ -357,6 +360,9 @@ impl Playback {
                 Begins::Here(worker, mark) => self.begin(*worker, &mark),
                 Begins::NotYet => return Ok(()),
                 Begins::Never => return Err(contradiction("the worker was never started".to_owned())),
+                Begins::Unusable(why) => {
+                    return Err(contradiction(format!("the snapshot that it is to begin with can't be used: {why}")));
+                }
             }
         }
         let replica = self.replicas.get_mut(&id).expect("it has begun");
@@ -494,6 +500,17 @@ impl Playback {
             Replica::new(fresh)
         });
         Ok(())
+    }
+
+    /// The playback is to end before the journal does: of those workers the round that was read last isn't run any more, and workers that
+    /// haven't begun are passed over.
+    pub fn end_early(&mut self, not_run: &BTreeSet<WorkerId>) {
+        for id in not_run {
+            if let Some(replica) = self.replicas.get_mut(id) {
+                replica.pending.waits = false;
+            }
+        }
+        self.unbegun.pass_over_all();
     }
 
     /// The journal has ended: runs the rounds that were read last. One that needs an external value which isn't recorded ends
