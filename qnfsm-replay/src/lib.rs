@@ -26,6 +26,7 @@
 //! | [`describe::describe`] | what a journal is, in exact numbers |
 //! | [`stat::stat`] | rates, sizes, who talks to whom, how long it took |
 //! | [`verify::verify`] | whether a directory is sound, and what to do if not |
+//! | [`compare::compare`] | where two journals part |
 //!
 //! # Going through it
 //!
@@ -62,6 +63,8 @@
 //! | 30 | diverged: the program does not do what was recorded | the developer: the FSM that is named |
 //! | 31 | `cover --min`: fewer pairs of a state and a message were seen than was asked for | the developer: the pairs that are named |
 //! | 32 | `bisect`: an invariant doesn't hold | the developer: the step that is printed |
+//! | 33 | `diff` of two directories: the journals part | whoever keeps them: the round that is named |
+//! | 34 | likewise: all that both have is the same, and one goes on behind the other's end | nobody, or whoever waits for the copy |
 //! | 40 | the operating system failed to give the bytes, or to take what is printed | the operator: the disk |
 //! | 130 | `debug`: a script was interrupted | nobody |
 #![forbid(unsafe_code)]
@@ -69,6 +72,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod compare;
 pub mod debug;
 pub mod describe;
 #[cfg(feature = "cli")]

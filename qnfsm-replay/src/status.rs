@@ -33,6 +33,10 @@ pub(crate) const DIVERGED: u8 = 30;
 pub(crate) const BELOW: u8 = 31;
 /// Of `bisect`: an invariant doesn't hold.
 pub(crate) const BROKEN: u8 = 32;
+/// Of `diff`: two journals part.
+pub(crate) const JOURNALS_PART: u8 = 33;
+/// Of `diff`: all that both journals have is the same, and one goes on behind the other's end.
+pub(crate) const ONE_GOES_ON: u8 = 34;
 /// The operating system failed to give the bytes, or to take what was to be shown.
 pub(crate) const SYSTEM_FAILED: u8 = 40;
 /// Of `debug`: interrupted, as shells have it.

@@ -15,7 +15,7 @@ fn out(arguments: &[&str]) -> String {
 #[test]
 fn each_command_is_there_with_an_example_of_its_own_program() {
     let all = out(&["--help"]);
-    for command in ["replay", "describe", "dump", "stat", "snapshot", "verify", "repair"] {
+    for command in ["replay", "diff", "describe", "dump", "stat", "snapshot", "verify", "repair"] {
         assert!(all.contains(&format!("  {command} ")), "{command}: {all}");
         let help = out(&[command, "--help"]);
         assert!(help.contains(&format!("\n  cogs {command} /")), "{command}: {help}");

@@ -210,6 +210,17 @@ fn the_command_says_what_the_library_says() {
         let of_whom = step.split('(').next().unwrap();
         assert!(last.contains(of_whom), "{of_whom:?} is not in {shown}");
     }
+    // Of what a handler asked for it says what that was.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let plant = format!("{:?}", (Fault::Clock, Reaches::Message));
+    assert!(cogs(&["record", path, &plant, "inputs"]).status.success());
+    let text = String::from_utf8(cogs(&["diff", path]).stdout).unwrap();
+    assert!(text.contains("differs:  what it asked for, 1: send Mark Mark("), "{text}");
+    let json: serde_json::Value = serde_json::from_slice(&cogs(&["diff", path, "--json"]).stdout).unwrap();
+    assert_eq!(json["parts"][0]["of"].as_str(), Some("what it asked for, 1"), "{json}");
+    assert!(json["parts"][0]["asked"].as_str().unwrap().contains(" to w0/1."), "{json}");
+
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
     assert!(cogs(&["record", path, "none", "inputs"]).status.success());

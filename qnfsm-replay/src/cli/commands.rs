@@ -51,7 +51,7 @@ pub enum Running {
     Replay(ReplayArgs),
     /// Goes through a journal step by step, in both directions.
     Debug(DebugArgs),
-    /// Where the program does something else than was recorded, and why it may.
+    /// Where the program does something else than was recorded, and why it may; or where two journals part.
     Diff(DiffArgs),
     /// The step after which an invariant doesn't hold.
     Bisect(BisectArgs),
@@ -68,7 +68,7 @@ impl Running {
         match self {
             Running::Replay(args) => args.execute(&program.name, program.kinds),
             Running::Debug(args) => args.execute(&program.name, program.kinds),
-            Running::Diff(args) => args.execute(program),
+            Running::Diff(args) => args.execute(Some(program)),
             Running::Bisect(args) => args.execute(program),
         }
     }

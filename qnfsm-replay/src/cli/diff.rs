@@ -1,32 +1,49 @@
-//! The subcommand `diff`: where the program parts from the record.
+//! The subcommand `diff`: where the program parts from the record, or one record from another.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{
     Program,
+    difference::DifferenceView,
     output::{conclude, print, print_json},
     show::LiveLine,
     step::{StepText, go_there},
+    words::counted,
 };
 use crate::{
     Options, ReplayError, Seen, Session,
+    compare::{Apart, Compared, compare},
     dump::DumpError,
-    session::{Difference, Part, PartOf},
-    status::running_help,
+    session::{By, step_between},
+    status::{DONE, JOURNALS_PART, ONE_GOES_ON, running_help},
 };
 
-/// The most characters of a value that are shown.
-const VALUE_CHARS_MAX: usize = 200;
-
-/// Says where the program does something else than was recorded: the round, the step, what of it differs, and why it may.
+/// Says where the program does something else than was recorded: the round, the step, what of it differs, and why it may. With a second
+/// directory, where the one journal parts from the other.
+///
+/// Copies of one journal, by the node's identity, are compared round by round, in everything. Of two runs of a service the frames of each
+/// source are compared, and where they are recorded the deliveries of each FSM: in order, in whichever rounds they came.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(after_help = running_help!("Example:\n  my-service diff /var/lib/my-service --json", "nothing differs", ""))]
+#[command(after_help = running_help!(
+    "Examples:\n  my-service diff /var/lib/my-service --json\n  my-service diff /var/lib/my-service /mnt/standby/my-service",
+    "nothing differs",
+    "33 two journals part, 34 all that both have is the same, and one goes on behind the other's end, "
+))]
 pub struct DiffArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
     pub dir: PathBuf,
+    /// Another one, to compare the journals of both.
+    pub other: Option<PathBuf>,
+    /// Compare what entered and not when, as of two runs; with `=false` compare in everything, as of copies. Unless it is said, the nodes'
+    /// identities tell which of these it is.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", requires = "other")]
+    pub ignore_times: Option<bool>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -37,57 +54,62 @@ struct Found {
     equal: bool,
     exit_status: u8,
     #[serde(flatten)]
-    difference: Option<DifferenceJson>,
+    compared: Option<ComparedView>,
+    #[serde(flatten)]
+    difference: Option<DifferenceView>,
 }
 
 #[derive(Serialize)]
-struct DifferenceJson {
-    worker: u32,
-    round: u64,
-    ordinal: u64,
-    agreed_round: Option<u64>,
-    file: String,
-    offset: u64,
-    expected: String,
-    found: String,
-    step: Option<usize>,
-    delivery: Option<u32>,
-    queue: Option<String>,
-    kind: Option<String>,
-    message: Option<String>,
-    known_by: String,
-    parts: Vec<PartJson>,
-    hints: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct PartJson {
-    of: String,
-    path: String,
-    recorded: Option<String>,
-    found: Option<String>,
-    again: Option<String>,
+struct ComparedView {
+    times_ignored: bool,
+    same: u64,
+    more_in_first: u64,
+    more_in_other: u64,
+    other_types: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 impl DiffArgs {
-    /// Looks, prints what came of it, and says with which status the program ends.
+    /// Looks, prints what came of it, and says with which status the program ends. To compare two journals it takes no program; with one
+    /// the step is named.
     #[must_use]
-    pub fn execute(&self, program: Program) -> ExitCode {
-        match self.look(program) {
-            Ok(Some(status)) => ExitCode::from(status),
+    pub fn execute(&self, program: Option<Program>) -> ExitCode {
+        let done = match (&self.other, program) {
+            (Some(other), program) => self.compare(other, program),
+            (None, Some(program)) => self.look(program),
+            (None, None) => Err(ReplayError::Misuse(
+                "to compare a journal with the program takes the program that wrote it: `my-service diff DIR`; to compare two journals, \
+                 give both directories"
+                    .to_owned(),
+            )
+            .into()),
+        };
+        match done {
+            Ok(status @ 1..) => ExitCode::from(status),
             done => conclude(self.json, done.map(drop)),
         }
     }
 
-    /// The status of a difference, if there is one.
-    fn look(&self, program: Program) -> Result<Option<u8>, DumpError> {
+    fn session(
+        &self,
+        program: &str,
+        open: impl FnOnce(&Options<'_>) -> Result<Session, ReplayError>,
+    ) -> Result<Session, ReplayError> {
         let line = LiveLine::new("playing", self.json);
-        let options = Options::new().program(program.name).on_progress(|seen| {
+        let options = Options::new().program(program).on_progress(|seen| {
             let Seen { rounds, bytes, bytes_total, .. } = seen;
             line.draw(bytes, bytes_total, || format!(", {rounds} rounds"));
         });
-        let mut session = Session::open(&self.dir, program.kinds, &options)?;
+        let session = open(&options);
         line.clear();
+        session
+    }
+
+    /// The status of a difference between the program and the record; 0, if there is none.
+    fn look(&self, program: Program) -> Result<u8, DumpError> {
+        let Program { name, kinds, .. } = program;
+        let mut session = self.session(&name, |options| Session::open(&self.dir, kinds, options))?;
         let difference = session.difference()?;
         let status = difference
             .as_ref()
@@ -96,96 +118,116 @@ impl DiffArgs {
             // Something else keeps it from being played to its end.
             return Err(stopped.into());
         }
+        let exit_status = status.unwrap_or_default();
+        let difference = difference.map(|difference| DifferenceView::of(&difference, &session));
+        let same = || format!("nothing differs in {} rounds\n", session.rounds());
         if self.json {
-            let json = difference.as_ref().map(|difference| json(difference, &session));
-            print_json(&Found { equal: json.is_none(), exit_status: status.unwrap_or_default(), difference: json })?;
+            print_json(&Found { equal: difference.is_none(), exit_status, compared: None, difference })?;
         } else {
-            match &difference {
-                Some(difference) => print(&(text(difference, &session) + &go_there(&self.dir, &session)))?,
-                None => print(&format!("nothing differs in {} rounds\n", session.rounds()))?,
-            }
+            let text = difference.map_or_else(same, |difference| difference.text() + &go_there(&self.dir, &session));
+            print(&text)?;
         }
-        Ok(status)
+        Ok(exit_status)
     }
-}
 
-fn json(difference: &Difference, session: &Session) -> DifferenceJson {
-    let Difference { diverged, ordinal, agreed, step, found_by, hints } = difference;
-    let divergence = &diverged.divergence;
-    let words = step.as_ref().map(|parted| StepText { step: &parted.step, catalogue: session.catalogue() });
-    DifferenceJson {
-        worker: divergence.worker.0,
-        round: divergence.round,
-        ordinal: *ordinal,
-        agreed_round: *agreed,
-        file: diverged.file.display().to_string(),
-        offset: diverged.offset,
-        expected: divergence.expected.clone(),
-        found: divergence.found.clone(),
-        step: step.as_ref().map(|parted| parted.number),
-        delivery: step.as_ref().map(|parted| parted.step.delivery),
-        queue: step.as_ref().map(|parted| parted.step.queue.to_string()),
-        kind: words.as_ref().map(StepText::kind),
-        message: words.as_ref().and_then(StepText::message),
-        known_by: found_by.to_string(),
-        parts: step.iter().flat_map(|parted| &parted.parts).map(part_json).collect(),
-        hints: hints.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn part_json(part: &Part) -> PartJson {
-    let value =
-        |content: &Option<qnfsm::schema::Content>| content.as_ref().map(|content| content.text(VALUE_CHARS_MAX));
-    PartJson {
-        of: of_text(part.of),
-        path: part.path.to_string(),
-        recorded: value(&part.recorded),
-        found: value(&part.found),
-        again: value(&part.again),
-    }
-}
-
-fn of_text(of: PartOf) -> String {
-    match of {
-        PartOf::Message => "the message".to_owned(),
-        PartOf::State => "the state after it".to_owned(),
-        PartOf::Data => "the data after it".to_owned(),
-        PartOf::Asked(number) => format!("what it asked for, {}", number + 1),
-        PartOf::Output(queue) => format!("what it sent to {queue}"),
-    }
-}
-
-fn text(difference: &Difference, session: &Session) -> String {
-    let Difference { diverged, ordinal, agreed, step, found_by, hints } = difference;
-    let divergence = &diverged.divergence;
-    let mut text = format!(
-        "{} parts from the record in round {} (round {ordinal} of the journal)\n  recorded: {} at byte {}\n",
-        divergence.worker,
-        divergence.round,
-        diverged.file.display(),
-        diverged.offset
-    );
-    match agreed {
-        Some(agreed) => text.push_str(&format!("  agreed:   up to its round {agreed}\n")),
-        None => text.push_str("  agreed:   in nothing: it is the first of its rounds\n"),
-    }
-    text.push_str(&format!("  expected: {}\n  found:    {}\n", divergence.expected, divergence.found));
-    if let Some(parted) = step {
-        text.push_str(&StepText { step: &parted.step, catalogue: session.catalogue() }.to_string());
-        for part in &parted.parts {
-            let PartJson { of, path, recorded, found, again } = part_json(part);
-            let at = if path.is_empty() { String::new() } else { format!(", {path}") };
-            text.push_str(&format!("  differs:  {of}{at}\n"));
-            for (label, value) in [("recorded", recorded), ("now", found), ("once more", again)] {
-                if let Some(value) = value {
-                    text.push_str(&format!("    {label:<10} {value}\n"));
+    /// The status of two journals.
+    fn compare(&self, other: &Path, program: Option<Program>) -> Result<u8, DumpError> {
+        let line = LiveLine::new("comparing", self.json);
+        let options = Options::new().on_progress(|seen| line.draw(seen.bytes, seen.bytes_total, String::new));
+        let compared = compare(&self.dir, other, self.ignore_times, &options);
+        line.clear();
+        let mut compared = compared?;
+        let (mut note, mut difference) = (None, None);
+        if let Some(apart) = &mut compared.parted {
+            let (session, step) = match program.map(|program| self.steps(other, program, apart)) {
+                Some(Ok((session, step))) => (Some(session), step),
+                Some(Err(error)) => {
+                    note = Some(format!("the step can't be named: {error}"));
+                    (None, None)
                 }
-            }
+                None => (None, None),
+            };
+            difference = Some(DifferenceView::between(apart, session.as_ref(), step));
+        }
+        let exit_status = match (&compared.parted, compared.more) {
+            (Some(_), _) => JOURNALS_PART,
+            (None, [0, 0]) => DONE,
+            (None, _) => ONE_GOES_ON,
+        };
+        if self.json {
+            let equal = exit_status == DONE;
+            print_json(&Found { equal, exit_status, compared: Some(ComparedView::of(&compared, note)), difference })?;
+        } else {
+            let mut text = difference.map_or_else(String::new, |difference| difference.text());
+            text.push_str(&counts(&compared));
+            note.iter().for_each(|note| text.push_str(&format!("  note: {note}\n")));
+            print(&text)?;
+        }
+        Ok(exit_status)
+    }
+
+    /// Runs what was recorded, to name the step in which the journals part. Gives a session of the first one, and the last step of the round in
+    /// which they agreed last.
+    fn steps(
+        &self,
+        other: &Path,
+        program: Program,
+        apart: &mut Apart,
+    ) -> Result<(Session, Option<String>), ReplayError> {
+        let Program { name, kinds, .. } = program;
+        let mut session = self.session(&name, |options| Session::open(&self.dir, kinds, options))?;
+        if apart.is_of_what_was_done() {
+            let mut other = self.session(&name, |options| session.open_other(other, options))?;
+            step_between(&mut session, &mut other, apart)?;
+        }
+        let mut step = None;
+        if let Some(agreed) = apart.agreed
+            && session.go_to_round(apart.worker, agreed).is_ok()
+        {
+            // To its last step.
+            while session.spot().is_some_and(|spot| spot.step + 1 < spot.steps) && session.forward(By::Step)? {}
+            step = session.step().map(|step| StepText { step, catalogue: session.catalogue() }.to_string());
+        }
+        Ok((session, step))
+    }
+}
+
+impl ComparedView {
+    fn of(compared: &Compared, note: Option<String>) -> ComparedView {
+        let Compared { times_ignored, same, more: [more_in_first, more_in_other], other_types, .. } = compared;
+        ComparedView {
+            times_ignored: *times_ignored,
+            same: *same,
+            more_in_first: *more_in_first,
+            more_in_other: *more_in_other,
+            other_types: other_types.clone(),
+            note,
         }
     }
-    text.push_str(&format!("  known by: {found_by}\n"));
-    for hint in hints {
-        text.push_str(&format!("  hint:     {hint}\n"));
+}
+
+/// How much is the same, and which one goes on.
+fn counts(compared: &Compared) -> String {
+    let Compared { times_ignored, same, more, other_types, parted } = compared;
+    let of = if *times_ignored { "frame or delivery" } else { "round" };
+    let counted = |count| match (times_ignored, count) {
+        (true, 1) | (false, _) => counted(count, of),
+        (true, _) => format!("{} frames and deliveries", super::words::count(count)),
+    };
+    let mut text = match parted {
+        Some(_) => format!("  {} compared before are the same\n", counted(*same)),
+        None => format!("nothing differs in {}\n", counted(*same)),
+    };
+    if *times_ignored {
+        text.push_str(
+            "  note: these are two runs, so times, rounds and digests were not compared; `--ignore-times=false` does\n",
+        );
     }
+    for (name, more) in ["first", "other"].into_iter().zip(more) {
+        if *more > 0 {
+            text.push_str(&format!("  the {name} one goes on, with {} more\n", counted(*more)));
+        }
+    }
+    other_types.iter().for_each(|what| text.push_str(&format!("  note: other types: {what}\n")));
     text
 }

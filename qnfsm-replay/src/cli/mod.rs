@@ -65,6 +65,7 @@ mod cover;
 mod debug;
 mod describe;
 mod diff;
+mod difference;
 mod drawing;
 mod dump;
 mod history;
@@ -192,6 +193,8 @@ enum ToolCommand {
     Reading(Reading),
     #[command(flatten)]
     Drawing(Drawing),
+    /// Where two journals part.
+    Diff(DiffArgs),
     Completions(CompletionsArgs),
 }
 
@@ -201,6 +204,7 @@ pub fn tool_main() -> ExitCode {
     match parse::<ToolCli>(std::env::args_os(), TOOL) {
         Ok(ToolCli { command: ToolCommand::Reading(reading) }) => reading.execute(),
         Ok(ToolCli { command: ToolCommand::Drawing(drawing) }) => drawing.execute(None),
+        Ok(ToolCli { command: ToolCommand::Diff(args) }) => args.execute(None),
         Ok(ToolCli { command: ToolCommand::Completions(args) }) => args.execute(ToolCli::command(), TOOL),
         Err(status) => status,
     }

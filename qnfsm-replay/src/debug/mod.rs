@@ -66,6 +66,8 @@ use qnfsm::{RawQueueId, Time};
 pub use command::{COMMANDS, Help};
 pub use complete::Completion;
 pub(crate) use parse::{number, worker};
+#[cfg(feature = "cli")]
+pub(crate) use views::asked_text;
 
 use crate::{
     ReplayError, Session,

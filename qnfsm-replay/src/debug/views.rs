@@ -24,6 +24,12 @@ const CHANGES_MAX: usize = 40;
 /// How many are looked at for one that is watched.
 const CHANGES_LOOKED_AT_MAX: usize = 100_000;
 
+/// Something that a handler asked for, in words.
+#[cfg(feature = "cli")]
+pub(crate) fn asked_text(tables: &Tables, wish: &Wish, chars_max: usize) -> String {
+    Views { node: NodeId(0), tables, chars_max, watched: Vec::new() }.asked(wish).to_string()
+}
+
 /// Makes views.
 pub(super) struct Views<'t> {
     /// Whose queues frames are for.

@@ -34,8 +34,9 @@
 //!
 //! The files: `timeline` is the first pass and what it leaves, `runner` runs rounds again, `step` what is kept of one; `search` looks for
 //! steps, `cause` for what led to one, `bisect` for the one after which something doesn't hold, `difference` for the one in which the program parts from
-//! the record.
+//! the record, `between` for the one in which two journals part.
 
+mod between;
 mod bisect;
 mod cause;
 mod difference;
@@ -51,10 +52,12 @@ use qnfsm::{
     journal::{Manifest, Position},
 };
 
+pub use between::{difference_between, step_between};
 pub use bisect::Broken;
 pub(crate) use cause::frames;
 pub use cause::{Cause, Origin};
 pub use difference::{Difference, FoundBy, Hint, Part, PartOf, Parted};
+pub(crate) use difference::{differing, parts};
 pub use search::{Direction, Found};
 pub(crate) use step::Tape;
 pub use step::{Inside, Message, RoundLog, Step, Wish};
@@ -119,6 +122,14 @@ impl Session {
     /// As [`replay`](crate::replay), unless it is about a round that is within the journal.
     pub fn open(dir: &Path, kinds: qnfsm::Kinds, options: &Options<'_>) -> Result<Session, ReplayError> {
         Session::open_sealed(dir, kinds.seal()?, options)
+    }
+
+    /// Another journal of the same program.
+    ///
+    /// # Errors
+    /// As [`open`](Session::open).
+    pub fn open_other(&self, dir: &Path, options: &Options<'_>) -> Result<Session, ReplayError> {
+        Session::open_sealed(dir, self.catalogue().clone(), options)
     }
 
     /// Likewise, with kinds that were sealed before.

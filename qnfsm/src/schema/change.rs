@@ -64,21 +64,25 @@ impl Printer {
             return Ok(Changes::default());
         }
         let (before, after) = (self.content(before)?, self.content(after)?);
-        let mut comparing = Comparing { path: Path::default(), parts_max, changes: Changes::default() };
-        comparing.content(&before, &after);
-        let mut changes = comparing.changes;
+        let mut changes = before.changes(&after, parts_max);
         changes.in_secrets_alone = changes.parts.is_empty() && changes.more == 0;
         Ok(changes)
     }
 }
 
 impl Content {
+    /// What can be seen to differ between the two, as [`Printer::changes`] says it of values.
+    #[must_use]
+    pub fn changes(&self, after: &Content, parts_max: usize) -> Changes {
+        let mut comparing = Comparing { path: Path::default(), parts_max, changes: Changes::default() };
+        comparing.content(self, after);
+        comparing.changes
+    }
+
     /// True if nothing that can be seen differs between the two. A float that is no number is the same as itself.
     #[must_use]
     pub fn is_same(&self, other: &Content) -> bool {
-        let mut comparing = Comparing { path: Path::default(), parts_max: 0, changes: Changes::default() };
-        comparing.content(self, other);
-        comparing.changes.more == 0
+        self.changes(other, 0).more == 0
     }
 }
 

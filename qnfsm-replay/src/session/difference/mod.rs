@@ -24,6 +24,8 @@ use qnfsm::{
 use super::{Session, Step};
 use crate::{Diverged, ReplayError};
 pub use hint::Hint;
+pub(crate) use record::differing;
+pub(super) use twice::first_difference;
 
 /// The most parts of a value that are shown.
 const PARTS_MAX: usize = 20;
@@ -84,6 +86,8 @@ pub enum PartOf {
     Asked(usize),
     /// A message that left its worker for that queue.
     Output(RawQueueId),
+    /// A frame that entered, or the start value in it.
+    Input,
 }
 
 /// What told the step.
@@ -95,6 +99,8 @@ pub enum FoundBy {
     Outputs,
     /// The round was run twice, and did something else each time.
     Repetition,
+    /// The round of two journals was run in both.
+    Runs,
     /// Nothing: only the round is known.
     Round,
 }
@@ -114,7 +120,7 @@ impl Session {
         let log = Arc::new(self.runner.log(ordinal)?);
         let own = self.runner.deliveries_now(worker);
         let again = self.runner.log(ordinal)?;
-        let twice = twice::first_difference(self, &log, &again)?;
+        let twice = first_difference(self, &log, &again)?;
         let deliveries = self.runner.recorded_deliveries(ordinal)?;
         let by_deliveries =
             deliveries.and_then(|recorded| record::by_deliveries(self.catalogue(), &log, &recorded, &own));
@@ -152,7 +158,7 @@ impl Parted {
 }
 
 /// What differs between two values of a type, part by part; the whole, where its parts can't be told.
-fn parts(schema: Option<&TableSchema>, first: &[u8], second: &[u8]) -> Vec<(Path, [Option<Content>; 2])> {
+pub(crate) fn parts(schema: Option<&TableSchema>, first: &[u8], second: &[u8]) -> Vec<(Path, [Option<Content>; 2])> {
     if first == second {
         return Vec::new();
     }
@@ -171,6 +177,7 @@ impl fmt::Display for FoundBy {
             FoundBy::Deliveries => "each delivery was recorded",
             FoundBy::Outputs => "another worker took what was put out, and that was recorded",
             FoundBy::Repetition => "the round was run twice, and did something else each time",
+            FoundBy::Runs => "the round was run in both journals",
             FoundBy::Round => {
                 "only the round's digest was recorded; record with `Recording::Everything` to be told the FSM and the message"
             }

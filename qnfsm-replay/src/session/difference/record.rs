@@ -1,7 +1,7 @@
 //! What the journal says of a round beside its digest: its deliveries, where each was recorded; and what other workers took from it.
 
 use qnfsm::{
-    Catalogue, Deliveries, Delivery, End, Place, RawQueueId,
+    Catalogue, Deliveries, Delivery, End, Place, RawQueueId, Table,
     frame::{Batch, Frame},
     schema::Path,
 };
@@ -21,12 +21,12 @@ pub(super) fn by_deliveries(catalogue: &Catalogue, log: &RoundLog, recorded: &[u
     let last = log.steps.len().checked_sub(1)?;
     let number = written.nth(at).map_or(last, |(number, _)| number);
     let step = log.steps[number].clone();
-    let parts = recorded.get(at).zip(own.get(at)).map(|(recorded, own)| differing(catalogue, recorded, own));
+    let parts = recorded.get(at).zip(own.get(at)).map(|(recorded, own)| differing(catalogue.table(), recorded, own));
     Some(Parted { number, step, parts: parts.unwrap_or_default() })
 }
 
-fn differing(catalogue: &Catalogue, recorded: &Delivery, own: &Delivery) -> Vec<Part> {
-    let table = catalogue.table();
+/// What of a delivery is another, by the tables of a program.
+pub(crate) fn differing(table: &Table, recorded: &Delivery, own: &Delivery) -> Vec<Part> {
     let kind = table.kinds.get(own.kind as usize);
     let message = table.messages.get(own.type_number as usize).map(|message| &message.schema);
     let mut all = Vec::new();

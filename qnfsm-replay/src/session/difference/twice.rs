@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The first step that two runs of a round did not do alike.
-pub(super) fn first_difference(
+pub(in crate::session) fn first_difference(
     session: &Session,
     log: &RoundLog,
     again: &RoundLog,
@@ -57,6 +57,10 @@ fn parted(catalogue: &Catalogue, step: &Step, again: &Step) -> Vec<Part> {
         let differing = parts(schema, &found.bytes, &again.bytes).into_iter();
         let of = PartOf::Asked(number);
         all.extend(differing.map(|(path, [found, again])| Part { of, path, recorded: None, found, again }));
+    }
+    if step.asked.len() != again.asked.len() {
+        let of = PartOf::Asked(step.asked.len().min(again.asked.len()));
+        all.push(Part { of, path: Default::default(), recorded: None, found: None, again: None });
     }
     all
 }

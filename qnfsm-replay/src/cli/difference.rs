@@ -1,0 +1,233 @@
+//! A difference as the subcommand `diff` shows it, in text and as JSON: between a program and a record, or between two records.
+
+use serde::Serialize;
+
+use super::step::StepText;
+use crate::{
+    Session,
+    compare::{Apart, Spot},
+    debug::asked_text,
+    dump::Tables,
+    session::{Difference, Hint, Part, PartOf, Parted},
+};
+
+/// The most characters of a value that are shown.
+const VALUE_CHARS_MAX: usize = 200;
+
+#[derive(Serialize)]
+pub(super) struct DifferenceView {
+    worker: u32,
+    round: u64,
+    ordinal: u64,
+    agreed_round: Option<u64>,
+    file: String,
+    offset: u64,
+    expected: String,
+    found: String,
+    step: Option<usize>,
+    delivery: Option<u32>,
+    queue: Option<String>,
+    kind: Option<String>,
+    message: Option<String>,
+    known_by: String,
+    parts: Vec<PartView>,
+    hints: Vec<String>,
+    #[serde(flatten)]
+    between: Option<BetweenView>,
+    /// The step in words.
+    #[serde(skip)]
+    words: String,
+}
+
+/// What there is to say where two journals part.
+#[derive(Serialize)]
+struct BetweenView {
+    differs_in: String,
+    /// Which frame, or which delivery.
+    of: Option<String>,
+    other_file: String,
+    other_offset: u64,
+    other_round: u64,
+    other_ordinal: u64,
+    /// The last step of the round in which they agreed last, in words.
+    agreed_step: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PartView {
+    of: String,
+    path: String,
+    /// What the handler asked for there, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<String>,
+    recorded: Option<String>,
+    found: Option<String>,
+    again: Option<String>,
+}
+
+impl PartView {
+    fn new(part: &Part, asked: Option<String>) -> PartView {
+        let value =
+            |content: &Option<qnfsm::schema::Content>| content.as_ref().map(|content| content.text(VALUE_CHARS_MAX));
+        PartView {
+            of: of_text(part.of),
+            path: part.path.to_string(),
+            asked,
+            recorded: value(&part.recorded),
+            found: value(&part.found),
+            again: value(&part.again),
+        }
+    }
+}
+
+fn of_text(of: PartOf) -> String {
+    match of {
+        PartOf::Message => "the message".to_owned(),
+        PartOf::State => "the state after it".to_owned(),
+        PartOf::Data => "the data after it".to_owned(),
+        PartOf::Asked(number) => format!("what it asked for, {}", number + 1),
+        PartOf::Output(queue) => format!("what it sent to {queue}"),
+        PartOf::Input => "what entered".to_owned(),
+    }
+}
+
+/// The parts of a step, each with what the handler asked for where it is of that.
+fn parts_of(parted: &Parted, session: &Session) -> Vec<PartView> {
+    let tables = Tables::new(session.catalogue().table().clone());
+    let asked = |of: PartOf| match of {
+        PartOf::Asked(number) => Some(match parted.step.asked.get(number) {
+            Some(wish) => asked_text(&tables, wish, VALUE_CHARS_MAX),
+            None => "nothing, where it once asked for more".to_owned(),
+        }),
+        _ => None,
+    };
+    parted.parts.iter().map(|part| PartView::new(part, asked(part.of))).collect()
+}
+
+impl DifferenceView {
+    /// Where the program of a session parts from its record.
+    pub(super) fn of(difference: &Difference, session: &Session) -> DifferenceView {
+        let Difference { diverged, ordinal, agreed, step, found_by, hints } = difference;
+        let divergence = &diverged.divergence;
+        let view = DifferenceView {
+            worker: divergence.worker.0,
+            round: divergence.round,
+            ordinal: *ordinal,
+            agreed_round: *agreed,
+            file: diverged.file.display().to_string(),
+            offset: diverged.offset,
+            expected: divergence.expected.clone(),
+            found: divergence.found.clone(),
+            step: None,
+            delivery: None,
+            queue: None,
+            kind: None,
+            message: None,
+            known_by: found_by.to_string(),
+            parts: Vec::new(),
+            hints: hints.iter().map(Hint::to_string).collect(),
+            between: None,
+            words: String::new(),
+        };
+        view.with_step(step.as_ref(), Some(session))
+    }
+
+    /// Where two journals part. With a session of the first one, if there is one, by which the step is shown; and the last step in which they agreed.
+    pub(super) fn between(apart: &Apart, session: Option<&Session>, agreed_step: Option<String>) -> DifferenceView {
+        let Apart { worker, at: [at, other], agreed, aspect, what, expected, found, parts, step, found_by } = apart;
+        let Spot { file, offset, round, ordinal } = at;
+        let view = DifferenceView {
+            worker: worker.0,
+            round: *round,
+            ordinal: *ordinal,
+            agreed_round: *agreed,
+            file: file.display().to_string(),
+            offset: *offset,
+            expected: expected.clone(),
+            found: found.clone(),
+            step: None,
+            delivery: None,
+            queue: None,
+            kind: None,
+            message: None,
+            known_by: found_by.to_string(),
+            parts: parts.iter().map(|part| PartView::new(part, None)).collect(),
+            hints: Vec::new(),
+            between: Some(BetweenView {
+                differs_in: aspect.to_string(),
+                of: what.clone(),
+                other_file: other.file.display().to_string(),
+                other_offset: other.offset,
+                other_round: other.round,
+                other_ordinal: other.ordinal,
+                agreed_step,
+            }),
+            words: String::new(),
+        };
+        view.with_step(step.as_ref(), session)
+    }
+
+    fn with_step(mut self, parted: Option<&Parted>, session: Option<&Session>) -> DifferenceView {
+        let (Some(parted), Some(session)) = (parted, session) else { return self };
+        let words = StepText { step: &parted.step, catalogue: session.catalogue() };
+        self.step = Some(parted.number);
+        self.delivery = Some(parted.step.delivery);
+        self.queue = Some(parted.step.queue.to_string());
+        self.kind = Some(words.kind());
+        self.message = words.message();
+        self.words = words.to_string();
+        self.parts = parts_of(parted, session);
+        self
+    }
+
+    pub(super) fn text(&self) -> String {
+        let DifferenceView { worker, round, ordinal, file, offset, expected, found, .. } = self;
+        let mut text = match &self.between {
+            None => format!(
+                "w{worker} parts from the record in round {round} (round {ordinal} of the journal)\n  \
+                 recorded: {file} at byte {offset}\n"
+            ),
+            Some(BetweenView { differs_in, other_file, other_offset, other_round, other_ordinal, .. }) => format!(
+                "w{worker} parts in {differs_in}, in round {round} (round {ordinal} of the journal); in the other one it is round \
+                 {other_round} (round {other_ordinal})\n  first:    {file} at byte {offset}\n  other:    {other_file} at byte {other_offset}\n"
+            ),
+        };
+        match self.agreed_round {
+            Some(agreed) => text.push_str(&format!("  agreed:   up to its round {agreed}\n")),
+            None if self.between.is_some() => text.push_str("  agreed:   in nothing of that before\n"),
+            None => text.push_str("  agreed:   in nothing: it is the first of its rounds\n"),
+        }
+        if let Some(step) = self.between.as_ref().and_then(|between| between.agreed_step.as_ref()) {
+            text.push_str("  whose last step was\n");
+            step.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
+        }
+        if let Some(of) = self.between.as_ref().and_then(|between| between.of.as_ref()) {
+            text.push_str(&format!("  at:       {of}\n"));
+        }
+        text.push_str(&format!("  expected: {expected}\n  found:    {found}\n"));
+        text.push_str(&self.words);
+        self.parts.iter().for_each(|part| self.part(part, &mut text));
+        // What is read in both isn't known by anything else.
+        if self.between.is_none() || self.step.is_some() {
+            text.push_str(&format!("  known by: {}\n", self.known_by));
+        }
+        self.hints.iter().for_each(|hint| text.push_str(&format!("  hint:     {hint}\n")));
+        text
+    }
+
+    fn part(&self, part: &PartView, text: &mut String) {
+        let PartView { of, path, asked, recorded, found, again } = part;
+        let at = if path.is_empty() { String::new() } else { format!(", {path}") };
+        let asked = asked.as_ref().map_or_else(String::new, |asked| format!(": {asked}"));
+        text.push_str(&format!("  differs:  {of}{at}{asked}\n"));
+        let labels = match self.between {
+            Some(_) => ["first", "other", "once more"],
+            None => ["recorded", "now", "once more"],
+        };
+        for (label, value) in labels.into_iter().zip([recorded, found, again]) {
+            if let Some(value) = value {
+                text.push_str(&format!("    {label:<10} {value}\n"));
+            }
+        }
+    }
+}
