@@ -219,7 +219,7 @@ impl Look {
                 && !recorded.is_of_another_version(marking.from.segment)
         };
         let of = |worker: &WorkerId| self.marks.0.get(worker).into_iter().flat_map(|marks| &marks.found).filter(counts);
-        let wanted = of(&named.worker).filter(|marking| marking.mark.round == named.round).last();
+        let wanted = of(&named.worker).rfind(|marking| marking.mark.round == named.round);
         let Some(wanted) = wanted else {
             let all = self.marks.0.keys().flat_map(of).map(|marking| (marking.mark.worker, marking.mark.round));
             return Err(ReplayError::Misuse(none_such(&recorded.dir, named, all.collect())));

@@ -113,7 +113,7 @@ fn frames(first: &First, both: &[Recorded; 2], times_ignored: bool) -> Told {
     let is_of_same_type =
         |(one, other): &(&Taken<'_>, &Taken<'_>)| one.frame.header.type_number == other.frame.header.type_number;
     let parts = pair.filter(is_of_same_type).map_or_else(Vec::new, |(one, other)| {
-        let schema = |side: usize| both[side].schema(&[&one.frame, &other.frame][side]);
+        let schema = |side: usize| both[side].schema([&one.frame, &other.frame][side]);
         let values = [value(&one.frame), value(&other.frame)];
         differing_parts(PartOf::Input, [schema(0), schema(1)], values, times_ignored)
     });

@@ -217,12 +217,21 @@ impl Table {
         for (number, kind) in self.kinds.iter().enumerate() {
             match program.kinds.get(number) {
                 Some(own) if own.name == kind.name => found.extend(kind.differences(own)),
+                _ if !program.kinds.iter().any(|own| own.name == kind.name) => {
+                    found.push(format!("kind {} was number {number} and there is none of that name", kind.name));
+                }
                 _ => found.push(format!("kind {} was number {number} and isn't", kind.name)),
             }
         }
         for (number, message) in self.messages.iter().enumerate() {
             match program.messages.get(number) {
                 Some(own) if own.name == message.name => found.extend(message.difference(own)),
+                _ if !program.messages.iter().any(|own| own.name == message.name) => {
+                    found.push(format!(
+                        "message type {} was number {number} and there is none of that name",
+                        message.name
+                    ));
+                }
                 _ => found.push(format!("message type {} was number {number} and isn't", message.name)),
             }
         }
