@@ -56,8 +56,8 @@ pub(crate) struct Span {
     from: BTreeMap<WorkerId, (Position, Mark)>,
     /// The last round, and where its record stands.
     to: Option<(EndedBehind, Position)>,
-    /// The workers of which a round was read, and nothing that shows that it has ended.
-    unended: BTreeSet<WorkerId>,
+    /// By worker, the round that was read last, if nothing has shown so far that it has ended.
+    unended: BTreeMap<WorkerId, u64>,
     /// The workers that went on behind the end.
     pub(crate) beyond: BTreeSet<WorkerId>,
 }
@@ -120,18 +120,20 @@ impl Span {
             return Belongs::Over;
         }
         let Some(worker) = record.worker() else { return Belongs::Within };
-        if self.from.get(&worker).is_some_and(|(from, _)| at < *from) || (is_behind && !self.unended.contains(&worker))
+        if self.from.get(&worker).is_some_and(|(from, _)| at < *from)
+            || (is_behind && !self.unended.contains_key(&worker))
         {
             return Belongs::Outside;
         }
-        let is_round = matches!(record, Record::Round { .. });
-        if record.ends_round() {
+        if let Record::Round { round, .. } = *record {
+            if is_behind {
+                self.unended.remove(&worker);
+                self.beyond.insert(worker);
+            } else {
+                self.unended.insert(worker, round);
+            }
+        } else if self.unended.get(&worker).is_some_and(|last| record.ends_round(*last)) {
             self.unended.remove(&worker);
-        }
-        if is_round && is_behind {
-            self.beyond.insert(worker);
-        } else if is_round {
-            self.unended.insert(worker);
         }
         Belongs::Within
     }

@@ -59,9 +59,11 @@ fn misuse(dir: &Path, options: &Options<'_>) -> String {
 #[test]
 fn up_to_each_round_as_many_run_and_all_are_proved() {
     let dir = tempfile::tempdir().unwrap();
-    recorded(dir.path(), Limits::default());
+    // Snapshots are marked when their workers have gone on.
+    let limits = Limits { segment_bytes: 4096, snapshot_every_bytes: 4096, ..Limits::default() };
+    recorded(dir.path(), limits);
     let rounds = rounds(dir.path());
-    for (ordinal, (worker, round, _)) in rounds.iter().enumerate().step_by(7) {
+    for (ordinal, (worker, round, _)) in rounds.iter().enumerate().step_by(rounds.len() / 30 + 1) {
         let by_ordinal = part(dir.path(), &Options::new().to(RoundName::Ordinal(ordinal as u64)));
         let by_worker = part(dir.path(), &Options::new().to(RoundName::Of(*worker, *round)));
         let told = by_ordinal.ended_behind.unwrap();
@@ -90,7 +92,7 @@ fn from_each_snapshot_every_worker_runs_what_comes_behind_its_own() {
         for other in marks.0.keys().filter(|other| **other != worker) {
             let of_other =
                 marks.0[other].found.iter().filter(|it| it.from < begun && there.contains(&(*other, it.mark.round)));
-            let latest = of_other.last().map(|it| BeganWith { worker: *other, round: it.mark.round });
+            let latest = of_other.max_by_key(|it| it.from).map(|it| BeganWith { worker: *other, round: it.mark.round });
             assert_eq!(
                 report.began_with.iter().find(|it| it.worker == *other).copied(),
                 latest,
@@ -145,14 +147,18 @@ fn the_round_that_differs_is_within_if_it_is_the_last() {
 #[test]
 fn of_a_journal_without_its_beginning_a_part_replays_too() {
     let dir = tempfile::tempdir().unwrap();
-    let limits =
-        Limits { segment_bytes: 4096, snapshot_every_bytes: 8192, retain_bytes: Some(200_000), ..Limits::default() };
+    let limits = Limits {
+        segment_bytes: 20_000,
+        snapshot_every_bytes: 30_000,
+        retain_bytes: Some(200_000),
+        ..Limits::default()
+    };
     // Enough to give something up.
     while !is_cut(dir.path()) {
         let node = node(dir.path(), Recording::Inputs).limits(limits).start(&Teller::<1>::default()).unwrap();
         for coins in 0..3000 {
             node.host().send(node.root(), &Order::Add(coins)).unwrap();
-            if coins % 10 == 0 {
+            if coins % 50 == 0 {
                 let _: u64 = node.host().request(node.root(), PATIENCE, Order::Count).unwrap();
             }
         }
@@ -164,9 +170,10 @@ fn of_a_journal_without_its_beginning_a_part_replays_too() {
     let behind = part(dir.path(), &Options::new().from(SnapshotName { worker, round }));
     let own = all.iter().filter(|(of, after, _)| (*of, *after) > (worker, round) && *of == worker).count() as u64;
     assert!((own..=whole.rounds).contains(&behind.rounds) && behind.rounds_unproved == 0, "{behind:?}, {whole:?}");
-    // At its very front no worker has begun yet.
+    // At its very front no worker may have begun yet; then the round that would bear out the last one is passed over with it.
     let front = part(dir.path(), &Options::new().to(RoundName::Ordinal(0)));
-    assert_eq!((front.rounds, front.rounds_passed_over), (0, 1), "{front:?}");
+    let Report { rounds, rounds_passed_over, rounds_unproved, .. } = front;
+    assert!(matches!((rounds, rounds_passed_over, rounds_unproved), (1, 0, 0) | (0, 1 | 2, 0)), "{front:?}");
 }
 
 fn is_cut(dir: &Path) -> bool {

@@ -3,11 +3,16 @@
 
 mod rig;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use qnfsm::{
     CameAs, Codec, End, Handler, ImageView, Invariants, Limits, Place, QueueId, Recording, Transition, Trust, WorkerId,
-    journal::Position,
+    journal::{Position, Reader, RealFiles, Record},
 };
 use qnfsm_replay::{
     Options, ReplayError, Session, replay,
@@ -82,6 +87,50 @@ fn what_is_seen_is_what_a_replay_counts_and_each_way_shows_the_same() {
         // Beside the round that is looked at, no more is kept than may be.
         let looked_at = other.log().unwrap().bytes();
         assert!(other.memory() <= memory.max(looked_at), "{} of {memory}, and {looked_at}", other.memory());
+    }
+}
+
+/// How many snapshots are marked when their workers have gone on.
+fn late_marks(dir: &Path) -> usize {
+    let mut reader = Reader::open(Arc::new(RealFiles), dir).unwrap();
+    let (mut last, mut late) = (BTreeMap::new(), 0);
+    while let Some(entry) = reader.next().unwrap() {
+        match entry.record {
+            Record::Round { worker, round, .. } => _ = last.insert(worker, round),
+            Record::SnapshotMark { worker, round, .. } => late += usize::from(last[&worker] > round),
+            _ => {}
+        }
+    }
+    late
+}
+
+#[test]
+fn a_snapshot_that_is_marked_late_ends_no_round() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { segment_bytes: 4096, snapshot_every_bytes: 4096, ..Limits::default() };
+    let begun = Instant::now();
+    loop {
+        let node = node(dir.path(), Recording::Inputs).limits(limits).start(&Teller::<1>::default()).unwrap();
+        let (host, root): (_, QueueId<Order>) = (node.host(), node.root());
+        for coins in 0..60 {
+            host.send(root, &Order::Add(coins)).unwrap();
+            let _: u64 = host.request(root, PATIENCE, Order::Quote).unwrap();
+        }
+        node.stop().unwrap();
+        if late_marks(dir.path()) != 0 {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "no snapshot was marked late");
+    }
+    let mut session = open(dir.path(), 64 << 20);
+    let steps = walked(&mut session);
+    let report = replay(dir.path(), kinds::<1>(), &Options::new()).unwrap();
+    let handled = steps.iter().filter(|(_, step)| step.as_ref().is_some_and(|step| step.handler != Handler::Enter));
+    assert_eq!((session.rounds(), handled.count() as u64), (report.rounds, report.messages));
+    let mut other = open(dir.path(), 0);
+    for (spot, step) in steps.iter().rev().filter(|(spot, _)| spot.step == 0).step_by(7) {
+        other.go_to(spot.ordinal).unwrap();
+        assert_eq!((other.spot().unwrap(), other.step()), (*spot, step.as_ref()));
     }
 }
 

@@ -233,7 +233,11 @@ impl Recorded {
         let mut records = Excerpt::default();
         while let Some(entry) = side.reader.next()? {
             let is_own = entry.record.worker() == Some(worker);
-            if is_own && entry.record.ends_round() && entry.position > item.at {
+            let ends = match entry.record {
+                Record::Round { round, .. } => round != item.round,
+                record => record.ends_round(item.round),
+            };
+            if is_own && ends {
                 break;
             }
             if is_own {

@@ -195,10 +195,15 @@ impl Notes<'_> {
                 self.told(worker, name.as_bytes(), &version.to_le_bytes());
             }
             Record::Deliveries { worker, entries, .. } => self.deliveries(worker, entries),
-            Record::DigestMark { worker, digest, .. }
-            | Record::SnapshotBegun { worker, digest, .. }
-            | Record::SnapshotMark { worker, digest, .. }
-            | Record::WorkerStopped { worker, digest, .. } => self.end(worker, Some(digest)),
+            // The mark of an older snapshot says nothing of the last round.
+            Record::DigestMark { worker, round, digest }
+            | Record::SnapshotBegun { worker, round, digest }
+            | Record::SnapshotMark { worker, round, digest, .. }
+            | Record::WorkerStopped { worker, round, digest }
+                if self.open.get(&worker).is_some_and(|item| item.round == round) =>
+            {
+                self.end(worker, Some(digest));
+            }
             // Whether its digest is recorded, a later record says.
             _ => {}
         }

@@ -241,7 +241,7 @@ impl Runner {
             if next.as_ref().is_some_and(|entry| entry.record.worker() != Some(id)) {
                 continue;
             }
-            let runs = next.as_ref().is_none_or(|entry| entry.record.ends_round()) && live.is_next(round);
+            let runs = next.as_ref().is_none_or(|entry| entry.record.ends_round(round)) && live.is_next(round);
             if runs && let Upto::Delivery(deliveries) = upto {
                 let within = live.player.playback.run_part(id, deliveries);
                 return within.map(|worker| Came::Within(Box::new(worker))).ok_or_else(|| not_run(id, round));

@@ -247,7 +247,8 @@ impl Pass {
     /// Notes which rounds there are, and which record belongs to one that has yet to run.
     fn note(&mut self, entry: &Entry<'_>) {
         let Some(worker) = entry.record.worker() else { return };
-        if entry.record.ends_round() {
+        let last = self.waiting.get(&worker).and_then(|(ordinal, _)| self.timeline.round(*ordinal));
+        if last.is_some_and(|(_, last)| entry.record.ends_round(last)) {
             self.waiting.remove(&worker);
         }
         if let Record::Round { round, .. } = entry.record {

@@ -298,18 +298,18 @@ impl<'a, B> Record<'a, B> {
         }
     }
 
-    /// True if a playback runs the round of its worker that was read last when it takes this record: it shows that the round has ended.
+    /// True if a playback runs the `last` round of this record's worker, the one that was read last, when it takes this record: it shows that
+    /// the round has ended. A mark of an earlier round, such as of a snapshot that took until now, shows nothing.
     #[must_use]
-    pub fn ends_round(&self) -> bool {
-        matches!(
-            self,
-            Record::Round { .. }
-                | Record::DigestMark { .. }
-                | Record::SnapshotBegun { .. }
-                | Record::SnapshotMark { .. }
-                | Record::Configured { .. }
-                | Record::WorkerStopped { .. }
-        )
+    pub fn ends_round(&self, last: u64) -> bool {
+        match self {
+            Record::Round { .. } | Record::Configured { .. } => true,
+            Record::DigestMark { round, .. }
+            | Record::SnapshotBegun { round, .. }
+            | Record::SnapshotMark { round, .. }
+            | Record::WorkerStopped { round, .. } => *round == last,
+            _ => false,
+        }
     }
 }
 
