@@ -1,7 +1,11 @@
 //! Where the playback of a worker begins of whose records only the later ones are played back: at a snapshot. Its start was given
 //! up to keep the journal within its bounds, or another version of the program recorded what comes before, or whoever plays wants no more.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use super::restored::{Restored, Unusable, restore};
 use crate::{
@@ -214,9 +218,12 @@ impl Unbegun {
         });
     }
 
-    /// Passes over all that was read of workers that haven't begun: the playback ends before the journal does.
-    pub(super) fn pass_over_all(&mut self) {
-        self.passed_over += std::mem::take(&mut self.workers).values().map(|passed| passed.rounds).sum::<u64>();
+    /// Passes over all that was read of workers that haven't begun, but for the last round of those: the playback ends before the journal
+    /// does.
+    pub(super) fn pass_over_all(&mut self, but_last: &BTreeSet<WorkerId>) {
+        for (worker, passed) in std::mem::take(&mut self.workers) {
+            self.passed_over += passed.rounds.saturating_sub(u64::from(but_last.contains(&worker)));
+        }
     }
 
     /// The workers that another version recorded, and that haven't begun.

@@ -510,7 +510,7 @@ impl Playback {
                 replica.pending.waits = false;
             }
         }
-        self.unbegun.pass_over_all();
+        self.unbegun.pass_over_all(not_run);
     }
 
     /// The journal has ended: runs the rounds that were read last. One that needs an external value which isn't recorded ends
