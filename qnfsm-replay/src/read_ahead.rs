@@ -213,10 +213,10 @@ mod tests {
         let reading = storage.reading.clone();
         assert!(reading.may_fetch(PART_BYTES_MIN + AHEAD_BYTES_MAX), "it may go so far");
         let too_far = PART_BYTES_MIN + AHEAD_BYTES_MAX + 1;
-        let waiting = std::thread::spawn(move || (reading.may_fetch(too_far), reading.may_fetch(too_far)));
+        let waiting = std::thread::spawn(move || (reading.may_fetch(too_far), reading.may_fetch(2 * too_far)));
         storage.read(&segment_path(dir.path(), 1), 1, PART_BYTES_MIN, &mut Vec::new()).expect("it is there");
         drop(storage);
-        // Whichever of the two was heard of first, it doesn't wait any more.
+        // Whether or not the reader was seen to move on, it was seen to be gone.
         assert!(!waiting.join().expect("it doesn't panic").1);
     }
 }
