@@ -16,7 +16,8 @@ use std::{
 
 use qnfsm::journal::{File, Held, RealFiles, Storage, holdings, segment_path};
 
-/// How far the thread goes before the reader, in bytes: enough to keep a disk busy, and little beside what a system can keep.
+/// How far the thread goes before the reader, in bytes: enough to keep a disk busy, and little beside what a system can keep. One that
+/// leaps further isn't waited for.
 const AHEAD_BYTES_MAX: u64 = 32 << 20;
 /// As much is fetched at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -38,16 +39,17 @@ struct Reading {
     segments: Vec<(PathBuf, Range<u64>)>,
     /// The number of each among them.
     numbers: BTreeMap<PathBuf, usize>,
-    reader: Mutex<At>,
+    both: Mutex<Both>,
     moved: Condvar,
 }
 
-/// Where a reader is, as far as it was told.
+/// Where reader and thread are, by how many bytes of the journal lie before them.
 #[derive(Debug, Default)]
-struct At {
-    /// How many bytes of the journal lie before it.
-    place: u64,
-    is_gone: bool,
+struct Both {
+    reader: u64,
+    reader_is_gone: bool,
+    thread: u64,
+    thread_is_gone: bool,
 }
 
 impl ReadAhead {
@@ -59,39 +61,51 @@ impl ReadAhead {
             before += bytes;
         }
         let numbers = segments.iter().enumerate().map(|(number, (path, _))| (path.clone(), number)).collect();
-        let reading = Reading { segments, numbers, reader: Mutex::default(), moved: Condvar::new() };
+        let reading = Reading { segments, numbers, both: Mutex::default(), moved: Condvar::new() };
         ReadAhead { reading: Arc::new(reading), fetching: OnceLock::new() }
     }
 
-    /// The reader asks for a part that ends there, or with the file.
-    fn go_ahead_of(&self, path: &Path, end: u64) {
+    /// The reader asks for a part that begins there and has so many bytes at most: has it fetched, and what comes behind.
+    fn fetch_before(&self, path: &Path, offset: u64, bytes_max: u64) {
         let Some(&number) = self.reading.numbers.get(path) else { return };
         let segment = &self.reading.segments[number].1;
-        self.reading.tell(|at| at.place = segment.start.saturating_add(end).min(segment.end));
-        self.fetching.get_or_init(|| {
+        let begin = segment.start.saturating_add(offset).min(segment.end);
+        let end = begin.saturating_add(bytes_max).min(segment.end);
+        self.reading.tell(|both| both.reader = end);
+        let fetching = self.fetching.get_or_init(|| {
+            self.reading.tell(|both| both.thread = begin);
             let reading = self.reading.clone();
-            let fetch = move || reading.fetch(number, end);
+            let fetch = move || reading.fetch(number, offset);
             std::thread::Builder::new().name("read ahead".to_owned()).spawn(fetch).ok()
         });
+        if fetching.is_some() {
+            self.reading.wait_for_thread(end);
+        }
     }
 }
 
 impl Drop for ReadAhead {
     fn drop(&mut self) {
-        self.reading.tell(|at| at.is_gone = true);
+        self.reading.tell(|both| both.reader_is_gone = true);
         // It had nothing to say.
         let _ = self.fetching.take().flatten().map(JoinHandle::join);
     }
 }
 
 impl Reading {
-    fn tell(&self, what: impl FnOnce(&mut At)) {
-        what(&mut self.reader.lock().unwrap_or_else(PoisonError::into_inner));
-        self.moved.notify_one();
+    fn tell(&self, what: impl FnOnce(&mut Both)) {
+        what(&mut self.both.lock().unwrap_or_else(PoisonError::into_inner));
+        self.moved.notify_all();
     }
 
-    /// Fetches from a place in a segment on, as far as it may, until the reader is gone. What goes wrong will again, and is told then.
+    /// Fetches from a place in a segment on, as far as it may, until the reader is gone.
     fn fetch(&self, number: usize, from: u64) {
+        self.fetch_all(number, from);
+        self.tell(|both| both.thread_is_gone = true);
+    }
+
+    /// What goes wrong here will go wrong for the reader too, who says it.
+    fn fetch_all(&self, number: usize, from: u64) {
         let mut piece = vec![0; PIECE_BYTES];
         let mut from = Some(from);
         for (path, bytes) in &self.segments[number..] {
@@ -101,7 +115,8 @@ impl Reading {
                 return;
             }
             loop {
-                if !self.may_fetch(bytes.start.saturating_add(place)) {
+                // A file may have grown since.
+                if !self.may_fetch(bytes.start.saturating_add(place).min(bytes.end)) {
                     return;
                 }
                 match file.read(&mut piece) {
@@ -113,18 +128,27 @@ impl Reading {
         }
     }
 
-    /// Waits until the reader is near enough to that place. False if it is gone.
+    /// Says that the thread has come to that place, and waits until the reader is near enough to it. False if it is gone.
     fn may_fetch(&self, place: u64) -> bool {
-        let is_far = |at: &mut At| !at.is_gone && place > at.place + AHEAD_BYTES_MAX;
-        let at = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.moved.wait_while(at, is_far).unwrap_or_else(PoisonError::into_inner).is_gone
+        self.tell(|both| both.thread = place);
+        let is_far = |both: &mut Both| !both.reader_is_gone && place > both.reader + AHEAD_BYTES_MAX;
+        let both = self.both.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.moved.wait_while(both, is_far).unwrap_or_else(PoisonError::into_inner).reader_is_gone
+    }
+
+    /// Waits until the thread has come to that place, so that the disk is asked by one alone, from front to back.
+    fn wait_for_thread(&self, place: u64) {
+        let comes =
+            |both: &mut Both| !both.thread_is_gone && both.thread < place && place <= both.thread + AHEAD_BYTES_MAX;
+        let both = self.both.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.moved.wait_while(both, comes).unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 impl Storage for ReadAhead {
     fn read(&self, path: &Path, offset: u64, bytes_max: u64, into: &mut Vec<u8>) -> io::Result<()> {
         if bytes_max >= PART_BYTES_MIN {
-            self.go_ahead_of(path, offset.saturating_add(bytes_max));
+            self.fetch_before(path, offset, bytes_max);
         }
         RealFiles.read(path, offset, bytes_max, into)
     }
@@ -204,6 +228,22 @@ mod tests {
         }
         fs::remove_file(segment_path(dir.path(), 2)).expect("it is there");
         assert!(read(2, 0, u64::MAX).is_err());
+    }
+
+    #[test]
+    fn a_reader_waits_for_the_thread_until_it_comes_or_ends_and_not_where_it_leaps() {
+        let (_dir, storage) = segments(&[0]);
+        let reading = &storage.reading;
+        reading.wait_for_thread(AHEAD_BYTES_MAX + 1);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| reading.wait_for_thread(20));
+            reading.tell(|both| both.thread = 19);
+            reading.tell(|both| both.thread = 20);
+            waiting.join().expect("it doesn't panic");
+            let waiting = scope.spawn(|| reading.wait_for_thread(21));
+            reading.tell(|both| both.thread_is_gone = true);
+            waiting.join().expect("it doesn't panic");
+        });
     }
 
     #[test]
