@@ -1,7 +1,7 @@
 //! Reads a journal that knows its own types: every record, every message and every FSM of a snapshot, one after another,
 //! without the program that wrote it.
 //!
-//! It holds one segment in memory, one snapshot, and one value that is shown. Bytes and names may come from anybody:
+//! It holds a part of a segment in memory (all of it where a node runs), one snapshot, and one value that is shown. Bytes and names may come from anybody:
 //! whatever they are, what is shown of them is escaped and bounded, and nothing in them ends in a panic. It changes nothing.
 
 mod filter;
