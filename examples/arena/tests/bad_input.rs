@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use commands::{Listed, PROGRAMS, Program, What, all, call, told};
+use commands::{LISTED, Listed, PROGRAMS, Program, What, all, call, told};
 use journals::{Dir, alone, copy, files, middle, segment, serve};
 use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder};
 use serde::{Deserialize, Serialize};
@@ -225,6 +225,18 @@ fn where_standard_output_is_closed_every_command_ends_in_silence() {
             let told = told(&child.wait_with_output().expect("it ends"));
             assert_eq!((told.status, told.err.as_str()), (0, ""), "{program:?} {command:?} {more:?}");
         }
+    }
+    // What was found stays so.
+    let other = copy("bots", "closed-too");
+    let diff = LISTED.into_iter().find(|it| it.name == "diff").expect("it is listed");
+    for (program, more) in PROGRAMS.into_iter().flat_map(|program| [(program, None), (program, Some("--json"))]) {
+        let other = other.path().to_string_lossy().into_owned();
+        let more: Vec<_> = [Some(other.as_str()), more].into_iter().flatten().collect();
+        let mut process = diff.process(program, dir.path(), &more);
+        let mut child = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let told = told(&child.wait_with_output().expect("it ends"));
+        assert_eq!((told.status, told.err.as_str()), (33, ""), "{program:?} {more:?}");
     }
 }
 

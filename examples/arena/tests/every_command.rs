@@ -26,7 +26,8 @@ fn helped(program: Program) -> BTreeSet<String> {
 #[test]
 fn every_command_that_a_program_lists_is_tested_here() {
     for program in PROGRAMS {
-        let others: &[&str] = if program == Program::Arena { &OF_THE_ARENA } else { &["completions"] };
+        // Without kinds `diff` takes two directories, and has a claim of its own.
+        let others: &[&str] = if program == Program::Arena { &OF_THE_ARENA } else { &["completions", "diff"] };
         let tested = LISTED.iter().filter(|it| it.is_of(program)).map(|it| it.name);
         let tested: BTreeSet<_> = tested.chain(others.iter().copied()).chain(["help"]).map(str::to_owned).collect();
         assert_eq!(
@@ -58,6 +59,24 @@ fn every_command_s_help_has_an_example_and_exit_statuses_that_the_guide_knows() 
     assert!(named.is_subset(&in_guide), "the guide lacks {:?}", named.difference(&in_guide));
     // 1 is also that of a program whose node can't run, which is no command's.
     assert_eq!(in_guide.difference(&named).collect::<Vec<_>>(), Vec::<&u8>::new(), "no help names them");
+}
+
+#[test]
+fn of_two_journals_both_programs_say_where_they_part_and_that_a_copy_is_the_same() {
+    let _alone = alone();
+    let (dir, backup, other) = (copy("server", "first"), copy("server", "backup"), copy("bots", "other"));
+    let first = dir.path().to_string_lossy().into_owned();
+    for (program, (other, status)) in
+        PROGRAMS.into_iter().flat_map(|program| [(&backup, 0), (&other, 33)].map(|second| (program, second)))
+    {
+        let other = other.path().to_string_lossy().into_owned();
+        let text = told(&call(program, &["diff", &first, &other]));
+        assert_eq!(text.status, status, "{program:?}: {text:?}");
+        assert!(text.out.contains(if status == 0 { "nothing differs" } else { " parts in " }), "{program:?}: {text:?}");
+        let json = told(&call(program, &["diff", &first, &other, "--json"]));
+        let json: Value = serde_json::from_str(&json.out).expect("it is JSON");
+        assert_eq!((&json["equal"], &json["exit_status"]), (&(status == 0).into(), &status.into()), "{program:?}");
+    }
 }
 
 /// The statuses in a row of a table that begins with some: `| 10, 11 | …`.

@@ -121,10 +121,17 @@ fn an_index_spares_reading_and_is_not_believed() {
         assert_eq!(describe(&dir).1, from_index, "{harmed:?}");
     }
 
-    let inside = dir.path().join("index").to_string_lossy().into_owned();
-    let (status, _, err) = run("describe", dir.path(), &["--index", &inside]);
-    assert_eq!(status, 2);
-    assert!(err.contains("give another file"), "{err}");
+    // In the node's directory, in another node's, and in place of something else, which stays.
+    for inside in [dir.path().join("index"), bots.path().join("manifest")] {
+        let (status, _, err) = run("describe", dir.path(), &["--index", &inside.to_string_lossy()]);
+        assert_eq!(status, 2);
+        assert!(err.contains("give another file"), "{err}");
+    }
+    let notes = beside.path().join("notes");
+    fs::write(&notes, "what I know of it").expect("it can be written");
+    let described = json("describe", dir.path(), &["--index", &notes.to_string_lossy()]).remove(0);
+    assert!(described["remarks"][0].as_str().expect("it is said").contains("something else than an index"));
+    assert_eq!(fs::read_to_string(&notes).expect("it is there"), "what I know of it");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     Program,
-    output::{conclude, print, print_json},
+    output::{conclude, print, print_json, unless_closed},
     show::LiveLine,
     step::{StepText, go_there},
 };
@@ -106,9 +106,9 @@ impl BisectArgs {
             .map_or_else(|| format!("all {} invariants hold", names.len()), |name| format!("{name:?} holds"));
         let is_broken = found.is_some();
         if self.json {
-            print_json(&json(found, &session))?;
+            unless_closed(print_json(&json(found, &session)))?;
         } else {
-            print(&text(found, &self.dir, &session, &of))?;
+            unless_closed(print(&text(found, &self.dir, &session, &of)))?;
         }
         Ok(is_broken)
     }

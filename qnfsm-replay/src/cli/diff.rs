@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     Program,
     difference::DifferenceView,
-    output::{conclude, print, print_json},
+    output::{conclude, print, print_json, unless_closed},
     show::LiveLine,
     step::{StepText, go_there},
     words::counted,
@@ -122,10 +122,10 @@ impl DiffArgs {
         let difference = difference.map(|difference| DifferenceView::of(&difference, &session));
         let same = || format!("nothing differs in {} rounds\n", session.rounds());
         if self.json {
-            print_json(&Found { equal: difference.is_none(), exit_status, compared: None, difference })?;
+            unless_closed(print_json(&Found { equal: difference.is_none(), exit_status, compared: None, difference }))?;
         } else {
             let text = difference.map_or_else(same, |difference| difference.text() + &go_there(&self.dir, &session));
-            print(&text)?;
+            unless_closed(print(&text))?;
         }
         Ok(exit_status)
     }
@@ -156,12 +156,13 @@ impl DiffArgs {
         };
         if self.json {
             let equal = exit_status == DONE;
-            print_json(&Found { equal, exit_status, compared: Some(ComparedView::of(&compared, note)), difference })?;
+            let compared = Some(ComparedView::of(&compared, note));
+            unless_closed(print_json(&Found { equal, exit_status, compared, difference }))?;
         } else {
             let mut text = difference.map_or_else(String::new, |difference| difference.text());
             text.push_str(&counts(&compared));
             note.iter().for_each(|note| text.push_str(&format!("  note: {note}\n")));
-            print(&text)?;
+            unless_closed(print(&text))?;
         }
         Ok(exit_status)
     }

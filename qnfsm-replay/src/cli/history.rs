@@ -1,11 +1,16 @@
 //! Where the debugger's prompt keeps what was typed, from one run to the next. Nothing is ever written into a node's directory.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use crate::ReplayError;
 
 /// Where it is below the directory for what programs keep, whichever program asks: their commands are the same.
 const FILE: &str = "qnfsm/debug-history";
+/// What such a file begins with, as the prompt's library writes it.
+const MARK: &[u8] = b"#V2";
 
 /// The file, unless there is no place for it outside of these nodes' directories.
 pub(super) fn file<'d>(
@@ -14,7 +19,7 @@ pub(super) fn file<'d>(
 ) -> Result<Option<PathBuf>, ReplayError> {
     let refuse = |file: &Path| node_dirs.into_iter().try_for_each(|dir| refuse_within(file, dir));
     match given {
-        Some(file) => refuse(file).map(|()| Some(file.clone())),
+        Some(file) => refuse(file).and_then(|()| refuse_another(file)).map(|()| Some(file.clone())),
         None => Ok(usual().filter(|file| refuse(file).is_ok())),
     }
 }
@@ -26,19 +31,38 @@ fn usual() -> Option<PathBuf> {
     state.map(|state| state.join(FILE))
 }
 
-/// Refuses a file that would lie in the node's directory, by whatever way it is named.
+/// Refuses a file that would lie in the node's directory or in another node's, by whatever way it is named, and what is no file.
 pub(super) fn refuse_within(file: &Path, node_dir: &Path) -> Result<(), ReplayError> {
-    let is_within = || {
-        let (file, dir) = (std::path::absolute(file).ok()?, node_dir.canonicalize().ok()?);
-        // What isn't there yet would lie in the nearest directory that is.
-        let there = file.ancestors().find_map(|path| path.canonicalize().ok())?;
-        Some(there.starts_with(dir))
-    };
-    if is_within() != Some(true) {
-        return Ok(());
+    let refuse = |why: &str| Err(ReplayError::Misuse(format!("{} {why}; give another file", file.display())));
+    let is_link = file.symlink_metadata().is_ok_and(|it| it.is_symlink());
+    match file.metadata() {
+        Ok(there) if !there.is_file() => return refuse("is no file"),
+        Err(_) if is_link => return refuse("is a link to nothing"),
+        _ => {}
     }
-    let text = format!("{} is in the node's directory, where nothing is written; give another file", file.display());
-    Err(ReplayError::Misuse(text))
+    // What isn't there yet would lie in the nearest directory that is.
+    let whole = std::path::absolute(file).ok();
+    let there = whole.and_then(|file| file.ancestors().find_map(|path| path.canonicalize().ok()));
+    let is_in = |there: PathBuf| {
+        let is_in_this = node_dir.canonicalize().is_ok_and(|dir| there.starts_with(dir));
+        is_in_this || there.ancestors().skip(1).chain([there.as_path()]).any(|dir| dir.join("manifest").is_file())
+    };
+    if there.is_some_and(is_in) {
+        return refuse("is in a node's directory, where nothing is written");
+    }
+    Ok(())
+}
+
+/// Refuses a file that holds something else.
+fn refuse_another(file: &Path) -> Result<(), ReplayError> {
+    let mut front = Vec::new();
+    let opened = std::fs::File::open(file);
+    let read = opened.and_then(|opened| opened.take(MARK.len() as u64).read_to_end(&mut front));
+    if read.is_ok() && !front.is_empty() && front != MARK {
+        let text = format!("{} holds something else than what was typed here; give another file", file.display());
+        return Err(ReplayError::Misuse(text));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -58,7 +82,19 @@ mod tests {
         {
             std::os::unix::fs::symlink(&node, beside.join("way")).expect("there is room");
             assert!(refuse_within(&beside.join("way/history"), &node).is_err());
+            std::os::unix::fs::symlink(node.join("not-there"), beside.join("nowhere")).expect("there is room");
+            assert!(refuse_within(&beside.join("nowhere"), &node).is_err());
+            assert!(refuse_within(Path::new("/dev/null"), &node).is_err());
         }
         assert!(file(Some(&node.join("history")), [beside.as_path(), &node]).is_err());
+        // Another node's, and a file that is something else.
+        let [notes, other] = ["notes", "other"].map(|name| dir.path().join(name));
+        std::fs::write(&notes, "my notes").expect("there is room");
+        assert!(file(Some(&notes), [node.as_path()]).is_err());
+        std::fs::write(&notes, "#V2\nstep\n").expect("there is room");
+        assert!(file(Some(&notes), [node.as_path()]).is_ok());
+        std::fs::create_dir(&other).expect("there is room");
+        std::fs::write(other.join("manifest"), "").expect("there is room");
+        assert!(refuse_within(&other.join("lock"), &node).is_err());
     }
 }

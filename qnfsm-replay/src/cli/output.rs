@@ -37,6 +37,11 @@ pub(super) fn is_closed(error: &DumpError) -> bool {
     matches!(error, DumpError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// What came of printing, for a command whose status is what it found: it is the same if whoever reads has had enough.
+pub(super) fn unless_closed(printed: Result<(), DumpError>) -> Result<(), DumpError> {
+    printed.or_else(|error| if is_closed(&error) { Ok(()) } else { Err(error) })
+}
+
 /// Says what kept a journal from being read.
 pub(super) fn say_error(json: bool, error: &ReplayError) {
     if json {

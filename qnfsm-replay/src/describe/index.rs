@@ -75,13 +75,16 @@ impl Index {
     /// What the file holds. One that isn't there, or is damaged, holds nothing; what is of another node is of no segment of this one.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// When it can't be read, or is something else, which isn't to be replaced.
     pub(super) fn load(path: &Path) -> io::Result<Index> {
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        let bytes = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
         };
+        let text = String::from_utf8_lossy(&bytes);
+        if !bytes.is_empty() && !begins_as_one(&text) {
+            return Err(io::Error::other("it is something else than an index"));
+        }
         let sealed = content(&text).unwrap_or_default();
         Ok(Index { path: path.into(), sealed })
     }
@@ -115,6 +118,12 @@ impl Index {
         }
         stored
     }
+}
+
+/// True of what [`Index::store`] wrote, in whichever version, and whatever became of the rest.
+fn begins_as_one(text: &str) -> bool {
+    let is_digest = |line: &str| line.len() == 16 && u64::from_str_radix(line, 16).is_ok();
+    text.split_once('\n').is_some_and(|(digest, json)| is_digest(digest) && (json.is_empty() || json.starts_with('{')))
 }
 
 /// What an index's text holds, if it is whole.

@@ -107,8 +107,12 @@ impl Runner {
         upto: u64,
     ) -> Result<Option<u64>, ReplayError> {
         let stations = self.timeline.stations();
+        let has_begun = |ordinal| self.timeline.last_before(worker, ordinal).is_some();
         let before = stations.partition_point(|station| {
-            station.ordinal <= upto && station.kept.get(&worker).is_some_and(|kept| kept.taken.happenings < happening)
+            let kept = station.kept.get(&worker);
+            // One that has begun and isn't kept, because it can't be, is played from further back.
+            let is_before = kept.map_or_else(|| !has_begun(station.ordinal), |kept| kept.taken.happenings < happening);
+            station.ordinal <= upto && is_before
         });
         let from = stations[before.saturating_sub(1)].ordinal;
         for ordinal in from..=upto {

@@ -71,7 +71,8 @@ struct Step {
     body: Range<usize>,
 }
 
-/// Reads a node's journal. It holds a part of one segment in memory at a time: some megabytes, or more for a longer record.
+/// Reads a node's journal. It holds a part of one segment in memory at a time: some megabytes, or more for
+/// a longer record and where a segment ends in zeros.
 #[derive(Debug)]
 pub struct Reader {
     pub(super) storage: Arc<dyn Storage>,

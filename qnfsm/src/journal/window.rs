@@ -79,7 +79,8 @@ impl Window {
     fn read(&mut self, storage: &dyn Storage, path: &Path, place: u64, bytes_max: u64) -> Result<(), IoError> {
         self.begins = place;
         storage.read(path, place, bytes_max, &mut self.bytes).map_err(|error| IoError::new("read", path, error))?;
-        self.is_last = (self.bytes.len() as u64) < bytes_max;
+        // No segment is longer than the most that is asked for.
+        self.is_last = bytes_max >= SEGMENT_FILE_BYTES_MAX || (self.bytes.len() as u64) < bytes_max;
         Ok(())
     }
 }
