@@ -228,8 +228,8 @@ def history_lies_where_it_is_said_and_not_in_the_node_s_directory(prompt):
             [*prompt.arguments, "--history", inside], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         sure(refused.returncode == 2 and "give another file" in refused.stderr, f"{refused}")
-        # A file that can't be one costs the history, and not the session.
-        terminal = prompt.open(["--history", beside])
+        # A file that can't be made costs the history, and not the session.
+        terminal = prompt.open(["--history", os.path.join(mine, "below")])
         try:
             terminal.expect("note: what is typed is not kept")
             terminal.expect("w0:1> ")
