@@ -9,7 +9,7 @@ use qnfsm::{
     playback::{Divergence, PlaybackError},
 };
 
-use crate::status;
+use crate::{Partly, status};
 
 /// Why a replay comes to nothing. [`exit_status`](ReplayError::exit_status) tells a script which it was.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum ReplayError {
     /// The directory was written by another program, or another build of this one.
     #[error(transparent)]
     Program(#[from] WrongProgram),
+    /// The program lacks some of the kinds or message types, and what can be played without them was played.
+    #[error(transparent)]
+    Partly(Box<Partly>),
     /// The bytes are not what was written.
     #[error(transparent)]
     Corrupt(Box<CorruptJournal>),
@@ -184,6 +187,7 @@ impl ReplayError {
             ReplayError::Program(WrongProgram::Changed { .. } | WrongProgram::OtherVersion { .. }) => {
                 ("changed_types", status::CHANGED_TYPES)
             }
+            ReplayError::Partly(_) => ("partly", status::CHANGED_TYPES),
             ReplayError::Program(WrongProgram::OtherResources { .. }) => ("other_resources", status::OTHER_RESOURCES),
             ReplayError::Corrupt(_) => ("corrupt", status::DAMAGED),
             ReplayError::Unsupported(_) => ("unsupported", status::UNSUPPORTED),

@@ -56,7 +56,7 @@
 //! | 13 | a node is running there | the operator: stop it, or read a copy; commands that run nothing, and those that draw, have `--live` |
 //! | 14 | permission denied | the operator: another user |
 //! | 15 | another program's directory | the caller: that program |
-//! | 16 | the program's types are other ones than the recorded | the developer: the build that wrote it |
+//! | 16 | the program's types are other ones than the recorded, or it lacks some: then what can be played without was played | the developer: the build that wrote it |
 //! | 17 | the program's resources are other ones than the recorded | the caller: the resources that it was recorded with |
 //! | 20 | the journal is damaged; of `verify`: anything in the directory is | the operator: a copy; `verify` says what else |
 //! | 21 | written by a newer version of the library | the developer: that version |
@@ -84,6 +84,7 @@ mod error;
 mod live;
 mod naming;
 pub mod nodes;
+mod partly;
 mod player;
 mod players;
 mod read_ahead;
@@ -102,6 +103,7 @@ pub use debug::Debugger;
 pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
 pub use naming::{NameError, RoundName, SnapshotName};
 pub use nodes::{Nodes, Sessions};
+pub use partly::{LeftWorker, Partly};
 pub use replay::{Options, Seen, replay};
 pub use report::{EndedIn, LeftOff, Report};
 pub use session::Session;

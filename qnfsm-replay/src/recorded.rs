@@ -14,12 +14,13 @@ use qnfsm::{
         self, Entry, Manifest, Position, Reader, RealFiles, Record, SegmentHeader, Storage, Unsupported, holdings,
         segment_path, snapshots::Mark,
     },
-    playback::Beginning,
+    playback::{Beginning, Playback},
 };
 
 use crate::{
-    CorruptJournal, LeftOff, ReplayError, WrongProgram,
+    CorruptJournal, LeftOff, Partly, ReplayError, WrongProgram,
     live::Again,
+    partly,
     player::{Player, Stopped, Why},
 };
 
@@ -62,7 +63,9 @@ impl Recorded {
             return Err(WrongProgram::Another { dir: dir.into(), wrote: manifest.program }.into());
         }
         let files = holdings::segments(&*storage, dir)?.split_off(&manifest.oldest_segment);
-        let others = Arc::new(others(&*storage, dir, &files, catalogue.table())?);
+        let tables = tables(&*storage, dir, &files)?;
+        let catalogue = partly::numbered(&catalogue, tables.values().map(|table| &**table)).map_or(catalogue, Arc::new);
+        let others = Arc::new(others(&tables, catalogue.table()));
         Ok((Recorded { dir: dir.into(), storage, manifest, catalogue, files, others }, reader))
     }
 
@@ -91,6 +94,11 @@ impl Recorded {
     /// True if that segment isn't this program's to play.
     pub(crate) fn is_of_another_version(&self, segment: u64) -> bool {
         self.others.contains(&segment)
+    }
+
+    /// What a playback couldn't play, because the program lacks what it needs.
+    pub(crate) fn partly(&self, playback: &Playback) -> Option<Partly> {
+        Partly::of(&self.dir, &self.catalogue, playback.left())
     }
 
     /// How long the journal is.
@@ -212,19 +220,29 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// The segments that another version of the program recorded, or this one with other resources; none if this one recorded nothing. Where
-/// the journal ends with segments of which only the resources are others, they are none of these: whoever replays may have them.
-fn others(
+/// By segment, the kinds and message types of the program that wrote it. Where segments that follow one another have the same, it stands
+/// there once.
+fn tables(
     storage: &dyn Storage,
     dir: &Path,
     files: &BTreeMap<u64, u64>,
-    own: &Table,
-) -> Result<BTreeSet<u64>, ReplayError> {
-    let (mut others, mut resources, mut has_own) = (BTreeSet::new(), BTreeSet::new(), false);
+) -> Result<BTreeMap<u64, Arc<Table>>, ReplayError> {
+    let mut tables: BTreeMap<u64, Arc<Table>> = BTreeMap::new();
     for segment in files.keys() {
         // What is no header, or none of a table, is an error where it is read.
         let Some(header) = journal::read_header(storage, dir, *segment)? else { break };
         let Ok(table) = Table::from_bytes(&header.info.catalogue) else { break };
+        let before = tables.last_key_value().map(|(_, before)| before).filter(|before| ***before == table);
+        tables.insert(*segment, before.cloned().unwrap_or_else(|| Arc::new(table)));
+    }
+    Ok(tables)
+}
+
+/// The segments that another version of the program recorded, or this one with other resources; none if this one recorded nothing. Where
+/// the journal ends with segments of which only the resources are others, they are none of these: whoever replays may have them.
+fn others(tables: &BTreeMap<u64, Arc<Table>>, own: &Table) -> BTreeSet<u64> {
+    let (mut others, mut resources, mut has_own) = (BTreeSet::new(), BTreeSet::new(), false);
+    for (segment, table) in tables {
         match (table.differences(own).is_empty(), table.other_resources(own).is_empty()) {
             (true, true) => {
                 has_own = true;
@@ -234,7 +252,7 @@ fn others(
             (false, _) => _ = others.insert(*segment),
         }
     }
-    Ok(if has_own { others } else { BTreeSet::new() })
+    if has_own { others } else { BTreeSet::new() }
 }
 
 /// The kinds and message types of the program that wrote a segment, which this library can read.

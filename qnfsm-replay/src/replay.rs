@@ -17,7 +17,7 @@ use qnfsm::{
 };
 
 use crate::{
-    EndedIn, ReplayError, Report,
+    EndedIn, Partly, ReplayError, Report,
     naming::{RoundName, SnapshotName},
     players::Players,
     recorded::{Recorded, Segments},
@@ -150,7 +150,8 @@ impl<'a> Options<'a> {
 ///
 /// # Errors
 /// When there is nothing to replay, the bytes are damaged, or the program does not do what was recorded: then the first
-/// difference is named. See [`ReplayError`].
+/// difference is named. Where it lacks kinds or message types that were recorded, each worker is played up to the round that needs one, and
+/// the error says how far all came ([`ReplayError::Partly`]). See [`ReplayError`].
 ///
 /// # Panics
 /// When an FSM's handler breaks a rule of the library's that is asserted. A handler's own panic is caught, and is a
@@ -182,7 +183,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         on_progress(Seen { bytes: recorded.bytes(), ..run.seen(progress, end) });
     }
     let manifest = &recorded.manifest;
-    Ok(Report {
+    let report = Report {
         node: manifest.program.clone(),
         identity: manifest.identity,
         epoch: manifest.epoch.0,
@@ -204,7 +205,11 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         began_with: span.began_with(),
         ended_behind: span.ended_behind(),
         seconds: begun.elapsed().as_secs_f64(),
-    })
+    };
+    match recorded.partly(&player.playback) {
+        Some(partly) => Err(ReplayError::Partly(Box::new(Partly { report: Some(report), ..partly }))),
+        None => Ok(report),
+    }
 }
 
 /// A replay under way, as whoever reads sees it.

@@ -53,6 +53,9 @@ impl Scan {
             self.note(entry, self.next);
             self.next += 1;
         }
+        if let Some(worker) = entry.record.worker().filter(|worker| self.player.playback.has_left(*worker)) {
+            self.waiting.remove(&worker);
+        }
         (logs, taken)
     }
 
@@ -82,6 +85,10 @@ impl Scan {
     fn logs(&mut self) -> Vec<RoundLog> {
         let heard = std::mem::take(&mut self.hearing.rounds);
         let mut steps = self.tape.take();
+        if self.player.playback.left().next().is_some() {
+            // Steps of a round with which a worker was left are no round's.
+            steps.retain(|step| heard.iter().any(|heard| Place::worker(heard.worker) == step.queue.place()));
+        }
         let logs = heard.into_iter().filter_map(|heard| {
             let (ordinal, position) = self.waiting.remove(&heard.worker)?;
             let rest = steps.iter().position(|step| step.queue.place() != Place::worker(heard.worker));

@@ -200,7 +200,8 @@ impl Rounds<'_> {
                 order.take(logs);
                 taken.map_err(|stopped| segments.error(stopped))?;
                 self.report(recorded.bytes());
-                return Ok(true);
+                let partly = recorded.partly(&self.scan.player.playback);
+                return partly.map_or(Ok(true), |partly| Err(ReplayError::Partly(Box::new(partly))));
             }
             Err(error) if again.may(&error) => {
                 reader.look_again()?;

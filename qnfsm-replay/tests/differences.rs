@@ -174,30 +174,6 @@ fn another_program_is_refused_by_name_and_by_kinds() {
     assert_eq!(error.exit_status(), 15, "{error}");
 }
 
-#[test]
-fn kinds_that_were_added_in_front_are_a_change() {
-    let dir = tempfile::tempdir().unwrap();
-    record(dir.path(), Recording::Inputs);
-    let kinds = Kinds::new().with::<rig::Till>().with::<Teller<1>>();
-    let error = replay(dir.path(), kinds, &Options::new()).unwrap_err();
-    let ReplayError::Program(WrongProgram::Changed { differences, .. }) = &error else { panic!("{error}") };
-    assert_eq!(differences[0], "kind teller was number 0 and isn't");
-    assert_eq!(error.exit_status(), 16);
-}
-
-#[test]
-fn kinds_and_types_that_are_missing_are_told_apart_from_those_that_were_moved() {
-    let dir = tempfile::tempdir().unwrap();
-    record(dir.path(), Recording::Inputs);
-    let error = replay(dir.path(), Kinds::new().with::<rig::Till>(), &Options::new()).unwrap_err();
-    let ReplayError::Program(WrongProgram::Changed { differences, .. }) = &error else { panic!("{error}") };
-    assert_eq!(differences[0], "kind teller was number 0 and there is none of that name");
-    assert_eq!(differences[1], "kind till was number 1 and isn't");
-    let missing = |text: &String| text.contains("Order was number") && text.ends_with("there is none of that name");
-    assert!(differences.iter().any(missing), "{differences:?}");
-    assert_eq!(error.exit_status(), 16);
-}
-
 /// Two types of one name, which can't be told apart in one message, and the first with its fields swapped.
 mod reading {
     macro_rules! height {

@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 
 use super::ReplayArgs;
-use crate::{CorruptJournal, ReplayError, Report};
+use crate::{CorruptJournal, LeftWorker, ReplayError, Report};
 
 /// How often the live line is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -88,6 +88,8 @@ struct Json<'a> {
     message: Option<String>,
     #[serde(flatten)]
     place: Option<Place<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<&'a [LeftWorker]>,
     #[serde(flatten)]
     report: Option<&'a Report>,
 }
@@ -157,18 +159,27 @@ pub(super) fn show(args: &ReplayArgs, outcome: &Result<Report, ReplayError>) -> 
     match outcome {
         Ok(report) if !args.quiet => writeln!(out, "{report}")?,
         Ok(_) => {}
+        Err(ReplayError::Partly(partly)) if !args.quiet => {
+            partly.report.iter().try_for_each(|report| writeln!(out, "{report}"))?;
+            _ = writeln!(std::io::stderr(), "error: {partly}");
+        }
         // Where standard error is closed, there is nobody to tell; the status tells all the same.
         Err(error) => _ = writeln!(std::io::stderr(), "error: {error}"),
     }
     if args.json {
         let error = outcome.as_ref().err();
+        let partly = match error {
+            Some(ReplayError::Partly(partly)) => Some(partly),
+            _ => None,
+        };
         let json = Json {
             equal: error.is_none(),
             exit_status: error.map_or(0, ReplayError::exit_status),
             error: error.map(ReplayError::name),
             message: error.map(ToString::to_string),
             place: error.and_then(place),
-            report: outcome.as_ref().ok(),
+            left: partly.map(|partly| partly.left.as_slice()),
+            report: outcome.as_ref().ok().or_else(|| partly?.report.as_ref()),
         };
         let json = serde_json::to_string(&json).expect("a report is strings and numbers");
         writeln!(out, "{json}")?;

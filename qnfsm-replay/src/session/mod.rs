@@ -239,7 +239,8 @@ impl Session {
     /// # Errors
     /// When a round can't be run again; here as in all that follows, the session stands where it stood then.
     pub fn go_to_start(&mut self) -> Result<(), ReplayError> {
-        if self.rounds() == 0 { Ok(()) } else { self.go_to(0) }
+        let first = self.runner.timeline.first_played(0..self.rounds());
+        first.map_or(Ok(()), |first| self.go_to(first))
     }
 
     /// Goes to the last step of the last round.
@@ -247,7 +248,7 @@ impl Session {
     /// # Errors
     /// When a round can't be run again.
     pub fn go_to_end(&mut self) -> Result<(), ReplayError> {
-        let Some(last) = self.rounds().checked_sub(1) else { return Ok(()) };
+        let Some(last) = self.runner.timeline.last_played(0..self.rounds()) else { return Ok(()) };
         self.go_to(last)?;
         self.at = self.last_step();
         Ok(())
@@ -311,7 +312,9 @@ impl Session {
             self.at += 1 + further;
             return Ok(true);
         }
-        for ordinal in log.ordinal + 1..self.rounds() {
+        let mut rest = log.ordinal + 1..self.rounds();
+        while let Some(ordinal) = self.runner.timeline.first_played(rest.clone()) {
+            rest.start = ordinal + 1;
             let next = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;
             if by == By::Round || !next.steps.is_empty() {
                 (self.here, self.at) = (Some(next), 0);
@@ -335,7 +338,9 @@ impl Session {
             }
             return Ok(true);
         }
-        for ordinal in (0..log.ordinal).rev() {
+        let mut rest = 0..log.ordinal;
+        while let Some(ordinal) = self.runner.timeline.last_played(rest.clone()) {
+            rest.end = ordinal;
             let before = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;
             if by == By::Round || !before.steps.is_empty() {
                 self.at = match (by, before.steps.len().checked_sub(1)) {

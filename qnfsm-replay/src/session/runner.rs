@@ -151,7 +151,7 @@ impl Runner {
         self.reader.return_to(bookmark)?;
         while let Some(entry) = self.reader.next()? {
             if let Record::Round { now, .. } = entry.record {
-                if is_wanted(entry.position, now) {
+                if is_wanted(entry.position, now) && self.timeline.left_before(ordinal).is_none() {
                     return Ok((ordinal < self.timeline.rounds()).then_some(ordinal));
                 }
                 ordinal += 1;
@@ -237,6 +237,10 @@ impl Runner {
 
     fn play(&mut self, ordinal: u64, upto: Upto) -> Result<Came, ReplayError> {
         let (id, round) = self.round(ordinal)?;
+        if let Some(left) = self.timeline.left_before(ordinal) {
+            let text = format!("round {round} of {id} can't be run: {}", left.fault);
+            return Err(ReplayError::Misuse(text));
+        }
         let mut live = self.live_before(id, round, ordinal)?;
         self.reader.return_to(live.bookmark)?;
         let (tape, mut hearing) = (Tape::default(), Hearing::default());
@@ -335,6 +339,11 @@ impl Runner {
         }
         for (ordinal, records) in station.kept.values().filter_map(|kept| kept.waiting.as_ref()) {
             records.entries().try_for_each(|entry| scan.take_again(&entry, *ordinal)).map_err(error)?;
+        }
+        if station.bookmark.is_some() {
+            let left =
+                self.timeline.left_by(station.ordinal).filter(|left| !station.kept.contains_key(&left.fault.worker));
+            left.for_each(|left| scan.player.playback.pass_over_left(left.clone()));
         }
         self.reader.return_to(station.bookmark)?;
         while scan.upto() < upto {

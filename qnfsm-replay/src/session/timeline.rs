@@ -6,14 +6,15 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use qnfsm::{
-    Origins, Time, Worker, WorkerId,
+    Fault, Origins, Time, Worker, WorkerId,
     journal::{Bookmark, Entry, Excerpt, Position, Reader, Record},
-    playback::Playback,
+    playback::{Left, Playback},
 };
 
 use crate::{
@@ -37,6 +38,8 @@ pub(super) struct Timeline {
     pub(super) end: (Position, u64),
     /// Why the journal can't be played to its end, if it can't.
     pub(super) stopped: Option<ReplayError>,
+    /// The workers that need what the program lacks, and the ordinal of the first round of each that can't be played.
+    left: BTreeMap<WorkerId, (u64, Left)>,
 }
 
 /// A place between two records.
@@ -104,6 +107,7 @@ impl Timeline {
                 first_rounds: BTreeMap::new(),
                 end: (Position::default(), 0),
                 stopped: None,
+                left: BTreeMap::new(),
             },
             waiting: BTreeMap::new(),
             memory,
@@ -114,7 +118,13 @@ impl Timeline {
         let stopped = pass.read(recorded, reader, &mut segments, on_progress)?;
         let end = reader.position();
         let finished = stopped.map_or_else(|| pass.player.finish(end, segments.segment), Err);
-        pass.timeline.stopped = finished.err().map(|stopped| segments.error(stopped));
+        let partly = || recorded.partly(&pass.player.playback).map(|partly| ReplayError::Partly(Box::new(partly)));
+        pass.timeline.stopped = finished.map_or_else(|stopped| Some(segments.error(stopped)), |()| partly());
+        for left in pass.player.playback.left() {
+            let Fault { worker, round, .. } = left.fault;
+            let ordinal = pass.timeline.ordinal(worker, round).unwrap_or_default();
+            pass.timeline.left.insert(worker, (ordinal, left.clone()));
+        }
         pass.timeline.end = (end, segments.segment);
         Ok(pass.timeline)
     }
@@ -163,8 +173,30 @@ impl Timeline {
         Some((worker, rounds + 1 + between.iter().filter(|of| **of == worker).count() as u64))
     }
 
-    /// The ordinal of a worker's last round before the one with ordinal `end`.
+    /// Why the round with that ordinal can't be played, if its worker was left before it.
+    pub(super) fn left_before(&self, ordinal: u64) -> Option<&Left> {
+        let (from, left) = self.left.get(&self.worker(ordinal)?)?;
+        (*from <= ordinal).then_some(left)
+    }
+
+    /// The first of those rounds that can be played.
+    pub(super) fn first_played(&self, mut within: Range<u64>) -> Option<u64> {
+        within.find(|ordinal| self.left_before(*ordinal).is_none())
+    }
+
+    /// The last of them.
+    pub(super) fn last_played(&self, mut within: Range<u64>) -> Option<u64> {
+        within.rfind(|ordinal| self.left_before(*ordinal).is_none())
+    }
+
+    /// The workers that were left before that place.
+    pub(super) fn left_by(&self, ordinal: u64) -> impl Iterator<Item = &Left> {
+        self.left.values().filter(move |(from, _)| *from < ordinal).map(|(_, left)| left)
+    }
+
+    /// The ordinal of the last round of a worker that can be played, before the one with ordinal `end`.
     pub(super) fn last_before(&self, worker: WorkerId, end: u64) -> Option<u64> {
+        let end = self.left.get(&worker).map_or(end, |(from, _)| end.min(*from));
         let before = self.order.get(..usize::try_from(end).ok()?)?;
         before.iter().rposition(|of| *of == worker).map(|at| at as u64)
     }

@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Counts coins for a teller, on another worker.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Till {
-    coins: u64,
+    pub(crate) coins: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

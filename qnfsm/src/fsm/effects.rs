@@ -150,6 +150,8 @@ pub(crate) struct TypeNumbers {
     accepts: Vec<(u32, u32)>,
     /// Pairs of message types, sorted: FSMs with the first wait for answers of the second.
     answers: Vec<(u32, u32)>,
+    /// Not all that was registered when it was recorded is registered now.
+    are_partial: bool,
 }
 
 impl TypeNumbers {
@@ -160,7 +162,17 @@ impl TypeNumbers {
         accepts: Vec<(u32, u32)>,
         answers: Vec<(u32, u32)>,
     ) -> TypeNumbers {
-        TypeNumbers { messages: NumberTable::new(messages), kinds: NumberTable::new(kinds), accepts, answers }
+        let (messages, kinds) = (NumberTable::new(messages), NumberTable::new(kinds));
+        TypeNumbers { messages, kinds, accepts, answers, are_partial: false }
+    }
+
+    /// The same of a program that lacks some of what was registered when it was recorded.
+    pub(crate) fn partial(self) -> TypeNumbers {
+        TypeNumbers { are_partial: true, ..self }
+    }
+
+    pub(crate) fn are_partial(&self) -> bool {
+        self.are_partial
     }
 
     pub(crate) fn accepts(&self, message: u32, takes: u32) -> bool {
@@ -313,6 +325,8 @@ pub(crate) enum Refusal {
     Misuse(String),
     /// The values of the external ports cannot be had any more: the driver wants the round to end here.
     Halted(ExternalFault),
+    /// In a replay: it needs what isn't registered, and may have been when it was recorded.
+    Lacking(String),
 }
 
 /// Why a driver can't give an external value. It ends the round in mid-handler, and the worker with it.
@@ -432,10 +446,13 @@ impl Effects {
         );
     }
 
-    /// Notes the misuse of what the kinds don't name. `add` is what to add to them, from behind `Kinds::` on.
+    /// Notes the misuse of what the kinds don't name. `add` is what to add to them, from behind `Kinds::` on. Where they may have named it
+    /// when it was recorded, nobody knows what came of it then.
     #[cold]
     pub(crate) fn unregistered(&mut self, what: fmt::Arguments<'_>, add: fmt::Arguments<'_>) {
-        self.misuse(|| format!("{what}; add `Kinds::{add} to the function that names the kinds"));
+        let text = format!("{what}; add `Kinds::{add} to the function that names the kinds");
+        let refusal = if self.numbers.are_partial { Refusal::Lacking(text) } else { Refusal::Misuse(text) };
+        self.refusal.get_or_insert_with(|| Box::new(refusal));
     }
 
     /// Notes that a kind is not registered.

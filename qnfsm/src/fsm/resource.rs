@@ -65,7 +65,7 @@ impl ContentHash {
 }
 
 /// The resources that a program has, by their types. They are few.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Resources(Vec<(TypeId, Arc<dyn Any + Send + Sync>)>);
 
 impl fmt::Debug for Resources {

@@ -232,28 +232,37 @@ impl Unbegun {
         of_another.map(|(worker, _)| *worker).collect()
     }
 
-    /// A worker that hasn't begun though there are records of it, and why not.
-    pub(super) fn first(&self) -> Option<(WorkerId, u64, String)> {
-        let (worker, passed) = self.workers.first_key_value()?;
-        let why: String = passed.why.iter().map(|why| format!("\n  {why}")).collect();
-        let text = match passed.by_another {
-            None => format!("its start was given up to keep the journal short, and no snapshot of it can be used{why}"),
-            Some(_) if passed.why.is_empty() => {
-                format!(
-                    "it was recorded up to round {} by another version of the program, or with other resources, and not stopped \
-                     cleanly then",
-                    passed.reached
-                )
-            }
-            Some(_) => {
-                format!("it was recorded by another version of the program, and no snapshot of it can be used{why}")
-            }
-        };
-        Some((*worker, passed.reached, text))
+    /// The workers that haven't begun though there are records of them, each with the last round that was read of it, and why not.
+    pub(super) fn all(&self) -> impl Iterator<Item = (WorkerId, u64, String)> + '_ {
+        self.workers.iter().map(|(worker, passed)| (*worker, passed.reached, passed.why_not_begun()))
+    }
+
+    /// Nobody waits for those any more; gives how many rounds were read of each.
+    pub(super) fn give_up(&mut self) -> BTreeMap<WorkerId, u64> {
+        std::mem::take(&mut self.workers).into_iter().map(|(worker, passed)| (worker, passed.rounds)).collect()
     }
 
     pub(super) fn absorb(&mut self, other: Unbegun) {
         self.workers.extend(other.workers);
         self.passed_over += other.passed_over;
+    }
+}
+
+impl PassedOver {
+    fn why_not_begun(&self) -> String {
+        let PassedOver { reached, by_another, why: refused, .. } = self;
+        let why: String = refused.iter().map(|why| format!("\n  {why}")).collect();
+        match by_another {
+            None => format!("its start was given up to keep the journal short, and no snapshot of it can be used{why}"),
+            Some(_) if refused.is_empty() => {
+                format!(
+                    "it was recorded up to round {reached} by another version of the program, or with other resources, and not \
+                     stopped cleanly then"
+                )
+            }
+            Some(_) => {
+                format!("it was recorded by another version of the program, and no snapshot of it can be used{why}")
+            }
+        }
     }
 }

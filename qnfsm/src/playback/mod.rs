@@ -7,6 +7,7 @@
 
 mod beginning;
 mod divergence;
+mod left;
 mod replica;
 mod restored;
 
@@ -18,6 +19,8 @@ use std::{
 pub use beginning::Beginning;
 use beginning::{Begins, Unbegun};
 pub use divergence::Divergence;
+use left::Halt;
+pub use left::Left;
 use replica::{Replica, Told};
 pub(crate) use restored::{Restored, Unusable, restore};
 
@@ -160,6 +163,8 @@ pub struct Playback {
     unbegun: Unbegun,
     /// What was played back of workers up to where another version of the program went on with them.
     played: BTreeMap<WorkerId, Played>,
+    /// Workers that need what the program lacks.
+    left: BTreeMap<WorkerId, Left>,
     ends_are_marked: bool,
     is_of_another_build: bool,
     is_of_another_version: bool,
@@ -183,6 +188,7 @@ impl Playback {
             rounds: 0,
             unbegun: Unbegun::default(),
             played: BTreeMap::new(),
+            left: BTreeMap::new(),
             ends_are_marked: false,
             is_of_another_build: false,
             is_of_another_version: false,
@@ -347,8 +353,23 @@ impl Playback {
     /// When the program doesn't do what was recorded, or records contradict one another.
     pub fn apply(&mut self, record: &Record<'_>, audience: &mut dyn Audience) -> Result<(), PlaybackError> {
         let _tracing = self.tracing();
+        match self.take(record, audience) {
+            Err(Halt::Lacks(fault)) => {
+                self.leave(*fault);
+                self.pass_left(record);
+                Ok(())
+            }
+            Err(Halt::Error(error)) => Err(error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn take(&mut self, record: &Record<'_>, audience: &mut dyn Audience) -> Result<(), Halt> {
+        if self.pass_left(record) {
+            return Ok(());
+        }
         if let Record::WorkerStarted { worker, epoch, config, request } = *record {
-            return self.start(worker, epoch, config, request);
+            return Ok(self.start(worker, epoch, config, request)?);
         }
         let (Some(id), Some(round)) = (record.worker(), record.round()) else { return Ok(()) };
         let contradiction = |what: String| PlaybackError::Contradiction { worker: id, round, what };
@@ -359,9 +380,11 @@ impl Playback {
             match self.unbegun.take(id, record, &self.catalogue) {
                 Begins::Here(worker, mark) => self.begin(*worker, &mark),
                 Begins::NotYet => return Ok(()),
-                Begins::Never => return Err(contradiction("the worker was never started".to_owned())),
+                Begins::Never => return Err(contradiction("the worker was never started".to_owned()).into()),
                 Begins::Unusable(why) => {
-                    return Err(contradiction(format!("the snapshot that it is to begin with can't be used: {why}")));
+                    let what = format!("the snapshot that it is to begin with can't be used: {why}");
+                    let lacks = || Halt::lacks(id, round, what.clone());
+                    return Err(if self.catalogue.is_partial() { lacks() } else { contradiction(what).into() });
                 }
             }
         }
@@ -374,7 +397,7 @@ impl Playback {
             }
             Record::Round { bound, now, digest_before, batches, .. } => {
                 if round != reached + 1 {
-                    return Err(contradiction(format!("it follows round {reached}")));
+                    return Err(contradiction(format!("it follows round {reached}")).into());
                 }
                 self.rounds += replica.run(None, audience)?;
                 replica.prove(round - 1, digest_before)?;
@@ -383,7 +406,9 @@ impl Playback {
             }
             // What a snapshot covers is passed over.
             _ if round < reached => {}
-            _ if round > reached => return Err(contradiction(format!("its worker had come to round {reached}"))),
+            _ if round > reached => {
+                return Err(contradiction(format!("its worker had come to round {reached}")).into());
+            }
             Record::Attempt { at, outcome, .. } if replica.pending.waits => replica.pending.attempted(at, outcome),
             Record::Skipped { at, stops, .. } if replica.pending.waits => replica.pending.skip(at, stops),
             Record::External { port, answer, .. } if replica.pending.waits => {
@@ -432,12 +457,7 @@ impl Playback {
     }
 
     /// Takes a record that another version of the program wrote.
-    fn pass_over(
-        &mut self,
-        id: WorkerId,
-        record: &Record<'_>,
-        audience: &mut dyn Audience,
-    ) -> Result<(), PlaybackError> {
+    fn pass_over(&mut self, id: WorkerId, record: &Record<'_>, audience: &mut dyn Audience) -> Result<(), Halt> {
         if let Some(replica) = self.replicas.get_mut(&id) {
             // It has ended, or nobody could have gone on from there.
             self.rounds += replica.run(None, audience)?;
@@ -446,7 +466,7 @@ impl Playback {
                     if round == replica.worker.rounds() + 1 {
                         replica.prove(round - 1, digest_before)?;
                     }
-                    self.leave(id);
+                    self.hand_over(id);
                 }
                 Record::Configured { round, config, .. } => {
                     let contradiction = |what| PlaybackError::Contradiction { worker: id, round, what };
@@ -460,8 +480,8 @@ impl Playback {
         Ok(())
     }
 
-    /// Another version of the program goes on with a worker.
-    fn leave(&mut self, id: WorkerId) {
+    /// Another version of the program goes on with a worker, or nobody does.
+    fn hand_over(&mut self, id: WorkerId) {
         // One that has yet to run anything is as good as never seen.
         let Some(replica) = self.replicas.remove(&id).filter(|replica| replica.digest.is_some()) else { return };
         let mut played = replica.played();
@@ -528,16 +548,25 @@ impl Playback {
                 self.begin(*worker, &mark);
             }
         }
-        if let Some((worker, round, what)) = self.unbegun.first() {
+        if self.catalogue.is_partial() {
+            self.leave_unbegun();
+        }
+        if let Some((worker, round, what)) = self.unbegun.all().next() {
             let is_of_another = self.unbegun.of_another().contains(&worker);
             return Err(match is_of_another {
                 true => PlaybackError::OtherVersion { worker, round, what },
                 false => PlaybackError::Contradiction { worker, round, what },
             });
         }
+        let mut lacking = Vec::new();
         for replica in self.replicas.values_mut() {
-            self.rounds += replica.run_last(None, audience)?;
+            match replica.run_last(None, audience) {
+                Ok(rounds) => self.rounds += rounds,
+                Err(Halt::Lacks(fault)) => lacking.push(*fault),
+                Err(Halt::Error(error)) => return Err(error),
+            }
         }
+        lacking.into_iter().for_each(|fault| self.leave(fault));
         Ok(())
     }
 
@@ -570,7 +599,14 @@ impl Playback {
         let _tracing = self.tracing();
         let replica = self.replicas.get_mut(&worker).filter(|replica| replica.pending.waits);
         let replica = replica.expect("rounds are finished that have yet to end");
-        self.rounds += replica.run_last(Some(live), audience)?;
+        match replica.run_last(Some(live), audience) {
+            Ok(rounds) => self.rounds += rounds,
+            Err(Halt::Lacks(fault)) => {
+                self.leave((*fault).clone());
+                return Ok(Err(*fault));
+            }
+            Err(Halt::Error(error)) => return Err(error),
+        }
         Ok(replica.ended.clone().map_or(Ok(replica.digest.unwrap_or_default()), Err))
     }
 
@@ -586,6 +622,7 @@ impl Playback {
         assert_eq!(self.replicas.len(), workers, "each worker is played back in one place");
         self.started_for.extend(other.started_for);
         self.played.extend(other.played);
+        self.left.extend(other.left);
         self.rounds += other.rounds;
         self.unbegun.absorb(other.unbegun);
     }

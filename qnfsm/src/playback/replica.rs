@@ -6,7 +6,11 @@ use std::{
     fmt,
 };
 
-use super::{Attempt, Audience, Divergence, LastRound, PlaybackError, Played, divergence::describe};
+use super::{
+    Attempt, Audience, Divergence, LastRound, PlaybackError, Played,
+    divergence::describe,
+    left::{Halt, lacking},
+};
 use crate::{
     digest::{Digest, StreamDigest},
     frame::{Batch, BatchRef},
@@ -234,17 +238,13 @@ impl Replica {
     }
 
     /// Runs the round that waits, which further records show to have ended. Gives the number of rounds run.
-    pub(super) fn run(
-        &mut self,
-        live: Option<&mut dyn LastRound>,
-        audience: &mut dyn Audience,
-    ) -> Result<u64, PlaybackError> {
+    pub(super) fn run(&mut self, live: Option<&mut dyn LastRound>, audience: &mut dyn Audience) -> Result<u64, Halt> {
         let ran = self.run_last(live, audience)?;
         match &self.ended {
             None => Ok(ran),
             Some(fault) => {
                 let expected = "a round that ended, because more was recorded after it".to_owned();
-                Err(self.diverged(fault.round, expected, fault.to_string()))
+                Err(self.diverged(fault.round, expected, fault.to_string()).into())
             }
         }
     }
@@ -254,7 +254,7 @@ impl Replica {
         &mut self,
         live: Option<&mut dyn LastRound>,
         audience: &mut dyn Audience,
-    ) -> Result<u64, PlaybackError> {
+    ) -> Result<u64, Halt> {
         if !self.pending.waits {
             return Ok(0);
         }
@@ -264,12 +264,14 @@ impl Replica {
         let may_part = keeps_versions && self.pending.has_let_out_nothing();
         let batches = self.pending.batches();
         if let Some(batch) = first_out_of_turn(&self.worker, &batches) {
-            return Err(PlaybackError::Contradiction {
-                worker: self.worker.id(),
-                round: self.worker.rounds() + 1,
-                what: format!("frame {} of {} was not the next one", batch.first, batch.source),
-            });
+            let what = format!("frame {} of {} was not the next one", batch.first, batch.source);
+            let (worker, round) = (self.worker.id(), self.worker.rounds() + 1);
+            return Err(PlaybackError::Contradiction { worker, round, what }.into());
         }
+        if let Some(what) = lacking(self.worker.catalogue(), &batches) {
+            return Err(Halt::lacks(self.worker.id(), self.worker.rounds() + 1, what));
+        }
+        let handled = self.worker.counters().handled;
         if live.is_some() || !self.pending.skips.is_empty() {
             self.worker.take_care(self.pending.skips.iter().map(|(delivery, skip)| (*delivery, *skip)));
         }
@@ -283,7 +285,12 @@ impl Replica {
         let differed = externals.differed;
         if let Some(Fault { round, what: FaultKind::BadBatch { source_place, .. }, .. }) = end.fault {
             let what = format!("what {source_place} put in are not frames");
-            return Err(PlaybackError::Contradiction { worker: self.worker.id(), round, what });
+            return Err(PlaybackError::Contradiction { worker: self.worker.id(), round, what }.into());
+        }
+        if let Some(fault) = end.fault.as_ref().filter(|fault| matches!(fault.what, FaultKind::Lacking(_))) {
+            // What was handled of it doesn't count.
+            self.handled_before += self.worker.counters().handled - handled;
+            return Err(Halt::Lacks(Box::new(fault.clone())));
         }
         audience.round(&self.worker, &batches);
         let id = self.worker.id();
@@ -293,13 +300,13 @@ impl Replica {
             // Where the deliveries part is where the wrong port was asked.
             let delivery = parted.and_then(|parted| parted.delivery);
             let divergence = Divergence { worker: id, round: end.round, delivery, expected, found };
-            return Err(PlaybackError::Diverged(Box::new(divergence)));
+            return Err(PlaybackError::Diverged(Box::new(divergence)).into());
         }
         if let Some(parted) = parted {
-            return Err(PlaybackError::Diverged(Box::new(parted)));
+            return Err(PlaybackError::Diverged(Box::new(parted)).into());
         }
         if let Some(told) = recorded.front().filter(|_| end.fault.is_none()) {
-            return Err(self.diverged(end.round, told.to_string(), "it was not asked for".to_owned()));
+            return Err(self.diverged(end.round, told.to_string(), "it was not asked for".to_owned()).into());
         }
         self.digest = Some(end.digest);
         self.proved = false;

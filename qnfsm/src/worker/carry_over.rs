@@ -197,6 +197,9 @@ impl<'a> CarryOver<'a> {
         let at = kinds.iter().position(|own| own.name == kind.name);
         let at = at.ok_or_else(|| UpgradeError::Gone { what: format!("kind ({})", kind.name) })?;
         let own = &kinds[at];
+        if self.to.lacks_kind(number(at)) {
+            return Err(UpgradeError::Gone { what: format!("kind ({})", kind.name) });
+        }
         Ok(Way { number: number(at), from: kind.upgrades(own)? })
     }
 

@@ -7,12 +7,14 @@ use std::{any::TypeId, collections::BTreeMap, sync::Arc};
 
 use crate::{
     codec::{DecodeError, EncodeError, Trust},
-    fsm::{AnyPool, MessageRef, OldMessage, OnPanic, Pools, QueuePolicy, Resources, TypeNumbers, UpgradeError},
+    fsm::{AnyPool, MessageRef, OldMessage, OnPanic, Pool, Pools, QueuePolicy, Resources, TypeNumbers, UpgradeError},
     id::{RawQueueId, RequestId},
     message::{Message, NoReply},
     worker::{cell::AnyCell, kinds::SchemaOf, table::Table},
 };
 
+/// Makes a pool of messages or start values.
+pub(super) type NewPool = fn() -> Box<dyn AnyPool>;
 /// Makes a cell of a start value in the nursery of its kind, which has that number.
 type Hatch = fn(&mut Pools, u32, MessageRef, CellSetup) -> Result<Box<dyn AnyCell>, EncodeError>;
 /// Makes a cell of bytes.
@@ -24,9 +26,14 @@ type CarryOver = fn(&[u8], Option<u32>, CellSetup) -> Result<Vec<u8>, UpgradeErr
 /// Makes an encoded start value of one that a version wrote.
 type UpgradeStart = fn(&[u8], u32) -> Result<Vec<u8>, UpgradeError>;
 /// Makes an encoded message of one that a version wrote.
-pub(super) type UpgradeMessage = Box<dyn Fn(OldMessage<'_>) -> Result<Vec<u8>, UpgradeError> + Send + Sync>;
+pub(super) type UpgradeMessage = Arc<dyn Fn(OldMessage<'_>) -> Result<Vec<u8>, UpgradeError> + Send + Sync>;
+
+pub(super) fn new_pool<M: Message>() -> Box<dyn AnyPool> {
+    Box::new(Pool::<M>::new())
+}
 
 /// What is known of one kind.
+#[derive(Clone, Copy)]
 pub(super) struct Kind {
     pub(super) name: &'static str,
     pub(super) type_id: TypeId,
@@ -37,7 +44,7 @@ pub(super) struct Kind {
     pub(super) queue: QueuePolicy,
     pub(super) on_panic: OnPanic,
     pub(super) message_bytes: usize,
-    pub(super) new_nursery: fn() -> Box<dyn AnyPool>,
+    pub(super) new_nursery: NewPool,
     pub(super) value_schema: SchemaOf,
     pub(super) state_schema: SchemaOf,
     /// Makes the cell of a start value in the kind's nursery.
@@ -110,10 +117,11 @@ impl Kind {
 }
 
 /// What is known of one message type.
+#[derive(Clone)]
 pub(super) struct MessageType {
     pub(super) type_id: TypeId,
     pub(super) rust_name: &'static str,
-    pub(super) new_pool: fn() -> Box<dyn AnyPool>,
+    pub(super) new_pool: NewPool,
     pub(super) schema: SchemaOf,
     pub(super) version: u32,
     pub(super) upgrade: Option<UpgradeMessage>,
@@ -121,12 +129,14 @@ pub(super) struct MessageType {
 
 /// How a queue of one message type takes a message of another: from the one's pool into the other's, or from bytes into
 /// the other's.
+#[derive(Clone, Copy)]
 pub(super) struct Accept {
     pub(super) take: fn(&mut Pools, Convert, MessageRef) -> MessageRef,
     pub(super) decode: fn(&mut Pools, Convert, &[u8], Trust) -> Result<MessageRef, DecodeError>,
 }
 
 /// How a queue takes an answer, or that there is none.
+#[derive(Clone, Copy)]
 pub(super) struct Answer {
     pub(super) take: fn(&mut Pools, Convert, MessageRef, RequestId) -> MessageRef,
     pub(super) decode: fn(&mut Pools, Convert, &[u8], RequestId) -> Result<MessageRef, DecodeError>,
@@ -142,8 +152,9 @@ pub(super) struct Convert {
 
 /// The checked table of a program's kinds and message types, each with its number.
 pub struct Catalogue {
-    pub(super) kinds: Vec<Kind>,
-    pub(super) messages: Vec<MessageType>,
+    /// None, where a journal's program had one and this one doesn't; here and of the message types.
+    pub(super) kinds: Vec<Option<Kind>>,
+    pub(super) messages: Vec<Option<MessageType>>,
     /// By the numbers of the queue's message type and the type taken.
     pub(super) accepts: BTreeMap<(u32, u32), Accept>,
     pub(super) answers: BTreeMap<(u32, u32), Answer>,
@@ -154,7 +165,7 @@ pub struct Catalogue {
 
 impl std::fmt::Debug for Catalogue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.kinds.iter().map(|kind| kind.name)).finish()
+        f.debug_list().entries(self.kinds.iter().flatten().map(|kind| kind.name)).finish()
     }
 }
 
@@ -195,19 +206,22 @@ impl Catalogue {
     }
 
     pub(super) fn message_type(&self, number: u32) -> Option<&MessageType> {
-        self.messages.get(number as usize)
+        self.messages.get(number as usize)?.as_ref()
     }
 
     pub(super) fn kind(&self, kind: u32) -> Option<&Kind> {
-        self.kinds.get(kind as usize)
+        self.kinds.get(kind as usize)?.as_ref()
     }
 
     pub(super) fn new_pools(&self) -> Pools {
-        Pools::new(self.messages.iter().map(|message| (message.new_pool)()).collect())
+        let new_pool =
+            |message: &Option<MessageType>| message.as_ref().map_or(new_pool::<()> as NewPool, |it| it.new_pool)();
+        Pools::new(self.messages.iter().map(new_pool).collect())
     }
 
     pub(super) fn new_nurseries(&self) -> Pools {
-        Pools::new(self.kinds.iter().map(|kind| (kind.new_nursery)()).collect())
+        let new_nursery = |kind: &Option<Kind>| kind.as_ref().map_or(new_pool::<()> as NewPool, |it| it.new_nursery)();
+        Pools::new(self.kinds.iter().map(new_nursery).collect())
     }
 
     /// How queues of one message type take another.

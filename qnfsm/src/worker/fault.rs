@@ -44,4 +44,7 @@ pub enum FaultKind {
         /// What is wrong.
         error: FrameError,
     },
+    /// In a replay with some of the kinds only: a handler needs one that isn't registered.
+    #[error("{0}")]
+    Lacking(String),
 }

@@ -8,13 +8,13 @@ use std::{
 
 use crate::{
     codec::{Codec, EncodeError, Trust},
-    fsm::{AnyPool, Fsm, OldMessage, Pool, Resource, Resources, TypeNumbers, UpgradeError, upgraded},
+    fsm::{Fsm, OldMessage, Resource, Resources, TypeNumbers, UpgradeError, upgraded},
     id::WorkerId,
     message::{DeadLetter, Down, Message, Reply},
     name,
     schema::{Schema, SchemaError},
     worker::{
-        catalogue::{Accept, Answer, Catalogue, Intake, Kind, MessageType},
+        catalogue::{Accept, Answer, Catalogue, Intake, Kind, MessageType, new_pool},
         queue::ENVELOPE_BYTES,
         table::{Table, TableKind, TableMessage, TableResource, TableSchema},
         typed_cell::Cell,
@@ -148,10 +148,6 @@ fn with_names(path: &str, names: &[(&str, &str)]) -> String {
         }
     }
     named
-}
-
-fn new_pool<M: Message>() -> Box<dyn AnyPool> {
-    Box::new(Pool::<M>::new())
 }
 
 impl Default for Kinds {
@@ -317,7 +313,7 @@ impl Kinds {
         let of = self.messages.iter_mut().find(|message| message.type_id == TypeId::of::<M>());
         let of = of.expect("it was just added");
         of.version = version;
-        of.upgrade = Some(Box::new(move |old| {
+        of.upgrade = Some(Arc::new(move |old| {
             let mut bytes = Vec::new();
             Codec::CURRENT.encode(&upgraded(|| upgrade(old))?, &mut bytes)?;
             Ok(bytes)
@@ -495,6 +491,7 @@ impl Kinds {
         let (accepted, answered) = (accepts.keys().copied().collect(), answers.keys().copied().collect());
         let numbers = Arc::new(TypeNumbers::new(&message_types, &kind_types, accepted, answered));
         let Kinds { kinds, messages, resources, .. } = self;
+        let (kinds, messages) = (kinds.into_iter().map(Some).collect(), messages.into_iter().map(Some).collect());
         let catalogue = Catalogue { kinds, messages, accepts, answers, numbers, table, resources };
         for (of, why) in catalogue.opaque() {
             tracing::warn!(%of, %why, "a type is opaque: its values are shown in hex, and not every change of it is seen");

@@ -12,7 +12,7 @@
 //! of news and dead letters, `seats` where FSMs come in and go. `cell` is one FSM and `typed_cell` the same with its
 //! type, `waiting` what waits for it, `queue` the messages of that and `envelope` one of them; `ready` is the order of
 //! turns, `timers` that of timers, `outputs` the frames that leave. `kinds` is what a program registers, `catalogue` the numbered
-//! form of it and `table` what a journal says of it; `image` is the snapshot, `waiting_image` what waits in it, `image_bytes` how
+//! form of it, `table` what a journal says of it and `partial` such a form of kinds of which a journal has more; `image` is the snapshot, `waiting_image` what waits in it, `image_bytes` how
 //! values lie in it, and `image_view` the same for who doesn't have the kinds; `view` is what a driver may look at between two
 //! handlers; `carry_over` brings an image from one version of a program to another.
 
@@ -35,6 +35,7 @@ mod kinds;
 mod notice;
 mod observe;
 mod outputs;
+mod partial;
 mod queue;
 mod ready;
 mod seats;

@@ -238,6 +238,23 @@ impl Table {
         found
     }
 
+    /// True if all kinds and message types of these names that both have are the same, whatever their numbers are.
+    pub(super) fn is_alike_where_both_are(&self, other: &Table) -> bool {
+        let message_of = |table: &Table, kind: &TableKind| {
+            table.messages.get(kind.message as usize).map(|message| message.name.clone())
+        };
+        let kinds = self.kinds.iter().all(|kind| {
+            let same =
+                |it: &TableKind| kind.differences(it).is_empty() && message_of(self, kind) == message_of(other, it);
+            other.kinds.iter().find(|it| it.name == kind.name).is_none_or(same)
+        });
+        let messages = self.messages.iter().all(|message| {
+            let there = other.messages.iter().find(|it| it.name == message.name);
+            there.is_none_or(|it| message.difference(it).is_none())
+        });
+        kinds && messages
+    }
+
     /// The resources with which the program of this table recorded, and which `program` doesn't have. What it has beside them doesn't
     /// count.
     #[must_use]

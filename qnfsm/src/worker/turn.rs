@@ -308,6 +308,11 @@ impl Worker {
                 self.show_no_end(queue, handler, &End::Failed(what.clone()));
                 return self.fail(Some(queue), what);
             }
+            (_, Some(Refusal::Lacking(text))) => {
+                let what = FaultKind::Lacking(text);
+                self.show_no_end(queue, handler, &End::Failed(what.clone()));
+                return self.fail(Some(queue), what);
+            }
             (Some(payload), _) => FaultKind::Panic(panic_text(payload.as_ref()).to_owned()),
             (None, Some(Refusal::Misuse(text))) => FaultKind::Misuse(text),
             (None, None) => unreachable!("a handler that neither panicked nor was refused has ended well"),

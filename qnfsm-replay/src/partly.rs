@@ -1,0 +1,86 @@
+//! What is played of a journal whose kinds aren't all registered: each worker up to the round that needs one which the program lacks, and
+//! the others to the end.
+
+use std::{fmt, path::PathBuf};
+
+use qnfsm::{Catalogue, Table, WorkerId, playback::Left};
+use serde::Serialize;
+
+use crate::{Report, report::number};
+
+/// A journal was played as far as it can be without the kinds and message types that the program lacks, and up to there the program did what
+/// was recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Partly {
+    /// The directory.
+    pub dir: PathBuf,
+    /// What the program lacks, such as `kind teller`.
+    pub lacks: Vec<String>,
+    /// The workers that were left, in the order of their numbers.
+    pub left: Vec<LeftWorker>,
+    /// What came of the rest, where the whole journal was replayed.
+    pub report: Option<Report>,
+}
+
+/// A worker that was left before a round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftWorker {
+    /// The worker.
+    #[serde(serialize_with = "number")]
+    pub worker: WorkerId,
+    /// The round that needs what is lacking.
+    pub round: u64,
+    /// How many recorded rounds were not run.
+    pub rounds: u64,
+    /// What is lacking, and for what.
+    pub what: String,
+}
+
+impl LeftWorker {
+    fn of(left: &Left) -> LeftWorker {
+        let Left { fault, rounds } = left;
+        LeftWorker { worker: fault.worker, round: fault.round, rounds: *rounds, what: fault.to_string() }
+    }
+}
+
+impl Partly {
+    /// None, if all workers were played to their ends.
+    pub(crate) fn of<'l>(
+        dir: impl Into<PathBuf>,
+        catalogue: &Catalogue,
+        left: impl Iterator<Item = &'l Left>,
+    ) -> Option<Partly> {
+        let left: Vec<_> = left.map(LeftWorker::of).collect();
+        let lacks = catalogue.lacks().collect();
+        (!left.is_empty()).then(|| Partly { dir: dir.into(), lacks, left, report: None })
+    }
+}
+
+impl fmt::Display for Partly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Partly { dir, lacks, left, .. } = self;
+        write!(
+            f,
+            "{} was recorded with what this program doesn't register: {}; register it, or use the build that wrote it. What needs none \
+             of it was played, and does what was recorded; these workers were left:",
+            dir.display(),
+            lacks.join(", ")
+        )?;
+        left.iter().try_for_each(|LeftWorker { rounds, what, .. }| {
+            write!(f, "\n  {what} ({rounds} {} not run)", if *rounds == 1 { "round" } else { "rounds" })
+        })
+    }
+}
+
+impl std::error::Error for Partly {}
+
+/// A program's kinds under the numbers of what was recorded: those that it gave them, if something was recorded with these; else those of
+/// the last table, if all that both have is the same.
+pub(crate) fn numbered<'t>(
+    own: &Catalogue,
+    mut tables: impl DoubleEndedIterator<Item = &'t Table>,
+) -> Option<Catalogue> {
+    let last = tables.next_back()?;
+    let is_known = tables.chain([last]).any(|table| table.differences(own.table()).is_empty());
+    if is_known || last.is_foreign_to(own.table()) { None } else { own.numbered_as(last) }
+}
