@@ -1,7 +1,10 @@
 //! Why a replay comes to nothing, split by who must act. Each class has an exit status; the table stands in the crate's
 //! documentation.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use qnfsm::{
     KindsError, OtherResource,
@@ -110,7 +113,7 @@ pub enum WrongProgram {
 #[non_exhaustive]
 pub enum CorruptJournal {
     /// They are not what was written.
-    #[error(transparent)]
+    #[error("{}", of_bytes(.0))]
     Bytes(#[from] Corruption),
     /// They pass every checksum, and contradict one another.
     #[error("{} at byte {offset}: {what}. Nothing was skipped or changed; put the file back from a copy", .file.display())]
@@ -122,6 +125,19 @@ pub enum CorruptJournal {
         /// What doesn't fit.
         what: String,
     },
+}
+
+/// What is damaged, and what whoever looks at a directory can do about it: the node isn't theirs to start.
+fn of_bytes(corruption: &Corruption) -> String {
+    let told = corruption.in_short();
+    let dir = corruption.file.parent().and_then(Path::parent).unwrap_or(&corruption.file);
+    match corruption.sound_end() {
+        Some(end) => format!(
+            "{told}, or give up all behind the last sound record: `qnfsm repair {} --end-at {end}`, with `--dry-run` first",
+            dir.display()
+        ),
+        None => told,
+    }
 }
 
 /// The first difference between what was recorded and what this program does.

@@ -58,7 +58,7 @@
 //! | 15 | another program's directory | the caller: that program |
 //! | 16 | the program's types are other ones than the recorded, or it lacks some: then what can be played without was played | the developer: the build that wrote it |
 //! | 17 | the program's resources are other ones than the recorded | the caller: the resources that it was recorded with |
-//! | 20 | the journal is damaged; of `verify`: anything in the directory is | the operator: a copy; `verify` says what else |
+//! | 20 | the journal is damaged; of `diff` and `bisect`: nothing was found in the part before; of `verify`: anything in the directory is | the operator: a copy; `verify` says what else |
 //! | 21 | written by a newer version of the library | the developer: that version |
 //! | 30 | diverged: the program does not do what was recorded | the developer: the FSM that is named |
 //! | 31 | `cover --min`: fewer pairs of a state and a message were seen than was asked for | the developer: the pairs that are named |

@@ -12,7 +12,8 @@ use super::{
     Program,
     difference::DifferenceView,
     output::{conclude, print, print_json, unless_closed},
-    show::LiveLine,
+    show::{LiveLine, ReadError},
+    sound::{say_stopped, sound_part},
     step::{StepText, go_there},
     words::counted,
 };
@@ -21,14 +22,17 @@ use crate::{
     compare::{Apart, Compared, compare},
     dump::DumpError,
     session::{By, step_between},
-    status::{DONE, JOURNALS_PART, ONE_GOES_ON, running_help},
+    status::{DAMAGED, DONE, JOURNALS_PART, ONE_GOES_ON, running_help},
 };
 
 /// Says where the program does something else than was recorded: the round, the step, what of it differs, and why it may. With a second
 /// directory, where the one journal parts from the other.
 ///
 /// Copies of one journal, by the node's identity, are compared round by round, in everything. Of two runs of a service the frames of each
-/// source are compared, and where they are recorded the deliveries of each FSM: in order, in whichever rounds they came.
+/// source are compared, and where they are recorded the deliveries of each FSM: in order, in whichever rounds they came. What only one has is a
+/// difference if the other demonstrably went on without it.
+///
+/// Of a journal that is damaged the part before is looked at. The status is 20 if nothing differs there.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = running_help!(
     "Examples:\n  my-service diff /var/lib/my-service --json\n  my-service diff /var/lib/my-service /mnt/standby/my-service",
@@ -50,13 +54,16 @@ pub struct DiffArgs {
 }
 
 #[derive(Serialize)]
-struct Found {
+struct Found<'a> {
     equal: bool,
     exit_status: u8,
     #[serde(flatten)]
     compared: Option<ComparedView>,
     #[serde(flatten)]
     difference: Option<DifferenceView>,
+    /// What keeps a journal from being gone through to its end; all else is of what stands before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stopped: Vec<ReadError<'a>>,
 }
 
 #[derive(Serialize)]
@@ -66,6 +73,11 @@ struct ComparedView {
     more_in_first: u64,
     more_in_other: u64,
     other_types: Vec<String>,
+    deliveries_in_first: bool,
+    deliveries_in_other: bool,
+    /// As how closely they were compared, and how to get closer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
@@ -111,22 +123,24 @@ impl DiffArgs {
         let Program { name, kinds, .. } = program;
         let mut session = self.session(&name, |options| Session::open(&self.dir, kinds, options))?;
         let difference = session.difference()?;
-        let status = difference
-            .as_ref()
-            .map(|difference| ReplayError::Diverged(Box::new(difference.diverged.clone())).exit_status());
-        if let (None, Some(stopped)) = (&difference, session.take_stopped()) {
-            // Something else keeps it from being played to its end.
-            return Err(stopped.into());
-        }
-        let exit_status = status.unwrap_or_default();
+        // Something else may keep it from being played to its end.
+        let stopped = session.take_stopped().filter(|_| difference.is_none());
+        let exit_status = match (&difference, &stopped) {
+            (Some(difference), _) => ReplayError::Diverged(Box::new(difference.diverged.clone())).exit_status(),
+            (None, Some(stopped)) => stopped.exit_status(),
+            (None, None) => DONE,
+        };
         let difference = difference.map(|difference| DifferenceView::of(&difference, &session));
-        let same = || format!("nothing differs in {} rounds\n", session.rounds());
         if self.json {
-            unless_closed(print_json(&Found { equal: difference.is_none(), exit_status, compared: None, difference }))?;
+            let stopped = stopped.iter().map(ReadError::new).collect();
+            let equal = exit_status == DONE;
+            unless_closed(print_json(&Found { equal, exit_status, compared: None, difference, stopped }))?;
         } else {
+            let same = || format!("nothing differs in {} rounds{}\n", session.rounds(), sound_part(stopped.is_some()));
             let text = difference.map_or_else(same, |difference| difference.text() + &go_there(&self.dir, &session));
             unless_closed(print(&text))?;
         }
+        stopped.iter().for_each(say_stopped);
         Ok(exit_status)
     }
 
@@ -149,21 +163,25 @@ impl DiffArgs {
             };
             difference = Some(DifferenceView::between(apart, session.as_ref(), step));
         }
+        let stopped: Vec<ReplayError> = compared.damaged.iter().flatten().cloned().map(ReplayError::from).collect();
         let exit_status = match (&compared.parted, compared.more) {
             (Some(_), _) => JOURNALS_PART,
+            (None, _) if !stopped.is_empty() => DAMAGED,
             (None, [0, 0]) => DONE,
             (None, _) => ONE_GOES_ON,
         };
         if self.json {
             let equal = exit_status == DONE;
             let compared = Some(ComparedView::of(&compared, note));
-            unless_closed(print_json(&Found { equal, exit_status, compared, difference }))?;
+            let stopped = stopped.iter().map(ReadError::new).collect();
+            unless_closed(print_json(&Found { equal, exit_status, compared, difference, stopped }))?;
         } else {
             let mut text = difference.map_or_else(String::new, |difference| difference.text());
             text.push_str(&counts(&compared));
             note.iter().for_each(|note| text.push_str(&format!("  note: {note}\n")));
             unless_closed(print(&text))?;
         }
+        stopped.iter().for_each(say_stopped);
         Ok(exit_status)
     }
 
@@ -202,6 +220,9 @@ impl ComparedView {
             more_in_first: *more_in_first,
             more_in_other: *more_in_other,
             other_types: other_types.clone(),
+            deliveries_in_first: compared.has_deliveries[0],
+            deliveries_in_other: compared.has_deliveries[1],
+            compared: compared.closeness(),
             note,
         }
     }
@@ -209,7 +230,8 @@ impl ComparedView {
 
 /// How much is the same, and which one goes on.
 fn counts(compared: &Compared) -> String {
-    let Compared { times_ignored, same, more, other_types, parted } = compared;
+    let Compared { times_ignored, same, more, other_types, parted, damaged, .. } = compared;
+    let of_part = sound_part(damaged.iter().any(Option::is_some));
     let of = if *times_ignored { "frame or delivery" } else { "round" };
     let counted = |count| match (times_ignored, count) {
         (true, 1) | (false, _) => counted(count, of),
@@ -217,8 +239,9 @@ fn counts(compared: &Compared) -> String {
     };
     let mut text = match parted {
         Some(_) => format!("  {} compared before are the same\n", counted(*same)),
-        None => format!("nothing differs in {}\n", counted(*same)),
+        None => format!("nothing differs in {}{of_part}\n", counted(*same)),
     };
+    compared.closeness().iter().for_each(|closeness| text.push_str(&format!("  compared: {closeness}\n")));
     if *times_ignored {
         text.push_str(
             "  note: these are two runs, so times, rounds and digests were not compared; `--ignore-times=false` does\n",

@@ -43,6 +43,9 @@ pub(super) struct DifferenceView {
 #[derive(Serialize)]
 struct BetweenView {
     differs_in: String,
+    /// `first` or `other`, if the one has what the other misses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    only_in: Option<&'static str>,
     /// Which frame, or which delivery.
     of: Option<String>,
     other_file: String,
@@ -134,7 +137,8 @@ impl DifferenceView {
 
     /// Where two journals part. With a session of the first one, if there is one, by which the step is shown; and the last step in which they agreed.
     pub(super) fn between(apart: &Apart, session: Option<&Session>, agreed_step: Option<String>) -> DifferenceView {
-        let Apart { worker, at: [at, other], agreed, aspect, what, expected, found, parts, step, found_by } = apart;
+        let Apart { worker, at: [at, other], agreed, aspect, only_in, what, expected, found, parts, step, found_by } =
+            apart;
         let Spot { file, offset, round, ordinal } = at;
         let view = DifferenceView {
             worker: worker.0,
@@ -155,6 +159,7 @@ impl DifferenceView {
             hints: Vec::new(),
             between: Some(BetweenView {
                 differs_in: aspect.to_string(),
+                only_in: only_in.map(|side| ["first", "other"][side]),
                 of: what.clone(),
                 other_file: other.file.display().to_string(),
                 other_offset: other.offset,
@@ -187,10 +192,18 @@ impl DifferenceView {
                 "w{worker} parts from the record in round {round} (round {ordinal} of the journal)\n  \
                  recorded: {file} at byte {offset}\n"
             ),
-            Some(BetweenView { differs_in, other_file, other_offset, other_round, other_ordinal, .. }) => format!(
-                "w{worker} parts in {differs_in}, in round {round} (round {ordinal} of the journal); in the other one it is round \
-                 {other_round} (round {other_ordinal})\n  first:    {file} at byte {offset}\n  other:    {other_file} at byte {other_offset}\n"
-            ),
+            Some(BetweenView { differs_in, only_in, other_file, other_offset, other_round, other_ordinal, .. }) => {
+                let spot = |round, ordinal| format!("round {round} (round {ordinal} of the journal)");
+                let (first, other) = (spot(round, ordinal), spot(other_round, other_ordinal));
+                let spots = match only_in {
+                    None => format!("in {first}; in the other one it is {other}"),
+                    Some("first") => format!("in {first}; the other one went on without it, to {other}"),
+                    Some(_) => format!("in {other} of the other one; the first went on without it, to {first}"),
+                };
+                format!(
+                    "w{worker} parts in {differs_in}, {spots}\n  first:    {file} at byte {offset}\n  other:    {other_file} at byte {other_offset}\n"
+                )
+            }
         };
         match self.agreed_round {
             Some(agreed) => text.push_str(&format!("  agreed:   up to its round {agreed}\n")),

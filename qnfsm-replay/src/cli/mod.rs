@@ -78,6 +78,7 @@ mod replay;
 mod seq;
 mod show;
 mod snapshot;
+mod sound;
 mod stat;
 mod states;
 mod step;

@@ -3,10 +3,16 @@
 use qnfsm::{
     Deliveries, Delivery, Handler, Table, TableSchema, Time, WorkerId,
     frame::{BatchRef, Class, Frame},
-    journal::{Entry, Excerpt, Record, segment_path},
+    journal::{Entry, Excerpt, ReadError, Record, segment_path},
 };
 
-use super::{Apart, Aspect, First, Item, Sequence, Side, Spot, times::without_times};
+use super::{
+    Apart, Aspect, Spot,
+    comparison::First,
+    items::{Item, Sequence},
+    side::Side,
+    times::without_times,
+};
 use crate::{
     ReplayError,
     dump::{Instant, Line, Number, Own, Tables, What, frame_line},
@@ -28,8 +34,16 @@ pub(super) fn other_types(sides: &mut [Side; 2]) -> Result<Vec<String>, ReplayEr
 
 fn first_table(side: &mut Side) -> Result<Option<Table>, ReplayError> {
     side.reader.seek(Default::default())?;
-    side.reader.next()?;
+    sound(side.reader.next())?;
     side.reader.header().map(|header| table_of(header, &side.dir)).transpose()
+}
+
+/// The next record, if it is sound.
+fn sound(next: Result<Option<Entry<'_>>, ReadError>) -> Result<Option<Entry<'_>>, ReplayError> {
+    match next {
+        Err(ReadError::Corrupt(_)) => Ok(None),
+        next => Ok(next?),
+    }
 }
 
 /// A round as its journal has it, with the tables of the program that wrote it.
@@ -54,9 +68,7 @@ pub(super) fn apart(
     agreed: Option<u64>,
     times_ignored: bool,
 ) -> Result<Apart, ReplayError> {
-    let worker = match first.sequence {
-        Sequence::Rounds(worker) | Sequence::Frames(worker, _) | Sequence::Deliveries(worker, _) => worker,
-    };
+    let worker = first.sequence.worker();
     let spot = |side: &Side, item: &Item| Spot {
         file: segment_path(&side.dir, item.at.segment),
         offset: item.at.offset,
@@ -65,13 +77,53 @@ pub(super) fn apart(
     };
     let at = [spot(&sides[0], &first.items[0]), spot(&sides[1], &first.items[1])];
     let [one, other] = sides;
-    let both = [Recorded::read(one, worker, first.items[0])?, Recorded::read(other, worker, first.items[1])?];
-    let Told { what, says: [expected, found], parts } = told(first, &both, times_ignored);
+    let Told { what, says: [expected, found], parts } = match first.only_in {
+        Some((side, proof)) => missed(if side == 0 { one } else { other }, side, first, proof)?,
+        None => {
+            let both = [Recorded::read(one, worker, first.items[0])?, Recorded::read(other, worker, first.items[1])?];
+            told(first, &both, times_ignored)
+        }
+    };
+    let only_in = first.only_in.map(|(side, _)| side);
     let found_by = match first.aspect {
         Aspect::Deliveries => FoundBy::Deliveries,
         _ => FoundBy::Round,
     };
-    Ok(Apart { worker, at, agreed, aspect: first.aspect, what, expected, found, parts, step: None, found_by })
+    Ok(Apart { worker, at, agreed, aspect: first.aspect, only_in, what, expected, found, parts, step: None, found_by })
+}
+
+/// What is told of something that only one of them has.
+fn missed(side: &mut Side, number: usize, first: &First, proof: Sequence) -> Result<Told, ReplayError> {
+    let (item, by) = (first.items[number], first.items[1 - number]);
+    let (what, has) = match first.sequence {
+        Sequence::Start(worker) => (format!("the start of {worker}"), format!("{worker} was started")),
+        Sequence::Rounds(worker) => {
+            let what = format!("round {} of {worker}", item.round);
+            (what.clone(), format!("{what}, which the other doesn't have"))
+        }
+        Sequence::Frames(worker, source) => {
+            let recorded = Recorded::read(side, worker, item)?;
+            let taken = recorded.frames();
+            let is_it = |it: &&Taken<'_>| it.batch.source == source && (it.batch.epoch.0, it.number) == item.number;
+            let line = taken.iter().find(is_it).map(|taken| recorded.line(&Own::new(), taken));
+            (format!("frame {} of {source}", item.number.1), line.unwrap_or_default())
+        }
+        Sequence::Deliveries(worker, queue) => {
+            let recorded = Recorded::read(side, worker, item)?;
+            let delivery = recorded.deliveries().into_iter().filter(|delivery| delivery.queue == queue).nth(item.nth);
+            let line = delivery.map(|delivery| recorded.delivery_line(&delivery));
+            (format!("a delivery of {queue}"), line.unwrap_or_default())
+        }
+    };
+    let behind = match proof {
+        Sequence::Frames(_, source) => format!("frame {} of {source}", by.number.1),
+        Sequence::Deliveries(_, queue) => format!("a delivery of {queue}"),
+        Sequence::Start(worker) => format!("the start of {worker}"),
+        Sequence::Rounds(_) => "that round".to_owned(),
+    };
+    let lacks = format!("nothing of it: round {} of {} went on, with {behind}", by.round, proof.worker());
+    let says = if number == 0 { [has, lacks] } else { [lacks, has] };
+    Ok(Told { what: Some(what), says, parts: Vec::new() })
 }
 
 fn told(first: &First, both: &[Recorded; 2], times_ignored: bool) -> Told {
@@ -83,6 +135,7 @@ fn told(first: &First, both: &[Recorded; 2], times_ignored: bool) -> Told {
         Aspect::Bound => plain(first.items.map(|item| format!("at most {} messages", number(&item)))),
         Aspect::Time => plain(first.items.map(|item| Instant(Time::from_nanos(number(&item))).to_string())),
         Aspect::Told => from_outside(both),
+        Aspect::Missing => unreachable!("what one of them misses is told by itself"),
         Aspect::Outcome => plain(first.items.map(|item| format!("digest {:016x}", number(&item)))),
     }
 }
@@ -231,7 +284,8 @@ impl Recorded {
     fn read(side: &mut Side, worker: WorkerId, item: Item) -> Result<Recorded, ReplayError> {
         side.reader.seek(item.at)?;
         let mut records = Excerpt::default();
-        while let Some(entry) = side.reader.next()? {
+        // What is damaged behind it ends it, as the journal's end does.
+        while let Some(entry) = sound(side.reader.next())? {
             let is_own = entry.record.worker() == Some(worker);
             let ends = match entry.record {
                 Record::Round { round, .. } => round != item.round,
@@ -312,6 +366,10 @@ impl Recorded {
         };
         let state = self.tables.kind(delivery.kind).map(|kind| kind.state.text(&delivery.state, VALUE_CHARS_MAX));
         let (state, data) = (state.unwrap_or_default(), delivery.data_digest);
-        format!("{message}, then in {state}, data {data:016x}, effects {:016x}", delivery.effects_digest)
+        let spawned = match delivery.spawned.len() {
+            0 => String::new(),
+            count => format!(", spawned {count}"),
+        };
+        format!("{message}, then in {state}{spawned}, data {data:016x}, effects {:016x}", delivery.effects_digest)
     }
 }

@@ -4,34 +4,61 @@
 //! Copies are compared round by round, in everything. Two runs of a service differ in every round's time and so in its digest, and take
 //! the same frames in other rounds; so of these the frames of each source are compared, in order, in whichever rounds they came, and where each
 //! delivery was recorded, what each FSM was delivered and its states; all without the times in them (`times`). Which of the two it is, the nodes' identities say unless the caller does.
+//! What only one of the two records is left out: deliveries count where both have all of a worker's, from its start.
 //!
-//! Both are read once, side by side. What is kept in memory is what one has read and the other not yet: a few numbers for each round or frame.
-//! The files: `side` reads one journal, `times` leaves times out of values, `detail` looks again at what differs.
+//! # What only one journal has
+//!
+//! Journals end at different points, and what the one has behind the other's end is no difference: it *goes on*. It is one, and the other
+//! *misses* it, as soon as that other one demonstrably went on without it:
+//!
+//! - Of copies: if the other has anything of its own, or anything common that stands later. A copy is the same in the order of the journal, up to
+//!   where it ends; so two that both have something of their own have gone different ways.
+//! - A worker: if the other took, on the worker of the one who asked for it, something that this journal has in a later round of that worker than
+//!   the one behind which the worker was started. If it was asked for from outside: something that stands later, on whichever worker.
+//! - What comes from outside unasked (messages, starts and stops of FSMs, watches), of a source that only one has or that has more there: if the
+//!   other took, on the same worker, something that this journal has in a later round of that worker. Whatever comes from outside, answers too:
+//!   if the other one has begun a later epoch, because no edge puts in anything of an earlier one then.
+//! - An FSM, where deliveries are recorded: by the delivery that spawned it, which both have and in which only one spawned it.
+//!
+//! What was still on its way when the other one ended doesn't count: what it took in the last round of a worker proves nothing. Nor does
+//! anything follow for frames from another worker and for answers from outside: a timer may have brought them, and times are not compared;
+//! these go on.
+//!
+//! # In bounded memory
+//!
+//! Both are read side by side, that one first which is behind. What is kept is what one has read and the other not yet, a few numbers for each
+//! round, frame or delivery, in at most [`MEMORY_DEFAULT`] bytes unless [`Options::memory`] says otherwise; beyond that a few numbers for each worker, source and recorded FSM, and what one record holds.
+//! Where that doesn't do, because one has much that the other comes to late or never, both are read once more for it; the verdict is the
+//! same.
+//!
+//! The files: `side` reads one journal, `items` breaks up what it says, `times` leaves times out of values, `comparison` holds both against each other,
+//! `missed` judges what only one has, `detail` looks again at what differs.
 
+mod comparison;
 mod detail;
+mod items;
+mod missed;
 mod side;
 mod times;
 
 use std::{
-    cmp::Ordering,
-    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
 
-use qnfsm::{
-    WorkerId,
-    journal::{Manifest, Position},
-};
+use qnfsm::WorkerId;
 
 use crate::{
-    Options, ReplayError, Seen,
+    CorruptJournal, Options, ReplayError,
     session::{FoundBy, Part, Parted},
 };
-use side::{Item, Sequence, Side};
+use comparison::Comparison;
+use items::Item;
+use missed::Left;
+use side::Side;
 
-/// How many records are read of the one before the other goes on.
-const RECORDS_AT_A_TIME: usize = 256;
+/// How much memory it takes to keep what one journal has and the other not yet, unless it is told, in bytes.
+pub const MEMORY_DEFAULT: usize = 64 << 20;
 
 /// In what rounds, frames or deliveries can differ; the first that does is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,12 +75,15 @@ pub enum Aspect {
     Deliveries,
     /// What a round did and put out, as its digest says.
     Outcome,
+    /// That it is there at all: the other one went on without.
+    Missing,
 }
 
 impl Aspect {
-    const ALL: [Aspect; 6] =
+    /// Those in which things can be compared that both have.
+    const COMPARED: [Aspect; 6] =
         [Aspect::Inputs, Aspect::Bound, Aspect::Time, Aspect::Told, Aspect::Deliveries, Aspect::Outcome];
-    const COUNT: usize = Aspect::ALL.len();
+    const COUNT: usize = Aspect::COMPARED.len();
 }
 
 impl fmt::Display for Aspect {
@@ -65,6 +95,7 @@ impl fmt::Display for Aspect {
             Aspect::Told => "what the round was told from outside",
             Aspect::Deliveries => "what was delivered, or what became of it",
             Aspect::Outcome => "what the round did",
+            Aspect::Missing => "what only one of them has",
         })
     }
 }
@@ -74,7 +105,8 @@ impl fmt::Display for Aspect {
 pub struct Compared {
     /// Times and digests were left out, and frames compared in whichever rounds they came.
     pub times_ignored: bool,
-    /// How many rounds, or without times frames and deliveries, are the same in both.
+    /// How many rounds, or without times frames and deliveries, are the same in both; where they part, as many as were compared until that was
+    /// found.
     pub same: u64,
     /// How many only the first has, and how many only the other, behind those that are the same; counted where nothing parts.
     pub more: [u64; 2],
@@ -82,6 +114,40 @@ pub struct Compared {
     pub other_types: Vec<String>,
     /// Where they part first, in the order of the first; none, if what both have is the same.
     pub parted: Option<Apart>,
+    /// Which of them records each delivery of all its workers, as far as it was read.
+    pub has_deliveries: [bool; 2],
+    /// What keeps each from being read to its end. All that is said is of what stands before.
+    pub damaged: [Option<CorruptJournal>; 2],
+    /// How often they were read, and the most rounds, frames and deliveries that were kept meanwhile.
+    pub effort: Effort,
+}
+
+/// What a comparison took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// How often both journals were read.
+    pub passes: u32,
+    /// How many rounds, frames and deliveries were kept at most.
+    pub kept_most: usize,
+    /// How many bytes one takes.
+    pub bytes_each: usize,
+}
+
+impl Compared {
+    /// As how closely they were compared, and how to get closer; none, if there is no closer way.
+    #[must_use]
+    pub fn closeness(&self) -> Option<String> {
+        let (whose, with) = match self.has_deliveries {
+            [true, true] => return None,
+            [true, false] => ("only the first has all its deliveries", "the other too"),
+            [false, true] => ("only the other has all its deliveries", "the first too"),
+            [false, false] => ("neither has all its deliveries", "both"),
+        };
+        let what = if self.times_ignored { "what entered" } else { "what entered, and digests of what was done" };
+        Some(format!(
+            "{what}, as closely as both were recorded: {whose}; to get closer, record {with} with `Recording::Everything`"
+        ))
+    }
 }
 
 /// Where two journals part.
@@ -95,6 +161,8 @@ pub struct Apart {
     pub agreed: Option<u64>,
     /// In what they part.
     pub aspect: Aspect,
+    /// The one that has it, 0 or 1, if the other misses it: there `at` is what shows that it went on without.
+    pub only_in: Option<usize>,
     /// Which frame or delivery it is, if that can be told.
     pub what: Option<String>,
     /// What the first one says.
@@ -131,8 +199,9 @@ pub struct Spot {
 }
 
 /// Holds the journals of two nodes' directories against each other. Times and digests count, unless the nodes have different identities, which
-/// two runs of a service have, or `ignore_times` says otherwise. Nothing is changed there. Of the options only
-/// [`on_progress`](Options::on_progress) matters, which is told of both journals together.
+/// two runs of a service have, or `ignore_times` says otherwise. Nothing is changed there. Of the options
+/// [`on_progress`](Options::on_progress) matters, which is told of both journals together, and [`memory`](Options::memory). A journal that is
+/// damaged is compared up to there.
 ///
 /// ```
 /// # use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder};
@@ -163,147 +232,36 @@ pub struct Spot {
 /// ```
 ///
 /// # Errors
-/// When one of them can't be read, or is damaged before they part.
+/// When one of them can't be read.
 pub fn compare(
     one: &Path,
     other: &Path,
     ignore_times: Option<bool>,
     options: &Options<'_>,
 ) -> Result<Compared, ReplayError> {
-    let mut sides = [Side::open(one)?, Side::open(other)?];
-    let [identity, of_other] = [&sides[0], &sides[1]].map(|side| side.manifest.identity);
-    let times_ignored = ignore_times.unwrap_or(identity != of_other);
-    if times_ignored {
-        sides.iter_mut().for_each(Side::ignore_times);
-    }
-    let mut comparison = Comparison { sides, same: 0, agreed: BTreeMap::new(), first: None };
+    let mut sides = [Side::open(one, true)?, Side::open(other, true)?];
+    let is_same_node = sides[0].manifest.identity == sides[1].manifest.identity;
+    let times_ignored = ignore_times.unwrap_or(!is_same_node);
+    sides.iter_mut().for_each(|side| side.items.by_rounds = !times_ignored);
+    let bytes_each = size_of::<Item>();
+    // A list may have as much room again as it takes.
+    let waiting_max = options.memory.unwrap_or(MEMORY_DEFAULT) / sides.len() / bytes_each / 2;
+    let mut comparison = Comparison::new(sides, waiting_max);
     comparison.run(options)?;
-    let Comparison { mut sides, same, agreed, first } = comparison;
+    let first = comparison.first_of_all(is_same_node && !times_ignored);
+    let same = comparison.same();
+    let more = comparison.left.each_ref().map(|left| if first.is_some() { 0 } else { Left::count(left) });
+    let Comparison { mut sides, agreed, passes, waiting_most, .. } = comparison;
+    let has_deliveries = sides.each_ref().map(|side| side.items.has_deliveries());
+    let damaged = sides.each_ref().map(|side| side.damaged.clone());
     let other_types = detail::other_types(&mut sides)?;
-    let more = if first.is_some() { [0; 2] } else { [0, 1].map(|side| left(&sides[side])) };
     let parted = match first {
         Some(first) => {
-            let before = agreed.get(&first.sequence).copied();
+            let before = agreed.get(&first.sequence).map(|agreed| agreed.round);
             Some(detail::apart(&mut sides, &first, before, times_ignored)?)
         }
         None => None,
     };
-    Ok(Compared { times_ignored, same, more, other_types, parted })
-}
-
-/// How many a journal has that the other has not.
-fn left(side: &Side) -> u64 {
-    side.items.values().map(|items| items.len() as u64).sum()
-}
-
-/// Where two sequences part.
-#[derive(Debug, Clone, Copy)]
-struct First {
-    sequence: Sequence,
-    items: [Item; 2],
-    aspect: Aspect,
-}
-
-/// A comparison under way.
-struct Comparison {
-    sides: [Side; 2],
-    same: u64,
-    /// By sequence, the round of its last item that is the same in both.
-    agreed: BTreeMap<Sequence, u64>,
-    first: Option<First>,
-}
-
-impl Comparison {
-    fn run(&mut self, options: &Options<'_>) -> Result<(), ReplayError> {
-        let bytes_total = self.sides.iter().map(Side::bytes).sum();
-        loop {
-            for number in 0..self.sides.len() {
-                for _ in 0..RECORDS_AT_A_TIME {
-                    if self.needs_more(number) {
-                        self.sides[number].read()?;
-                    }
-                }
-            }
-            self.hold_together();
-            let bytes = self.sides.iter().map(Side::bytes_read).sum();
-            options
-                .on_progress
-                .iter()
-                .for_each(|told| told(Seen { rounds: self.same, messages: 0, bytes, bytes_total }));
-            if (0..self.sides.len()).all(|number| !self.needs_more(number)) {
-                return Ok(());
-            }
-        }
-    }
-
-    /// True if what that side says next may still matter: of the first one what stands before where they part, of the other one while
-    /// something waits for it that does.
-    fn needs_more(&self, number: usize) -> bool {
-        let [one, other] = &self.sides;
-        let Some(first) = self.first.filter(|first| !first.is_of_deliveries()) else {
-            return !self.sides[number].is_over;
-        };
-        let end = first.items[0].at;
-        match number {
-            // What a round did stands behind it.
-            0 => !one.is_over && one.reached <= end,
-            _ => !other.is_over && one.items.values().flatten().any(|item| item.at < end),
-        }
-    }
-
-    /// Compares what both sides have.
-    fn hold_together(&mut self) {
-        let Comparison { sides: [one, other], same, agreed, first } = self;
-        for (sequence, items) in &mut one.items {
-            let Some(others) = other.items.get_mut(sequence) else { continue };
-            while let (Some(item), Some(of_other)) = (items.front(), others.front()) {
-                // What only the one still has the beginning of isn't compared.
-                let is_lost = |by: &Manifest| by.oldest_segment > 1 && !agreed.contains_key(sequence);
-                let aspect = match item.number.cmp(&of_other.number) {
-                    Ordering::Less if is_lost(&other.manifest) => {
-                        items.pop_front();
-                        continue;
-                    }
-                    Ordering::Greater if is_lost(&one.manifest) => {
-                        others.pop_front();
-                        continue;
-                    }
-                    Ordering::Equal => differs(item, of_other),
-                    _ => Some(Aspect::Inputs),
-                };
-                if let Some(aspect) = aspect {
-                    let found = First { sequence: *sequence, items: [*item, *of_other], aspect };
-                    if first.as_ref().is_none_or(|first| found.rank() < first.rank()) {
-                        *first = Some(found);
-                    }
-                    items.clear();
-                    others.clear();
-                    break;
-                }
-                *same += 1;
-                agreed.insert(*sequence, item.round);
-                items.pop_front();
-                others.pop_front();
-            }
-        }
-    }
-}
-
-impl First {
-    fn is_of_deliveries(&self) -> bool {
-        matches!(self.sequence, Sequence::Deliveries(..))
-    }
-
-    /// What entered comes before what was made of it; else that which stands before in the first journal.
-    fn rank(&self) -> (bool, Position, Sequence) {
-        (self.is_of_deliveries(), self.items[0].at, self.sequence)
-    }
-}
-
-/// In what two items differ first. What only one of them says is none.
-fn differs(one: &Item, other: &Item) -> Option<Aspect> {
-    Aspect::ALL.into_iter().find(|aspect| {
-        let [one, other] = [one, other].map(|item| item.of[*aspect as usize]);
-        one.zip(other).is_some_and(|(one, other)| one != other)
-    })
+    let effort = Effort { passes, kept_most: waiting_most, bytes_each };
+    Ok(Compared { times_ignored, same, more, other_types, parted, has_deliveries, damaged, effort })
 }

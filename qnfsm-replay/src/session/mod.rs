@@ -115,11 +115,11 @@ pub struct Spot {
 
 impl Session {
     /// Plays the journal of the node's directory `dir` once, with a program's kinds, and stands at the first step. Nothing is changed
-    /// there. Where the program parts from the record, or the rest can't be played, the session ends there, and [`stopped`](Session::stopped)
-    /// says why.
+    /// there. Where the program parts from the record, or the rest is damaged or can't be played, the session ends there, and
+    /// [`stopped`](Session::stopped) says why.
     ///
     /// # Errors
-    /// As [`replay`](crate::replay), unless it is about a round that is within the journal.
+    /// As [`replay`](crate::replay), unless it is about what stands in the journal behind its beginning.
     pub fn open(dir: &Path, kinds: qnfsm::Kinds, options: &Options<'_>) -> Result<Session, ReplayError> {
         Session::open_sealed(dir, kinds.seal()?, options)
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use qnfsm::{
     Place, Time, Worker, WorkerId,
     frame::Batch,
-    journal::{Bookmark, Entry, Position, Reader, Record},
+    journal::{Bookmark, Entry, Position, ReadError, Reader, Record},
     playback::{Audience, Observers},
 };
 
@@ -149,7 +149,7 @@ impl Runner {
     ) -> Result<Option<u64>, ReplayError> {
         let Station { bookmark, mut ordinal, .. } = self.timeline.stations()[station];
         self.reader.return_to(bookmark)?;
-        while let Some(entry) = self.reader.next()? {
+        while let Some(entry) = sound(&mut self.reader, &self.timeline)? {
             if let Record::Round { now, .. } = entry.record {
                 if is_wanted(entry.position, now) && self.timeline.left_before(ordinal).is_none() {
                     return Ok((ordinal < self.timeline.rounds()).then_some(ordinal));
@@ -171,7 +171,7 @@ impl Runner {
         let (id, of) = self.round(ordinal)?;
         self.reader.return_to(self.timeline.station(ordinal).bookmark)?;
         let mut recorded = None;
-        while let Some(entry) = self.reader.next()? {
+        while let Some(entry) = sound(&mut self.reader, &self.timeline)? {
             match entry.record {
                 Record::Deliveries { worker, round, entries } if (worker, round) == (id, of) => {
                     recorded.get_or_insert_with(Vec::new).extend_from_slice(entries);
@@ -191,7 +191,7 @@ impl Runner {
             put_out.map(|(to, batch)| (*to, (batch.as_ref().first, batch.as_ref().next_number()))).collect();
         let mut taken = Vec::new();
         self.reader.return_to(self.timeline.station(log.ordinal).bookmark)?;
-        while let (false, Some(entry)) = (wanted.is_empty(), self.reader.next()?) {
+        while let (false, Some(entry)) = (wanted.is_empty(), sound(&mut self.reader, &self.timeline)?) {
             let Record::Round { worker, batches, .. } = entry.record else { continue };
             let Some(&(first, end)) = wanted.get(&Place::worker(worker)) else { continue };
             for batch in batches.filter(|batch| batch.source == source && batch.next_number() > first) {
@@ -245,7 +245,7 @@ impl Runner {
         self.reader.return_to(live.bookmark)?;
         let (tape, mut hearing) = (Tape::default(), Hearing::default());
         loop {
-            let next = self.reader.next()?;
+            let next = sound(&mut self.reader, &self.timeline)?;
             if next.as_ref().is_some_and(|entry| entry.record.worker() != Some(id)) {
                 continue;
             }
@@ -347,7 +347,7 @@ impl Runner {
         }
         self.reader.return_to(station.bookmark)?;
         while scan.upto() < upto {
-            let next = self.reader.next()?;
+            let next = sound(&mut self.reader, &self.timeline)?;
             let ended = next.is_none();
             let (logs, taken) = match next {
                 Some(entry) => scan.take(&entry),
@@ -375,6 +375,14 @@ impl Live {
             self.position = entry.position;
         }
         self.player.take_before(entry, audience)
+    }
+}
+
+/// The next record; where the first pass ended at damage, none behind that either.
+fn sound<'r>(reader: &'r mut Reader, timeline: &Timeline) -> Result<Option<Entry<'r>>, ReplayError> {
+    match reader.next() {
+        Err(ReadError::Corrupt(_)) if timeline.is_damaged => Ok(None),
+        next => Ok(next?),
     }
 }
 

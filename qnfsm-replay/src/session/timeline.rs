@@ -13,7 +13,7 @@ use std::{
 
 use qnfsm::{
     Fault, Origins, Time, Worker, WorkerId,
-    journal::{Bookmark, Entry, Excerpt, Position, Reader, Record},
+    journal::{Bookmark, Entry, Excerpt, Position, ReadError, Reader, Record},
     playback::{Left, Playback},
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Timeline {
     pub(super) stopped: Option<ReplayError>,
     /// The workers that need what the program lacks, and the ordinal of the first round of each that can't be played.
     left: BTreeMap<WorkerId, (u64, Left)>,
+    /// What is behind the end can't be read.
+    pub(super) is_damaged: bool,
 }
 
 /// A place between two records.
@@ -108,6 +110,7 @@ impl Timeline {
                 end: (Position::default(), 0),
                 stopped: None,
                 left: BTreeMap::new(),
+                is_damaged: false,
             },
             waiting: BTreeMap::new(),
             memory,
@@ -119,7 +122,9 @@ impl Timeline {
         let end = reader.position();
         let finished = stopped.map_or_else(|| pass.player.finish(end, segments.segment), Err);
         let partly = || recorded.partly(&pass.player.playback).map(|partly| ReplayError::Partly(Box::new(partly)));
-        pass.timeline.stopped = finished.map_or_else(|stopped| Some(segments.error(stopped)), |()| partly());
+        // That the program parts from the record before is said rather than where that is damaged, and this rather than what it lacks.
+        let finished = finished.err().map(|stopped| segments.error(stopped));
+        pass.timeline.stopped = finished.or(pass.timeline.stopped).or_else(partly);
         for left in pass.player.playback.left() {
             let Fault { worker, round, .. } = left.fault;
             let ordinal = pass.timeline.ordinal(worker, round).unwrap_or_default();
@@ -253,7 +258,17 @@ impl Pass {
         on_progress: &mut dyn FnMut(Seen),
     ) -> Result<Option<Stopped>, ReplayError> {
         let mut looked = 0;
-        while let Some(entry) = reader.next()? {
+        loop {
+            let entry = match reader.next() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                // What stands before is sound. Its last rounds stay unproved, as where a journal ends.
+                Err(error @ ReadError::Corrupt(_)) => {
+                    (self.timeline.is_damaged, self.timeline.stopped) = (true, Some(error.into()));
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let position = entry.position;
             segments.note(&entry);
             self.note(&entry);

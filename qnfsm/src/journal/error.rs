@@ -103,17 +103,26 @@ impl Corruption {
     pub fn sound_end(&self) -> Option<Position> {
         self.sound_end.as_deref().copied()
     }
+
+    /// What is damaged and where, and that a copy mends it: without the way that a node has to go on from there.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        let near = match (self.worker, self.round) {
+            (Some(worker), Some(round)) => format!(", near round {round} of {worker}"),
+            (Some(worker), None) => format!(", near a record of {worker}"),
+            _ => String::new(),
+        };
+        let Corruption { file, offset, why, .. } = self;
+        format!(
+            "{} is damaged at byte {offset}{near}: {why}. Nothing was skipped or changed; put the file back from a copy",
+            file.display()
+        )
+    }
 }
 
 impl fmt::Display for Corruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is damaged at byte {}", self.file.display(), self.offset)?;
-        match (self.worker, self.round) {
-            (Some(worker), Some(round)) => write!(f, ", near round {round} of {worker}")?,
-            (Some(worker), None) => write!(f, ", near a record of {worker}")?,
-            _ => {}
-        }
-        write!(f, ": {}. Nothing was skipped or changed; put the file back from a copy", self.why)?;
+        f.write_str(&self.in_short())?;
         match self.sound_end() {
             Some(end) => {
                 write!(f, ", or give up all behind the last sound record: start the node with `recover_to {end}`")

@@ -1,0 +1,17 @@
+//! How a command that runs or compares what was recorded speaks of a journal that can't be gone through to its end: what it found is of the
+//! part before, and where that ends goes to standard error.
+
+use std::io::{self, Write};
+
+use crate::ReplayError;
+
+/// What stands behind a verdict that is of a part alone.
+pub(super) fn sound_part(is_part: bool) -> &'static str {
+    if is_part { ", up to where it can be gone through" } else { "" }
+}
+
+/// Says what keeps a journal from being gone through to its end.
+pub(super) fn say_stopped(stopped: &ReplayError) {
+    // Where standard error is closed, there is nobody to tell; the status tells all the same.
+    let _ = writeln!(io::stderr(), "error: the journal can be gone through up to where this was found: {stopped}");
+}
