@@ -238,6 +238,15 @@ fn where_standard_output_is_closed_every_command_ends_in_silence() {
         let told = told(&child.wait_with_output().expect("it ends"));
         assert_eq!((told.status, told.err.as_str()), (33, ""), "{program:?} {more:?}");
     }
+    // And what a script comes to behind its first answer, which nobody reads.
+    let debug = LISTED.into_iter().find(|it| it.name == "debug").expect("it is listed");
+    for (nothing, status) in [("find kind == world and data.world.tick == 1000000000", 1), ("nonsense", 2)] {
+        let mut process = debug.process(Program::Arena, dir.path(), &["--command", nothing]);
+        let mut child = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let told = told(&child.wait_with_output().expect("it ends"));
+        assert_eq!(told.status, status, "{nothing}: {told:?}");
+    }
 }
 
 #[cfg(target_os = "linux")]

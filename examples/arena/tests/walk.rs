@@ -64,6 +64,9 @@ fn from_a_crash_to_its_cause() {
     assert!(found["what"].as_str().unwrap().contains("a score of -"), "{found}");
     assert_eq!((found["worker"].as_u64(), found["kind"].as_str()), (Some(worker), Some("world")), "{found}");
     assert!(found["round"].as_u64().unwrap() <= failed_round, "{found}");
+    let changed = found["what_changed"]["changed"].as_array().unwrap();
+    let score = changed.iter().find(|it| it["path"].as_str().unwrap().ends_with(".score")).unwrap();
+    assert!(score["before"].as_i64().unwrap() >= 0 && score["after"].as_i64().unwrap() < 0, "{found}");
     let (status, first) = json(&["bisect", &server, "--json"]);
     assert_eq!((status, &first["ordinal"], &first["step"]), (Some(32), &found["ordinal"], &found["step"]));
 

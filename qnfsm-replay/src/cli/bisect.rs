@@ -8,15 +8,18 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{
     Program,
     output::{conclude, print, print_json, unless_closed},
-    show::LiveLine,
+    show::{LiveLine, ReadError},
+    sound::{say_stopped, sound_part},
     step::{StepText, go_there},
 };
 use crate::{
     Options, ReplayError, Seen, Session,
+    debug::step_json,
     dump::DumpError,
     session::Broken,
     status::{BROKEN, DONE, running_help},
@@ -26,6 +29,8 @@ use crate::{
 ///
 /// It plays the journal once and leaves images of the workers on the way; where the invariant holds at one of them and not at the next,
 /// only what lies between these two is gone through.
+///
+/// Of a journal that is damaged, or from which the program parts, the part before is looked at. The status is that of the damage if it holds there.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(after_help = running_help!(
     "Example:\n  my-service bisect /var/lib/my-service --invariant 'no score is negative'",
@@ -44,11 +49,14 @@ pub struct BisectArgs {
 }
 
 #[derive(Serialize)]
-struct Found {
+struct Found<'a> {
     holds: bool,
     exit_status: u8,
     #[serde(flatten)]
     broken: Option<BrokenAt>,
+    /// What keeps the journal from being played to its end; all else is of what stands before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<ReadError<'a>>,
 }
 
 #[derive(Serialize)]
@@ -65,6 +73,9 @@ struct BrokenAt {
     kind: Option<String>,
     /// It held after every step before.
     is_first: bool,
+    /// The step as `debug --json` shows it: the message, the fields before and after, what was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what_changed: Option<Box<RawValue>>,
 }
 
 impl BisectArgs {
@@ -72,12 +83,13 @@ impl BisectArgs {
     #[must_use]
     pub fn execute(&self, program: Program) -> ExitCode {
         match self.look(program) {
-            Ok(is_broken) if is_broken => ExitCode::from(BROKEN),
+            Ok(status @ 1..) => ExitCode::from(status),
             done => conclude(self.json, done.map(drop)),
         }
     }
 
-    fn look(&self, program: Program) -> Result<bool, DumpError> {
+    /// The status of what it finds.
+    fn look(&self, program: Program) -> Result<u8, DumpError> {
         let Program { name, kinds, invariants, .. } = program;
         let names: Vec<_> = invariants.names().map(str::to_owned).collect();
         if names.is_empty() {
@@ -104,35 +116,45 @@ impl BisectArgs {
             .invariant
             .as_ref()
             .map_or_else(|| format!("all {} invariants hold", names.len()), |name| format!("{name:?} holds"));
-        let is_broken = found.is_some();
+        let stopped = session.stopped();
+        let exit_status = match (&found, stopped) {
+            (Some(_), _) => BROKEN,
+            (None, Some(stopped)) => stopped.exit_status(),
+            (None, None) => DONE,
+        };
         if self.json {
-            unless_closed(print_json(&json(found, &session)))?;
+            let (holds, broken) = (found.is_none(), found.map(|broken| broken_at(broken, &session)));
+            unless_closed(print_json(&Found { holds, exit_status, broken, stopped: stopped.map(ReadError::new) }))?;
         } else {
             unless_closed(print(&text(found, &self.dir, &session, &of)))?;
         }
-        Ok(is_broken)
+        stopped.iter().for_each(|stopped| say_stopped(stopped));
+        Ok(exit_status)
     }
 }
 
-fn json(found: Option<Broken>, session: &Session) -> Found {
-    let broken = found.map(|Broken { violation, ordinal, step, is_first }| BrokenAt {
+fn broken_at(broken: Broken, session: &Session) -> BrokenAt {
+    let Broken { violation, ordinal, step, is_first } = broken;
+    let here = step.and_then(|_| session.step());
+    BrokenAt {
         invariant: violation.invariant,
         what: violation.what,
         worker: violation.worker.0,
         round: violation.round,
         ordinal,
         step,
-        delivery: step.and_then(|_| session.step()).map(|step| step.delivery),
+        delivery: here.map(|step| step.delivery),
         queue: violation.fsm.as_ref().map(|(queue, _)| queue.to_string()),
         kind: violation.fsm.map(|(_, kind)| kind),
         is_first,
-    });
-    Found { holds: broken.is_none(), exit_status: if broken.is_some() { BROKEN } else { DONE }, broken }
+        what_changed: here.map(|step| step_json(session.catalogue(), step)),
+    }
 }
 
 fn text(found: Option<Broken>, dir: &Path, session: &Session, of: &str) -> String {
     let Some(Broken { violation, ordinal, step, is_first }) = found else {
-        return format!("{of} after each of {} rounds\n", session.rounds());
+        let of_part = sound_part(session.stopped().is_some());
+        return format!("{of} after each of {} rounds{of_part}\n", session.rounds());
     };
     let mut text = format!("{violation}\n");
     if let (Some(_), Some(step)) = (step, session.step()) {
@@ -146,4 +168,105 @@ fn text(found: Option<Broken>, dir: &Path, session: &Session, of: &str) -> Strin
         );
     }
     text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+mod tests {
+    use std::{fs, path::Path, time::Duration};
+
+    use qnfsm::{Context, Fsm, Invariants, Kinds, Next, NodeBuilder, ReplyTo};
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::status::DAMAGED;
+
+    #[derive(Default, Serialize, Deserialize)]
+    struct Purse {
+        coins: i64,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Coin {
+        Put(i64),
+        Count(ReplyTo<i64>),
+    }
+
+    impl Fsm for Purse {
+        const NAME: &'static str = "purse";
+        type State = ();
+        type Message = Coin;
+
+        fn start(&mut self, _: &mut Context<'_, Self>) {}
+
+        fn handle(&mut self, (): (), coin: Coin, cx: &mut Context<'_, Self>) -> Next<Self> {
+            match coin {
+                Coin::Put(coins) => self.coins += coins,
+                Coin::Count(reply) => cx.reply(reply, self.coins),
+            }
+            Next::Stay
+        }
+    }
+
+    fn program() -> Program {
+        let solvent = Invariants::new()
+            .state::<Purse>("solvent", |purse, _| if purse.coins < 0 { Err("it owes".to_owned()) } else { Ok(()) });
+        Program::new("purse", Kinds::new().with::<Purse>().message::<i64>()).invariants(solvent)
+    }
+
+    /// A purse that owes for a moment, in the fourth of a hundred messages.
+    fn recorded(dir: &Path, fourth: i64) {
+        let node = NodeBuilder::new("purse", program().kinds).dir(dir).start(&Purse::default()).unwrap();
+        for number in 1..=100 {
+            let coin = Coin::Put(if number == 4 { fourth } else { 1 });
+            node.host().send(node.root(), &coin).unwrap();
+            // In a round of its own.
+            let _: i64 = node.host().request(node.root(), Duration::from_secs(30), Coin::Count).unwrap();
+        }
+        node.stop().unwrap();
+    }
+
+    /// Changes a byte of the last frame that came in.
+    fn damage(dir: &Path) {
+        let file = qnfsm::journal::segment_path(dir, 1);
+        let mut bytes = fs::read(&file).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes[end - 400] ^= 1;
+        fs::write(file, bytes).unwrap();
+    }
+
+    fn status(dir: &Path) -> u8 {
+        let args = BisectArgs { dir: dir.into(), invariant: Some("solvent".to_owned()), json: true };
+        args.look(program()).unwrap()
+    }
+
+    #[test]
+    fn what_breaks_before_the_damage_is_broken_and_what_holds_there_may_break_behind() {
+        for (fourth, found) in [(-10, BROKEN), (1, DAMAGED)] {
+            let dir = tempfile::tempdir().unwrap();
+            recorded(dir.path(), fourth);
+            assert_eq!(status(dir.path()), if fourth < 0 { BROKEN } else { DONE });
+            damage(dir.path());
+            assert_eq!(status(dir.path()), found, "with {fourth} at the fourth");
+        }
+    }
+
+    #[test]
+    fn the_json_object_has_the_fields_before_and_after() {
+        let dir = tempfile::tempdir().unwrap();
+        recorded(dir.path(), -10);
+        let Program { kinds, invariants, .. } = program();
+        let mut session = Session::open(dir.path(), kinds, &Options::new()).unwrap();
+        let broken = session.bisect(invariants, "solvent").unwrap().unwrap();
+        let broken = Some(broken_at(broken, &session));
+        let found = Found { holds: false, exit_status: BROKEN, broken, stopped: None };
+        let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();
+        let changed = &json["what_changed"]["changed"][0];
+        assert_eq!(
+            (&changed["path"], &changed["before"], &changed["after"]),
+            (&"coins".into(), &3.into(), &(-7).into()),
+            "{json}"
+        );
+        assert_eq!(json["what_changed"]["message"]["value"], serde_json::json!({ "Put": -10 }), "{json}");
+    }
 }

@@ -23,7 +23,8 @@ use super::{
     output::say_error,
     program::Programs,
     prompt::{Asked, Prompt},
-    show::LiveLine,
+    show::{LiveLine, ReadError},
+    sound::say_stopped,
 };
 use crate::{
     Debugger, Options, ReplayError, Seen, Session,
@@ -63,7 +64,7 @@ const HELP: &str = running_help!(
      such a script that is wrong ends it; empty lines and those that begin with # are passed over. `help` lists the commands.\n\n\
      Examples:\n  my-service debug DIR\n  my-service debug DIR --with OTHER_DIR\n  \
      my-service debug DIR --json --command 'find ended panicked' --command why",
-    "all was done, or whoever reads has had enough, 1 a `find` found nothing",
+    "all was done, 1 a `find` found nothing",
     "130 interrupted, "
 );
 
@@ -81,12 +82,16 @@ impl DebugArgs {
     }
 
     fn run(&self, program: Program) -> ExitCode {
-        let mut stopped = 0;
+        // The first of the journals that can't be gone through to their ends: its status, and what is said of it.
+        let mut stopped = None;
         let opened = history::file(self.history.as_ref(), self.dirs()).and_then(|history| {
             let mut sessions = self.open_all(program)?;
             for error in sessions.iter().filter_map(Session::stopped) {
-                let _ = writeln!(io::stderr(), "the journal can be gone through up to where this was found: {error}");
-                stopped = if stopped == 0 { error.exit_status() } else { stopped };
+                say_stopped(error);
+                stopped.get_or_insert_with(|| {
+                    let json = serde_json::to_string(&ReadError::new(error)).expect("an error is texts and numbers");
+                    (error.exit_status(), json)
+                });
             }
             let others = sessions.split_off(1);
             Ok((Debugger::new(sessions.remove(0)).with(others)?, history.filter(|_| !self.no_history)))
@@ -108,7 +113,17 @@ impl DebugArgs {
             Source::Script => self.run_script(&mut debugger, &interruption, io::stdin().lock().lines()),
             Source::Prompt => self.prompt(debugger, history),
         };
-        ExitCode::from(if status == 0 { stopped } else { status })
+        match stopped.filter(|_| status == 0) {
+            Some((status, json)) => {
+                if self.json {
+                    // Behind the answers, as the commands have it that show what stands before. Where standard output is closed, there
+                    // is nobody to tell.
+                    let _ = print(&json);
+                }
+                ExitCode::from(status)
+            }
+            None => ExitCode::from(status),
+        }
     }
 
     fn source(&self) -> Source {
@@ -148,6 +163,7 @@ impl DebugArgs {
         interruption: &Arc<AtomicBool>,
         lines: impl Iterator<Item = io::Result<String>>,
     ) -> u8 {
+        let mut is_read = true;
         for (number, line) in (1..).zip(lines) {
             let line = match line {
                 Ok(line) => line,
@@ -164,14 +180,16 @@ impl DebugArgs {
             }
             match debugger.line(&line) {
                 Ok(Answer { ended: true, .. }) => return 0,
-                Ok(answer) => match print(&answer.text) {
+                Ok(answer) if is_read => match print(&answer.text) {
                     Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return 0,
+                    // What the rest comes to is the same, and the status tells it.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => is_read = false,
                     Err(error) => {
                         let _ = writeln!(io::stderr(), "error: cannot write to standard output: {error}");
                         return SYSTEM_FAILED;
                     }
                 },
+                Ok(_) => {}
                 Err(error) => {
                     self.say_wrong(debugger.is_json(), Some(number), &line, &error);
                     return status_of(&error);

@@ -435,10 +435,22 @@ impl Debugger {
 /// asked for, how it ended. For who comes to a step by other means than a debugger's lines.
 #[cfg(feature = "cli")]
 pub(crate) fn step_in_short(catalogue: &Catalogue, step: &crate::session::Step) -> String {
+    step_view(catalogue, step, CHARS_IN_SHORT).at_most(LINES_IN_SHORT).to_string()
+}
+
+/// A step as `show` has it as JSON, but for its place.
+#[cfg(feature = "cli")]
+pub(crate) fn step_json(catalogue: &Catalogue, step: &crate::session::Step) -> Box<serde_json::value::RawValue> {
+    let view = step_view(catalogue, step, CHARS_DEFAULT);
+    serde_json::value::to_raw_value(&view).expect("what is shown is texts, numbers and lists of them")
+}
+
+#[cfg(feature = "cli")]
+fn step_view(catalogue: &Catalogue, step: &crate::session::Step, chars_max: usize) -> view::StepView {
     let tables = Tables::new(catalogue.table().clone());
     // Frames are not shown here, so whose queues they would be for doesn't matter.
-    let views = views::Views { node: NodeId(0), tables: &tables, chars_max: CHARS_IN_SHORT, watched: Vec::new() };
-    views.step(None, step).at_most(LINES_IN_SHORT).to_string()
+    let views = views::Views { node: NodeId(0), tables: &tables, chars_max, watched: Vec::new() };
+    views.step(None, step)
 }
 
 /// What stands behind a line's first word.
