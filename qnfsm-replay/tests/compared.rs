@@ -294,3 +294,63 @@ fn with_the_program_the_command_ends_with_the_same_statuses() {
     assert_eq!(format!("{:?}", run([one.path(), other.path()])), format!("{:?}", std::process::ExitCode::from(33)));
     assert_eq!(format!("{:?}", run([one.path(), one.path()])), format!("{:?}", std::process::ExitCode::SUCCESS));
 }
+
+/// A till whose every order is answered, so that each comes in a round of its own.
+#[derive(Default, Serialize, Deserialize)]
+struct Till {
+    coins: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Sale {
+    Add { coins: u64, reply: ReplyTo<u64> },
+}
+
+impl Fsm for Till {
+    const NAME: &'static str = "till";
+    type State = ();
+    type Message = Sale;
+
+    fn start(&mut self, _: &mut Context<'_, Self>) {}
+
+    fn handle(&mut self, (): (), sale: Sale, cx: &mut Context<'_, Self>) -> Next<Self> {
+        let Sale::Add { coins, reply } = sale;
+        self.coins += coins;
+        cx.reply(reply, self.coins);
+        Next::Stay
+    }
+}
+
+/// A text without what each run has of its own: in which round and where a record stands, and when a request is due.
+fn masked(text: &str) -> String {
+    let mut masked = String::new();
+    for part in text.split_inclusive([' ', '(']) {
+        let is_own = ["round ", "at byte ", "Time("].iter().any(|before| masked.ends_with(before));
+        masked.push_str(if is_own { part.trim_start_matches(|digit: char| digit.is_ascii_digit()) } else { part });
+    }
+    masked
+}
+
+#[test]
+fn the_guide_shows_what_the_command_prints() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for (dir, odd) in dirs.iter().zip([7, 8]) {
+        let kinds = Kinds::new().with::<Till>().message::<u64>();
+        let node = NodeBuilder::new("my-service", kinds).dir(dir.path()).start(&Till::default()).unwrap();
+        for coins in [1, 2, odd, 3] {
+            let add = |reply| Sale::Add { coins, reply };
+            let _: u64 = node.host().request(node.root(), PATIENCE, add).unwrap();
+        }
+        node.stop().unwrap();
+    }
+    let paths = dirs.each_ref().map(|dir| dir.path().to_str().unwrap());
+    let output = Command::new(env!("CARGO_BIN_EXE_qnfsm")).arg("diff").args(paths).output().unwrap();
+    assert_eq!(output.status.code(), Some(33));
+    let named = ["/var/lib/my-service", "/mnt/standby/my-service"];
+    let said = String::from_utf8(output.stdout).unwrap().replace(paths[0], named[0]).replace(paths[1], named[1]);
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let (_, shown) = guide.split_once(&format!("$ qnfsm diff {} {}\n", named[0], named[1])).unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    assert_eq!(masked(shown), masked(&said), "the guide is to show what is said:\n{said}");
+}

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{Options, ReplayError, Seen};
 
-/// How many records are read of the one before it is asked which one is behind.
-const RECORDS_AT_A_TIME: usize = 64;
+/// How many records are read of the one at most before it is asked which one is behind.
+const RECORDS_AT_A_TIME: usize = 256;
 
 /// Where two journals part.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,8 @@ pub(super) struct Comparison {
     pub(super) sides: [Side; 2],
     /// How many items of a side may wait for the other.
     waiting_max: usize,
+    /// How many are the same.
+    pub(super) same: u64,
     pub(super) agreed: BTreeMap<Sequence, Agreed>,
     pub(super) first: Option<First>,
     /// What only the one has, by sequence, where the other is over.
@@ -71,6 +73,7 @@ impl Comparison {
         Comparison {
             sides,
             waiting_max,
+            same: 0,
             agreed: BTreeMap::new(),
             first: None,
             left: Default::default(),
@@ -80,12 +83,6 @@ impl Comparison {
             passes: 0,
             waiting_most: 0,
         }
-    }
-
-    /// How many are the same.
-    pub(super) fn same(&self) -> u64 {
-        let counted = self.agreed.iter().filter(|(sequence, _)| sequence.is_counted());
-        counted.map(|(_, agreed)| agreed.count).sum()
     }
 
     /// Goes through both as often as it takes.
@@ -110,7 +107,8 @@ impl Comparison {
     fn pass(&mut self, options: &Options<'_>) -> Result<(), ReplayError> {
         let bytes_total = self.sides.iter().map(Side::bytes).sum();
         while let Some(side) = self.behind() {
-            for _ in 0..RECORDS_AT_A_TIME {
+            // Where there is little room, few are read at a time.
+            for _ in 0..=RECORDS_AT_A_TIME.min(self.waiting_max / 8) {
                 self.sides[side].read()?;
                 let Side { is_over, items, .. } = &self.sides[side];
                 // A record may hold many frames.
@@ -123,7 +121,7 @@ impl Comparison {
             self.hold_together();
             self.let_go();
             let bytes = self.sides.iter().map(Side::bytes_read).sum();
-            let seen = Seen { rounds: self.same(), messages: 0, bytes, bytes_total };
+            let seen = Seen { rounds: self.same, messages: 0, bytes, bytes_total };
             options.on_progress.iter().for_each(|told| told(seen));
         }
         Ok(())
@@ -196,6 +194,7 @@ impl Comparison {
         let agreed = self.agreed.entry(sequence).or_insert(Agreed { count: 0, round: 0 });
         (agreed.count, agreed.round) = (agreed.count + 1, pair[0].round);
         if sequence.is_counted() {
+            self.same += 1;
             self.reach[0].note(sequence, pair[0], pair[1]);
             self.reach[1].note(sequence, pair[1], pair[0]);
         }
@@ -240,7 +239,8 @@ impl Comparison {
     /// Looks at a sequence in another pass, from its beginning.
     fn put_off(&mut self, sequence: Sequence) {
         self.sides.iter_mut().for_each(|side| side.items.pass_over(sequence));
-        self.agreed.remove(&sequence);
+        let agreed = self.agreed.remove(&sequence).filter(|_| sequence.is_counted());
+        self.same -= agreed.map_or(0, |agreed| agreed.count);
         self.put_off.insert(sequence);
     }
 }

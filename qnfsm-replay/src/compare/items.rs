@@ -186,6 +186,11 @@ impl Items {
 
     /// There is no more.
     pub(super) fn finish(&mut self) {
+        // What a round was told, and delivered, stands behind its record: of one whose end isn't there some may be missing.
+        for item in self.open.values_mut() {
+            item.of[Aspect::Told as usize] = None;
+            item.of[Aspect::Deliveries as usize] = None;
+        }
         let open: Vec<_> = self.open.keys().copied().collect();
         open.into_iter().for_each(|worker| self.end(worker, None));
     }

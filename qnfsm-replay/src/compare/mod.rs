@@ -134,7 +134,8 @@ pub struct Effort {
 }
 
 impl Compared {
-    /// As how closely they were compared, and how to get closer; none, if there is no closer way.
+    /// As how closely they were compared, and how to get closer; none, if there is no closer way. Digests of rounds leave nothing out, and only
+    /// don't tell what differs.
     #[must_use]
     pub fn closeness(&self) -> Option<String> {
         let (whose, with) = match self.has_deliveries {
@@ -143,7 +144,13 @@ impl Compared {
             [false, true] => ("only the other has all its deliveries", "the first too"),
             [false, false] => ("neither has all its deliveries", "both"),
         };
-        let what = if self.times_ignored { "what entered" } else { "what entered, and digests of what was done" };
+        let is_of_digests =
+            self.parted.as_ref().is_some_and(|apart| apart.aspect == Aspect::Outcome && apart.step.is_none());
+        let what = match (self.times_ignored, is_of_digests) {
+            (true, _) => "what entered",
+            (false, true) => "what entered, and digests of what was done",
+            (false, false) => return None,
+        };
         Some(format!(
             "{what}, as closely as both were recorded: {whose}; to get closer, record {with} with `Recording::Everything`"
         ))
@@ -249,9 +256,8 @@ pub fn compare(
     let mut comparison = Comparison::new(sides, waiting_max);
     comparison.run(options)?;
     let first = comparison.first_of_all(is_same_node && !times_ignored);
-    let same = comparison.same();
     let more = comparison.left.each_ref().map(|left| if first.is_some() { 0 } else { Left::count(left) });
-    let Comparison { mut sides, agreed, passes, waiting_most, .. } = comparison;
+    let Comparison { mut sides, same, agreed, passes, waiting_most, .. } = comparison;
     let has_deliveries = sides.each_ref().map(|side| side.items.has_deliveries());
     let damaged = sides.each_ref().map(|side| side.damaged.clone());
     let other_types = detail::other_types(&mut sides)?;
