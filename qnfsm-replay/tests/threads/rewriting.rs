@@ -11,6 +11,7 @@ use qnfsm::{
     },
     playback::{Playback, PlaybackError, Progress},
 };
+use qnfsm_replay::ReplayError;
 
 /// A xorshift generator; the tests print their seeds.
 pub(crate) struct Draws(u64);
@@ -166,7 +167,7 @@ pub(crate) fn played(dir: &Path, kinds: Kinds) -> Result<(Progress, u64, Vec<Str
     let mut reader = Reader::open(Arc::new(RealFiles), dir).unwrap();
     let mut playback = Playback::new(kinds.seal().unwrap(), NodeId(0)).checking_images();
     let told = |error: PlaybackError| error.to_string();
-    while let Some(entry) = reader.next().map_err(|error| error.to_string())? {
+    while let Some(entry) = reader.next().map_err(|error| ReplayError::from(error).to_string())? {
         playback.apply(&entry.record, &mut ()).map_err(told)?;
     }
     playback.finish(&mut ()).map_err(told)?;
