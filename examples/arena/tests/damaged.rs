@@ -47,7 +47,7 @@ fn diff_and_bisect_say_what_holds_of_the_sound_part_and_where_it_ends() {
     for (command, verdict) in [("diff", "nothing differs in"), ("bisect", "all 1 invariants hold after each of")] {
         let (status, out, err) = run(command, dir.path(), &[]);
         assert_eq!(status, 20, "{command}: {err}");
-        assert_eq!(out, format!("{verdict} {rounds} rounds, up to where it can be gone through\n"), "{command}");
+        assert_eq!(out, format!("{verdict} {rounds} rounds, as far as it can be gone through\n"), "{command}");
         assert!(err.contains("00000002.qjl is damaged at byte") && err.contains("--end-at 2:"), "{command}: {err}");
         let (status, out, _) = run(command, dir.path(), &["--json"]);
         let object = object(&out);
@@ -90,7 +90,7 @@ fn two_journals_of_which_one_is_damaged_are_compared_up_to_there() {
         for dirs in [[path(&dir), path(&whole)], [path(&whole), path(&dir)]] {
             let said = told(&call(program, &["diff", &dirs[0], &dirs[1]]));
             assert_eq!(said.status, 20, "{said:?}");
-            assert!(said.out.contains("rounds, up to where it can be gone through\n"), "{said:?}");
+            assert!(said.out.contains("rounds, as far as it can be gone through\n"), "{said:?}");
             assert!(said.out.contains(" one goes on, with ") && said.err.contains("00000002.qjl"), "{said:?}");
             let said = told(&call(program, &["diff", &dirs[0], &dirs[1], "--json"]));
             let object = object(&said.out);

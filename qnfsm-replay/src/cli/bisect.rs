@@ -154,7 +154,7 @@ fn broken_at(broken: Broken, session: &Session) -> BrokenAt {
 fn text(found: Option<Broken>, dir: &Path, session: &Session, of: &str) -> String {
     let Some(Broken { violation, ordinal, step, is_first }) = found else {
         let of_part = sound_part(session.stopped().is_some());
-        return format!("{of} after each of {} rounds{of_part}\n", session.rounds());
+        return format!("{of} after each of {} rounds{of_part}\n", session.rounds_played());
     };
     let mut text = format!("{violation}\n");
     if let (Some(_), Some(step)) = (step, session.step()) {

@@ -136,7 +136,8 @@ impl DiffArgs {
             let equal = exit_status == DONE;
             unless_closed(print_json(&Found { equal, exit_status, compared: None, difference, stopped }))?;
         } else {
-            let same = || format!("nothing differs in {} rounds{}\n", session.rounds(), sound_part(stopped.is_some()));
+            let same =
+                || format!("nothing differs in {} rounds{}\n", session.rounds_played(), sound_part(stopped.is_some()));
             let text = difference.map_or_else(same, |difference| difference.text() + &go_there(&self.dir, &session));
             unless_closed(print(&text))?;
         }

@@ -7,11 +7,16 @@ use crate::ReplayError;
 
 /// What stands behind a verdict that is of a part alone.
 pub(super) fn sound_part(is_part: bool) -> &'static str {
-    if is_part { ", up to where it can be gone through" } else { "" }
+    if is_part { ", as far as it can be gone through" } else { "" }
 }
 
 /// Says what keeps a journal from being gone through to its end.
 pub(super) fn say_stopped(stopped: &ReplayError) {
+    let until = match stopped {
+        // It says itself what is left out.
+        ReplayError::Partly(_) => "",
+        _ => "the journal can be gone through up to where this was found: ",
+    };
     // Where standard error is closed, there is nobody to tell; the status tells all the same.
-    let _ = writeln!(io::stderr(), "error: the journal can be gone through up to where this was found: {stopped}");
+    let _ = writeln!(io::stderr(), "error: {until}{stopped}");
 }

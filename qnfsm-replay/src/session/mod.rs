@@ -203,6 +203,13 @@ impl Session {
         self.runner.timeline.rounds()
     }
 
+    /// How many of them were played.
+    #[cfg(feature = "cli")]
+    pub(crate) fn rounds_played(&self) -> u64 {
+        let is_played = |ordinal: &u64| self.runner.timeline.left_before(*ordinal).is_none();
+        (0..self.rounds()).filter(is_played).count() as u64
+    }
+
     /// The workers that ran any.
     pub fn workers(&self) -> impl Iterator<Item = WorkerId> + '_ {
         self.runner.timeline.workers()
