@@ -1,5 +1,6 @@
 //! Plays workers back through a [`Playback`] of its own, and says where what it finds is recorded. It knows neither which
-//! other workers there are nor on which thread it is.
+//! other workers there are nor on which thread it is. What a handler panics with while it is played is never printed: it did so when it was
+//! recorded, and whoever plays tells it.
 
 use std::{
     any::Any,
@@ -9,9 +10,9 @@ use std::{
 };
 
 use qnfsm::{
-    Catalogue, NodeId, WorkerId,
+    Catalogue, NodeId, Worker, WorkerId,
     journal::{Entry, Excerpt, Position, Record},
-    playback::{Audience, Beginning, Observers, Playback, PlaybackError, Progress},
+    playback::{Audience, Beginning, Hush, Observers, Playback, PlaybackError, Progress},
 };
 
 /// Plays some of a node's workers back.
@@ -92,6 +93,7 @@ impl Player {
             *places = [places[1], (round, *position)];
         }
         self.playback.is_of_another_version(self.others.contains(&position.segment));
+        let _hush = Hush::new();
         self.playback.apply(record, audience).map_err(|error| self.stopped(error, *position))
     }
 
@@ -121,7 +123,14 @@ impl Player {
         audience: &mut dyn Audience,
     ) -> Result<(), Stopped> {
         self.playback.is_of_another_version(self.others.contains(&last_segment));
+        let _hush = Hush::new();
         self.playback.finish(audience).map_err(|error| self.stopped(error, end))
+    }
+
+    /// Runs so many deliveries of the round that a worker is to run next, and gives the worker as it is then.
+    pub(crate) fn run_part(&mut self, worker: WorkerId, deliveries: u32) -> Option<Worker> {
+        let _hush = Hush::new();
+        self.playback.run_part(worker, deliveries)
     }
 
     /// Takes over the workers of another player.

@@ -21,6 +21,7 @@ use crate::{
     naming::{RoundName, SnapshotName},
     players::Players,
     recorded::{Recorded, Segments},
+    session::with_place,
     span::{Belongs, Span},
 };
 
@@ -268,11 +269,17 @@ impl Run<'_> {
 
 /// The rounds that the journal ends in and that have no end themselves.
 fn ended_in(playback: &Playback) -> Vec<EndedIn> {
-    let ended = playback.faults().map(|fault| EndedIn {
-        worker: fault.worker,
-        round: fault.round,
-        needs_external: matches!(fault.what, FaultKind::External(_)),
-        what: fault.to_string(),
+    let ended = playback.faults().map(|fault| {
+        let mut fault = fault.clone();
+        if let FaultKind::Panic(text) = &mut fault.what {
+            *text = with_place(text);
+        }
+        EndedIn {
+            worker: fault.worker,
+            round: fault.round,
+            needs_external: matches!(fault.what, FaultKind::External(_)),
+            what: fault.to_string(),
+        }
     });
     ended.collect()
 }

@@ -11,8 +11,11 @@ use std::{
 const INVARIANT: &str = "the world is sound";
 
 fn arena(args: &[&str]) -> Output {
-    // What a handler panics with is part of the record; here it would only fill the test's output.
-    Command::new(env!("CARGO_BIN_EXE_arena")).args(args).env("RUST_BACKTRACE", "0").output().unwrap()
+    // Whatever the environment asks of panics, those of a replay are told by the commands, and printed by nobody.
+    let output = Command::new(env!("CARGO_BIN_EXE_arena")).args(args).env("RUST_BACKTRACE", "1").output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(args[0] == "demo" || !err.contains("panicked at"), "{args:?}: {err}");
+    output
 }
 
 /// The status, and the object on the last line.
@@ -52,6 +55,7 @@ fn from_a_crash_to_its_cause() {
     let ended = &replayed["ended_in"][0];
     let what = ended["what"].as_str().unwrap();
     assert!(what.contains("kind world") && what.contains("score is -"), "{what}");
+    assert!(what.contains(", at ") && what.contains("bounty.rs:"), "the place in the code is told: {what}");
     let (worker, failed_round) = (ended["worker"].as_u64().unwrap(), ended["round"].as_u64().unwrap());
 
     // The record is that of this program, so what it shows is what happened.
@@ -82,6 +86,12 @@ fn from_a_crash_to_its_cause() {
     };
     let failed = debug(&["end"]);
     assert!(failed.contains("ended    panicked") && failed.contains("score is -"), "{failed}");
+    assert!(failed.contains("bounty.rs:"), "{failed}");
+    // A tick changes hundreds of fields: what is watched comes first.
+    let watched = debug(&[&*field("score"), &goto]);
+    let shown = watched.rsplit("handle WorldMessage").next().unwrap();
+    let of_score = shown.lines().find(|line| line.starts_with("  changed  ")).unwrap();
+    assert!(of_score.contains("bounty.score:") && of_score.contains("→ -"), "{watched}");
     let paid = debug(&[&goto, &field("score"), "reverse"]);
     let paid = paid.rsplit("stopped at").next().unwrap();
     assert!(paid.contains("WorldMessage Join") && paid.contains("bounty.score:"), "{paid}");
@@ -94,6 +104,9 @@ fn from_a_crash_to_its_cause() {
     let text = arena(&["bisect", &server, "--invariant", INVARIANT]);
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.contains("a score of -") && text.contains("kind world"), "{text}");
+    let first = text.lines().find(|line| line.trim_start().starts_with("changed ")).unwrap();
+    let player = format!("players[\"PlayerId({player})\"].bounty.score:");
+    assert!(first.contains(&player) && first.contains("→ -"), "what the invariant names comes first: {text}");
 
     // An invariant that nobody wrote, and one that holds of the bots.
     let (status, error) = json(&["bisect", &server, "--invariant", "the world is sond", "--json"]);

@@ -158,7 +158,7 @@ fn text(found: Option<Broken>, dir: &Path, session: &Session, of: &str) -> Strin
     };
     let mut text = format!("{violation}\n");
     if let (Some(_), Some(step)) = (step, session.step()) {
-        text.push_str(&format!("{}", StepText { step, catalogue: session.catalogue() }));
+        text.push_str(&StepText { step, catalogue: session.catalogue() }.of(&violation.what));
     }
     text.push_str(&format!("  round:    {ordinal} of the journal, {} of {}\n", violation.round, violation.worker));
     text.push_str(&go_there(dir, session));

@@ -3,12 +3,11 @@
 use std::{
     cell::RefCell,
     io::{self, BufRead, IsTerminal, Write},
-    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -78,10 +77,6 @@ impl DebugArgs {
 
     /// Likewise, with the one of several programs that each directory says.
     pub(super) fn execute_among(&self, program: Program) -> ExitCode {
-        without_told_panics(|| self.run(program))
-    }
-
-    fn run(&self, program: Program) -> ExitCode {
         // The first of the journals that can't be gone through to their ends: its status, and what is said of it.
         let mut stopped = None;
         let opened = history::file(self.history.as_ref(), self.dirs()).and_then(|history| {
@@ -271,23 +266,6 @@ impl DebugArgs {
     }
 }
 
-/// Runs something in which handlers may panic as they did when they were recorded: that is shown at the step, and not told again each
-/// time that a round is run. What panics itself is told.
-fn without_told_panics<R>(run: impl FnOnce() -> R) -> R {
-    let told = Arc::new(Mutex::new(String::new()));
-    let last = told.clone();
-    let before = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        *last.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
-    }));
-    let done = panic::catch_unwind(AssertUnwindSafe(run));
-    panic::set_hook(before);
-    done.unwrap_or_else(|panic| {
-        let _ = writeln!(io::stderr(), "{}", told.lock().unwrap_or_else(PoisonError::into_inner));
-        panic::resume_unwind(panic)
-    })
-}
-
 /// Where lines come from.
 enum Source {
     Lines,
@@ -326,7 +304,8 @@ fn greeting(debugger: &Debugger) -> String {
 
 /// The prompt: where the session stands.
 fn ask(debugger: &mut Debugger) -> String {
-    debugger.session().spot().map_or("> ".to_owned(), |spot| format!("{}:{}> ", spot.worker, spot.round))
+    let node = debugger.one_of_several().map_or(String::new(), |node| format!("n{} ", node.0));
+    debugger.session().spot().map_or(format!("{node}> "), |spot| format!("{node}{}:{}> ", spot.worker, spot.round))
 }
 
 /// Writes an answer, if there is any.

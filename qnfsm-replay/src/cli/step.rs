@@ -22,6 +22,14 @@ pub(super) struct StepText<'a> {
 }
 
 impl StepText<'_> {
+    /// The step in lines, with the fields first that are named by what is said of it.
+    pub(super) fn of(&self, said: &str) -> String {
+        let shown = step_in_short(self.catalogue, self.step, said);
+        let (first, rest) = shown.split_once('\n').unwrap_or((&shown, ""));
+        let rest = rest.lines().map(|line| format!("{INDENT}{line}\n"));
+        format!("  step:     {first}\n{}", rest.collect::<String>())
+    }
+
     /// The name of the FSM's kind.
     pub(super) fn kind(&self) -> String {
         self.catalogue.kind_name(self.step.kind).to_owned()
@@ -37,10 +45,7 @@ impl StepText<'_> {
 
 impl fmt::Display for StepText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = step_in_short(self.catalogue, self.step);
-        let mut lines = shown.lines();
-        writeln!(f, "  step:     {}", lines.next().unwrap_or_default())?;
-        lines.try_for_each(|line| writeln!(f, "{INDENT}{line}"))
+        f.write_str(&self.of(""))
     }
 }
 

@@ -432,24 +432,25 @@ impl Debugger {
 }
 
 /// A step as `show` has it, but for its place and the most of what is long: who ran and was given what, its state, what changed, what it
-/// asked for, how it ended. For who comes to a step by other means than a debugger's lines.
+/// asked for, how it ended. For who comes to a step by other means than a debugger's lines: what is said of it then names the fields that
+/// are listed first.
 #[cfg(feature = "cli")]
-pub(crate) fn step_in_short(catalogue: &Catalogue, step: &crate::session::Step) -> String {
-    step_view(catalogue, step, CHARS_IN_SHORT).at_most(LINES_IN_SHORT).to_string()
+pub(crate) fn step_in_short(catalogue: &Catalogue, step: &crate::session::Step, named: &str) -> String {
+    step_view(catalogue, step, CHARS_IN_SHORT, named).at_most(LINES_IN_SHORT).to_string()
 }
 
 /// A step as `show` has it as JSON, but for its place.
 #[cfg(feature = "cli")]
 pub(crate) fn step_json(catalogue: &Catalogue, step: &crate::session::Step) -> Box<serde_json::value::RawValue> {
-    let view = step_view(catalogue, step, CHARS_DEFAULT);
+    let view = step_view(catalogue, step, CHARS_DEFAULT, "");
     serde_json::value::to_raw_value(&view).expect("what is shown is texts, numbers and lists of them")
 }
 
 #[cfg(feature = "cli")]
-fn step_view(catalogue: &Catalogue, step: &crate::session::Step, chars_max: usize) -> view::StepView {
+fn step_view(catalogue: &Catalogue, step: &crate::session::Step, chars_max: usize, named: &str) -> view::StepView {
     let tables = Tables::new(catalogue.table().clone());
     // Frames are not shown here, so whose queues they would be for doesn't matter.
-    let views = views::Views { node: NodeId(0), tables: &tables, chars_max, watched: Vec::new() };
+    let views = views::Views { node: NodeId(0), tables: &tables, chars_max, watched: Vec::new(), named };
     views.step(None, step)
 }
 

@@ -38,6 +38,12 @@ impl Debugger {
         Ok(self)
     }
 
+    /// The node that is looked at, if there are others.
+    #[must_use]
+    pub fn one_of_several(&self) -> Option<NodeId> {
+        (!self.others.is_empty()).then(|| self.session.manifest().node)
+    }
+
     /// What led to the step that is looked at, over all nodes.
     pub(super) fn causes(&mut self, steps_max: usize) -> Result<Vec<NodeCause>, ReplayError> {
         let others = self.others.iter_mut().map(|other| &mut other.session);

@@ -17,7 +17,7 @@ const CAUSES_MAX: usize = 10_000;
 impl Debugger {
     pub(super) fn views(&self) -> Views<'_> {
         let (node, watched) = (self.session.manifest().node, self.stops.watched());
-        Views { node, tables: &self.tables, chars_max: self.chars_max, watched }
+        Views { node, tables: &self.tables, chars_max: self.chars_max, watched, named: "" }
     }
 
     /// The step at which the session stands.

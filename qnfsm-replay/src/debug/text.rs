@@ -9,6 +9,9 @@ use super::view::{
 };
 use crate::dump::Number;
 
+/// How much of what a step asked for is listed with it, so that how it ended is still on the screen.
+const ASKED_SHOWN_MAX: usize = 12;
+
 impl Display for View {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -115,9 +118,12 @@ impl Display for StepView {
             write!(f, "\n  {label} {note}")?;
         }
         let mut label = "asked   ";
-        for asked in &self.asked {
+        for asked in self.asked.iter().take(ASKED_SHOWN_MAX) {
             write!(f, "\n  {label} {asked}")?;
             label = "        ";
+        }
+        if let more @ 1.. = self.asked.len().saturating_sub(ASKED_SHOWN_MAX) {
+            write!(f, "\n  {label} … and {more} more; `sent` lists all")?;
         }
         if self.asked_more > 0 {
             write!(f, "\n  {label} … and {} more", self.asked_more)?;

@@ -1,5 +1,7 @@
 //! Makes views of steps, FSMs, frames and kinds, by the tables of a program.
 
+use std::{cmp::Reverse, collections::BTreeSet};
+
 use qnfsm::{
     Ask, CameAs, End, FaultKind, FsmView, Handler, ImageView, NodeId, Place, RawQueueId, RequestId, TimerName,
     WorkerId,
@@ -21,13 +23,13 @@ use crate::{
 
 /// How many fields that changed are listed.
 const CHANGES_MAX: usize = 40;
-/// How many are looked at for one that is watched.
+/// How many are looked at for those that are to be listed first.
 const CHANGES_LOOKED_AT_MAX: usize = 100_000;
 
 /// Something that a handler asked for, in words.
 #[cfg(feature = "cli")]
 pub(crate) fn asked_text(tables: &Tables, wish: &Wish, chars_max: usize) -> String {
-    Views { node: NodeId(0), tables, chars_max, watched: Vec::new() }.asked(wish).to_string()
+    Views { node: NodeId(0), tables, chars_max, watched: Vec::new(), named: "" }.asked(wish).to_string()
 }
 
 /// Makes views.
@@ -39,6 +41,8 @@ pub(super) struct Views<'t> {
     pub(super) chars_max: usize,
     /// Fields that are watched: where many have changed, they are listed first.
     pub(super) watched: Vec<String>,
+    /// What is said of the step, such as what an invariant says: behind these come the fields that its words name.
+    pub(super) named: &'t str,
 }
 
 impl Views<'_> {
@@ -73,10 +77,18 @@ impl Views<'_> {
     }
 
     fn note_changes(&self, data: &Printer, before: &Inside, after: &Inside, view: &mut StepView) {
-        let looked_at = if self.watched.is_empty() { CHANGES_MAX } else { CHANGES_LOOKED_AT_MAX };
+        let is_any_first = !(self.watched.is_empty() && self.named.is_empty());
+        let looked_at = if is_any_first { CHANGES_LOOKED_AT_MAX } else { CHANGES_MAX };
+        let named = words(self.named);
         match data.changes(&before.data, &after.data, looked_at) {
             Ok(mut changes) => {
-                changes.parts.sort_by_key(|change| !self.is_watched(&change.path.to_string()));
+                changes.parts.sort_by_cached_key(|change| {
+                    let path = change.path.to_string();
+                    let after = change.after.as_ref().map(|after| Shown::content(after, self.chars_max).text);
+                    let of_it = words(&path).into_iter().chain(words(after.as_deref().unwrap_or_default()));
+                    let telling = of_it.collect::<BTreeSet<_>>().intersection(&named).count();
+                    (!self.is_watched(&path), Reverse(telling))
+                });
                 changes.more += changes.parts.len().saturating_sub(CHANGES_MAX);
                 changes.parts.truncate(CHANGES_MAX);
                 let shown = |content: Option<Content>| content.map(|content| Shown::content(&content, self.chars_max));
@@ -294,6 +306,12 @@ impl Views<'_> {
             data_fields: kind.data.outlook(&root).fields.into_iter().collect(),
         })))
     }
+}
+
+/// The words and numbers of a text.
+fn words(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-')));
+    words.filter(|word| !word.is_empty()).collect()
 }
 
 fn handler_name(handler: Handler) -> &'static str {

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use qnfsm::{AskedAll, At, Came, Checker, End, Handler, Invariants, Observer, Violation, Worker};
+use qnfsm::{AskedAll, At, Came, Checker, End, Handler, Invariants, Observer, Violation, Worker, playback::Hush};
 
 use super::Session;
 use crate::ReplayError;
@@ -33,6 +33,8 @@ impl Session {
     /// # Errors
     /// [`ReplayError::Misuse`], if there is no invariant of that name; when a round can't be run again.
     pub fn bisect(&mut self, invariants: Invariants, name: &str) -> Result<Option<Broken>, ReplayError> {
+        // A check that panics breaks its invariant, and what it panics with is told.
+        let _hush = Hush::new();
         let names: Vec<_> = invariants.names().map(str::to_owned).collect();
         let missing = || ReplayError::Misuse(format!("there is no invariant named {name:?}; there are {names:?}"));
         let invariants = Arc::new(invariants.only(name).ok_or_else(missing)?);

@@ -59,8 +59,8 @@ pub use cause::{Cause, Origin};
 pub use difference::{Difference, FoundBy, Hint, Part, PartOf, Parted};
 pub(crate) use difference::{differing, parts};
 pub use search::{Direction, Found};
-pub(crate) use step::Tape;
 pub use step::{Inside, Message, RoundLog, Step, Wish};
+pub(crate) use step::{Tape, with_place};
 
 use crate::{Options, ReplayError, Walk, live::Again, recorded::Recorded};
 use runner::Runner;

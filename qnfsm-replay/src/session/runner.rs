@@ -251,7 +251,7 @@ impl Runner {
             }
             let runs = next.as_ref().is_none_or(|entry| entry.record.ends_round(round)) && live.is_next(round);
             if runs && let Upto::Delivery(deliveries) = upto {
-                let within = live.player.playback.run_part(id, deliveries);
+                let within = live.player.run_part(id, deliveries);
                 return within.map(|worker| Came::Within(Box::new(worker))).ok_or_else(|| not_run(id, round));
             }
             if runs && let (Upto::End, Some(worker)) = (upto, live.player.playback.worker_mut(id)) {

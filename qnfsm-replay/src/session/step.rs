@@ -7,8 +7,8 @@ use std::{
 };
 
 use qnfsm::{
-    Ask, AskedAll, At, Came, CameAs, End, Handler, Observer, Place, RawQueueId, Time, WorkerId, frame::Batch,
-    journal::Position,
+    Ask, AskedAll, At, Came, CameAs, End, FaultKind, Handler, Observer, Place, RawQueueId, Time, WorkerId,
+    frame::Batch, journal::Position, playback::Hush,
 };
 
 /// One run of one handler.
@@ -163,11 +163,24 @@ impl Observer for Writing {
             message,
             before,
             after: inside(at),
-            end: end.clone(),
+            end: ended(end),
             asked: asked.collect(),
         };
         self.tape.0.lock().unwrap_or_else(PoisonError::into_inner).push(step);
     }
+}
+
+/// A panic by what it says and where it came from.
+fn ended(end: &End) -> End {
+    match end {
+        End::Failed(FaultKind::Panic(text)) => End::Failed(FaultKind::Panic(with_place(text))),
+        end => end.clone(),
+    }
+}
+
+/// What a handler that was played panicked with, and where that came from if it is known.
+pub(crate) fn with_place(text: &str) -> String {
+    Hush::place_of(text).map_or_else(|| text.to_owned(), |place| format!("{text}, at {place}"))
 }
 
 fn inside(at: At<'_>) -> Inside {

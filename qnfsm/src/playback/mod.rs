@@ -7,6 +7,7 @@
 
 mod beginning;
 mod divergence;
+mod hush;
 mod left;
 mod replica;
 mod restored;
@@ -19,6 +20,7 @@ use std::{
 pub use beginning::Beginning;
 use beginning::{Begins, Unbegun};
 pub use divergence::Divergence;
+pub use hush::Hush;
 use left::Halt;
 pub use left::Left;
 use replica::{Replica, Told};

@@ -10,13 +10,13 @@ use std::{
 
 use super::{
     claim::Claim,
-    hush::Hush,
     input::{Case, Entry, Input, Payload},
 };
 use crate::{
     Catalogue, Checker, Deliveries, Delivery, EncodedFsm, Fault, Handler, Invariants, Place, RawQueueId, RequestId,
     Time, Worker, WorkerConfig,
     frame::{Batch, Class},
+    playback::Hush,
     testing::{
         setup::Ports,
         stage::{NODE, Stage, WORKER, first_queue, world},

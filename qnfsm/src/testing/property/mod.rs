@@ -7,8 +7,8 @@
 //!
 //! The files: `input` is what a case is made of and `draw` where it comes from; `course` runs one and `claim` is what is claimed of it;
 //! `shrink` makes it small, `explain` tells of it, `saved` writes the journal, `kept` the file of cases to try first; `coverage` counts,
-//! `hush` keeps panics that are caught from being printed, and `check` puts all this together. proptest's strategies draw and simplify; its runner isn't used, because it
-//! knows no claims and keeps seeds, which a changed strategy makes worthless.
+//! and `check` puts all this together. proptest's strategies draw and simplify; its runner isn't used, because it knows no claims and
+//! keeps seeds, which a changed strategy makes worthless.
 
 mod check;
 mod claim;
@@ -16,7 +16,6 @@ mod course;
 mod coverage;
 mod draw;
 mod explain;
-mod hush;
 mod input;
 mod kept;
 mod saved;
