@@ -10,6 +10,8 @@
 mod crossings;
 mod merge;
 mod outgoing;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

@@ -5,6 +5,10 @@
 //! So the outputs of a sender for one queue of an edge are a *stream*, and the frames from it to one queue of another node are found in one
 //! stream, one behind another, each by its class, the name of its type and its bytes. The stream is told by the first of them. Where bytes
 //! don't tell several outputs apart, none is named.
+//!
+//! All of it is bounded by the window's bytes. Of a sender and a queue of which nothing is remembered any more, the stream that was found
+//! stays known, for so many of them as a quarter of the window holds; beyond that it goes, for those first that were silent for
+//! longest. If the sender goes on after all, its stream is told anew, by the next of its frames.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,8 +20,10 @@ use super::{Sending, Whence};
 const LOOK_MAX: u64 = 1024;
 /// After how many further outputs of a stream a frame that it showed before, and not again, is one that came twice.
 const TELLING: u64 = 64;
-/// Of how many pairs of a sender and a queue it is remembered which stream is theirs.
-const FOUND_MAX: usize = 1 << 16;
+/// About what a stream takes of which only is known what it stands for, with its places in the maps, in bytes.
+const SILENT_BYTES: usize = 256;
+/// How many of these are remembered even in the smallest window.
+const SILENT_MIN: usize = 16;
 
 /// What a frame is, by which it is told from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,13 +126,19 @@ pub(super) enum Doubt {
     Unknown,
 }
 
+/// Of what stream an output is, and how much of the window it takes.
+type Remembered = (RawQueueId, RawQueueId, usize);
+
 /// The outputs of all nodes that may yet be found to have entered another.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     streams: BTreeMap<RawQueueId, BTreeMap<RawQueueId, Stream>>,
     found: BTreeMap<(RawQueueId, RawQueueId), Found>,
     /// The streams of all that is remembered, in the order in which it was put out, with its bytes.
-    order: VecDeque<(RawQueueId, RawQueueId, usize)>,
+    order: VecDeque<Remembered>,
+    /// The streams that are told and of which nothing is remembered, in the order in which they came to that, each with how many of its
+    /// outputs were forgotten then: it is silent since, if it still has that many and no more.
+    silent: VecDeque<(RawQueueId, RawQueueId, u64)>,
     bytes: usize,
     bytes_max: usize,
     /// How many bytes of outputs there were in all.
@@ -139,13 +151,22 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(bytes_max: usize) -> Outgoing {
-        let (streams, found, order) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Outgoing { streams, found, order, bytes: 0, bytes_max, bytes_ever: 0, forgotten: 0, lost: 0 }
+        Outgoing {
+            streams: BTreeMap::new(),
+            found: BTreeMap::new(),
+            order: VecDeque::new(),
+            silent: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            bytes_ever: 0,
+            forgotten: 0,
+            lost: 0,
+        }
     }
 
     /// A node put that out, for a queue of an edge of its own.
     pub(super) fn put(&mut self, sender: RawQueueId, by: RawQueueId, content: Content, sending: Sending) {
-        let bytes = size_of::<Output>() + content.payload.len();
+        let bytes = size_of::<Output>() + size_of::<Remembered>() + content.payload.len();
         let stream = self.streams.entry(sender).or_default().entry(by).or_default();
         stream.outputs.push_back(Output { content, sending, is_taken: false });
         self.order.push_back((sender, by, bytes));
@@ -164,12 +185,56 @@ impl Outgoing {
         stream.base += 1;
         let output = stream.outputs.pop_front();
         self.forgotten += u64::from(output.is_some_and(|output| !output.is_taken));
-        if stream.outputs.is_empty() && stream.stands_for.is_none() {
-            streams.remove(&by);
-            if streams.is_empty() {
-                self.streams.remove(&sender);
-            }
+        if stream.outputs.len() < stream.outputs.capacity() / 4 {
+            // One that was long once, of many, would hold more than the window in the end.
+            stream.outputs.shrink_to(stream.outputs.len() * 2);
         }
+        if !stream.outputs.is_empty() {
+            return;
+        }
+        if stream.stands_for.is_none() {
+            self.forget_stream(sender, by);
+            return;
+        }
+        self.silent.push_back((sender, by, stream.base));
+        if self.silent.len() > self.silent_max()
+            && let Some((sender, by, base)) = self.silent.pop_front()
+            && self.stream(sender, by).is_some_and(|stream| stream.outputs.is_empty() && stream.base == base)
+        {
+            self.forget_stream(sender, by);
+        }
+    }
+
+    /// Of how many streams that are silent it is remembered what they stand for.
+    fn silent_max(&self) -> usize {
+        (self.bytes_max / 4 / SILENT_BYTES).max(SILENT_MIN)
+    }
+
+    /// Forgets a stream, and that the frames from its sender are found there.
+    fn forget_stream(&mut self, sender: RawQueueId, by: RawQueueId) {
+        let Some(streams) = self.streams.get_mut(&sender) else { return };
+        let target = streams.remove(&by).and_then(|stream| stream.stands_for);
+        if streams.is_empty() {
+            self.streams.remove(&sender);
+        }
+        // A place in a stream that begins anew would be another output's.
+        if let Some(pair) = target.map(|target| (sender, target))
+            && self.found.get(&pair).is_some_and(|found| found.by == by)
+        {
+            self.found.remove(&pair);
+        }
+    }
+
+    /// How many streams and pairs are known.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> (usize, usize) {
+        (self.streams.values().map(BTreeMap::len).sum(), self.found.len())
+    }
+
+    /// For how many outputs the streams have room.
+    #[cfg(test)]
+    pub(super) fn outputs_room(&self) -> usize {
+        self.streams.values().flat_map(BTreeMap::values).map(|stream| stream.outputs.capacity()).sum()
     }
 
     /// Where a frame comes from; none, if what is yet to be played may tell, and `waits`.
@@ -269,9 +334,6 @@ impl Outgoing {
         };
         stream.stands_for = Some(frame.target);
         self.found.insert((frame.sender, frame.target), Found { by, next: index + 1 });
-        if self.found.len() > FOUND_MAX {
-            self.found.pop_first();
-        }
         Whence::Sent(sending)
     }
 }
