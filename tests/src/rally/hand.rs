@@ -10,7 +10,9 @@ use qnfsm::{
     journal::{Journal, JournalOptions, Manifest, RealFiles, Record, SegmentInfo},
 };
 
-use super::{Ball, Player, kinds, player, program, root};
+use rally::first;
+
+use super::{Ball, Player, kinds, player, program};
 
 const WORKER: WorkerId = WorkerId(0);
 /// More than any round here handles.
@@ -21,17 +23,19 @@ const BOUND: u32 = 1000;
 pub struct Carried {
     /// Who sent it.
     pub sender: RawQueueId,
+    /// The node that it is for.
+    pub to: NodeId,
     /// The message.
     pub payload: Vec<u8>,
 }
 
 impl Carried {
-    /// One that nobody put out.
+    /// One that nobody put out, for whichever node it is brought to.
     #[must_use]
     pub fn made_up(sender: RawQueueId, ball: &Ball) -> Carried {
         let mut payload = Vec::new();
         Codec::CURRENT.encode(ball, &mut payload).expect("balls are plain");
-        Carried { sender, payload }
+        Carried { sender, to: NodeId(0), payload }
     }
 }
 
@@ -56,9 +60,9 @@ pub struct Hand {
 }
 
 impl Hand {
-    /// A new node in an empty directory, whose player has started at `now_s`.
+    /// A new node in an empty directory, whose player hits on to that of the node `next`, and has started at `now_s`.
     #[must_use]
-    pub fn new(dir: &Path, node: NodeId, now_s: u64) -> Hand {
+    pub fn new(dir: &Path, node: NodeId, next: NodeId, now_s: u64) -> Hand {
         let catalogue = kinds(node).seal().expect("the kinds are in order");
         let config = WorkerConfig::default();
         let worker = Worker::new(catalogue.clone(), node, WORKER, Epoch::FIRST, config);
@@ -89,7 +93,7 @@ impl Hand {
         let mut hand = Hand { node, worker, journal, ball, next: [1, 1], digest: 0 };
         let mut boot = Batch::new(Place::edge(EdgeId::BOOT), Epoch::FIRST, 1);
         let mut payload = vec![0];
-        Codec::CURRENT.encode(&root(node), &mut payload).expect("players are plain");
+        Codec::CURRENT.encode(&first(node, next), &mut payload).expect("players are plain");
         let kind = catalogue.table().kinds.iter().position(|kind| kind.name == Player::NAME).expect("it is a kind");
         let kind = u32::try_from(kind).expect("there are few");
         let header = Header::to(Class::Spawn, kind, player(node).raw(), edge_queue(node, EdgeId::BOOT));
@@ -98,13 +102,13 @@ impl Hand {
         hand
     }
 
-    /// The host puts a ball in at that time. Gives what leaves for the other node.
+    /// The host puts a ball in at that time. Gives what leaves for other nodes.
     pub fn tell(&mut self, now_s: u64, ball: &Ball) -> Vec<Carried> {
         let sender = edge_queue(self.node, EdgeId::HOST);
         self.put(now_s, EdgeId::HOST, 0, &[Carried::made_up(sender, ball)])
     }
 
-    /// The edge brings frames at that time, in one round. Gives what leaves for the other node.
+    /// The edge brings frames at that time, in one round. Gives what leaves for other nodes.
     pub fn bring(&mut self, now_s: u64, carried: &[Carried]) -> Vec<Carried> {
         self.put(now_s, EdgeId::FIRST_OF_USER, 1, carried)
     }
@@ -112,7 +116,7 @@ impl Hand {
     fn put(&mut self, now_s: u64, edge: EdgeId, source: usize, carried: &[Carried]) -> Vec<Carried> {
         let mut batch = Batch::new(Place::edge(edge), Epoch::FIRST, self.next[source]);
         self.next[source] += carried.len() as u64;
-        for Carried { sender, payload } in carried {
+        for Carried { sender, payload, .. } in carried {
             batch.push(&Header::message(self.ball, player(self.node).raw(), *sender), payload);
         }
         self.round(now_s, &[batch.as_ref()])
@@ -130,9 +134,10 @@ impl Hand {
         self.worker.drain_outputs(|to, batch| {
             if to == Place::edge(EdgeId::FIRST_OF_USER) {
                 let frames = batch.as_ref().frames().map(|frame| frame.expect("a worker put it out"));
-                out.extend(
-                    frames.map(|frame| Carried { sender: frame.header.sender, payload: frame.payload.to_vec() }),
-                );
+                out.extend(frames.map(|frame| {
+                    let (sender, to) = (frame.header.sender, NodeId(frame.header.slot));
+                    Carried { sender, to, payload: frame.payload.to_vec() }
+                }));
             }
         });
         out

@@ -137,7 +137,7 @@ fn the_debugger_walks_over_goes_there_and_comes_back_to_where_it_stood() {
 fn the_command_opens_several_with_each_its_own_program_s_kinds() {
     let dirs = played(3);
     let debug = |with: &[&TempDir]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rally"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_compass"));
         command.arg("debug").arg(dirs[1].path()).args(["--command", "goto w0:3", "--command", "why"]);
         with.iter().for_each(|dir| _ = command.arg("--with").arg(dir.path()));
         let output = command.output().unwrap();
