@@ -18,6 +18,9 @@ const browser = await chromium.launch({
   args: ['--no-sandbox'],
 });
 
+// Of a trace with many threads, only so many are looked at.
+const THREADS_MAX = 16;
+
 async function blank() {
   const page = await browser.newPage({ viewport: { width: 1600, height: 900 } });
   page.on('pageerror', (error) => { throw error; });
@@ -57,7 +60,14 @@ async function trace(file) {
   await page.getByText('Sandwich').first().click();
   await page.waitForTimeout(500);
   await shot(page, file);
-  const text = await page.evaluate(() => document.body.innerText);
+  // One thread after another, each of which it calls by its process and its own name.
+  let text = await page.evaluate(() => document.body.innerText);
+  const threads = Number(/\(1\/(\d+)\)/.exec(text)?.[1] ?? 1);
+  for (let thread = 2; thread <= Math.min(threads, THREADS_MAX); thread += 1) {
+    await page.keyboard.press('n');
+    await page.waitForFunction((of) => document.body.innerText.includes(of), `(${thread}/${threads})`, { timeout: 10_000 });
+    text += await page.evaluate(() => document.body.innerText);
+  }
   await page.close();
   if (dialogs.length > 0) throw new Error(`speedscope says: ${dialogs.join('; ')}`);
   return { text };
