@@ -34,10 +34,10 @@ fn document(name: &str) -> String {
 /// A line without what differs from run to run: times, places in the journal, numbers of rounds.
 fn masked(line: &str) -> String {
     let mut masked = String::new();
-    let mut words = line.split_inclusive(|c: char| c == ' ' || c == ',' || c == ')' || c == ';').peekable();
+    const ENDS: [char; 4] = [' ', ',', ')', ';'];
     let mut is_number_next = false;
-    while let Some(word) = words.next() {
-        let bare = word.trim_end_matches([' ', ',', ')', ';']);
+    for word in line.split_inclusive(ENDS) {
+        let bare = word.trim_end_matches(ENDS);
         let is_place = bare.contains(':') && bare.starts_with(|c: char| c.is_ascii_digit());
         let is_number = is_number_next && bare.parse::<u64>().is_ok();
         masked.push_str(if is_place || is_number { "*" } else { bare });

@@ -15,6 +15,8 @@ use std::{
     thread::{self, LocalKey},
 };
 
+use crate::panic::panic_text;
+
 /// Of how many panics it is remembered where they came from, on each thread: the last ones.
 const REMEMBERED_MAX: usize = 64;
 
@@ -93,7 +95,7 @@ impl Drop for Hush {
 }
 
 fn remember(panic: &PanicHookInfo<'_>) {
-    let text = panic.payload_as_str().unwrap_or("a panic without a text").to_owned();
+    let text = panic_text(panic.payload()).to_owned();
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let unprinted = Unprinted { text, place, backtrace: Backtrace::capture() };
     remembered().with_borrow_mut(|panics| {
@@ -140,6 +142,34 @@ mod tests {
         assert!(hushed().get());
         drop(outer);
         assert!(!hushed().get());
+    }
+
+    /// What is printed is seen from outside, so the test that panics runs again in a process of its own.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test stands outside all nodes")]
+    fn what_is_caught_within_is_printed_by_nobody_and_what_is_not_is_printed_when_it_comes_out() {
+        const CHILD: &str = "QNFSM_HUSHED_CHILD";
+        if std::env::var_os(CHILD).is_some() {
+            assert!(catch_unwind(|| panic!("before it")).is_err());
+            let hush = Hush::new();
+            assert!(catch_unwind(|| panic!("it is caught")).is_err());
+            thread::spawn(|| panic!("another thread")).join().unwrap_err();
+            drop(hush);
+            assert!(catch_unwind(|| panic!("behind it")).is_err());
+            let _hush = Hush::new();
+            panic!("nobody catches it");
+        }
+        let this = "playback::hush::tests::what_is_caught_within_is_printed_by_nobody_and_what_is_not_is_printed_when_it_comes_out";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let child = child.args(["--exact", this, "--nocapture"]).env(CHILD, "1").env("RUST_BACKTRACE", "1");
+        let printed = child.output().unwrap();
+        let printed = String::from_utf8_lossy(&printed.stderr);
+        for text in ["before it", "another thread", "behind it", "nobody catches it"] {
+            assert_eq!(printed.matches(&format!("\n{text}\n")).count(), 1, "{text}: {printed}");
+        }
+        assert!(!printed.contains("it is caught"), "{printed}");
+        let out = printed.rsplit("nobody catches it").next().unwrap();
+        assert!(out.contains("stack backtrace:"), "{printed}");
     }
 
     #[test]
