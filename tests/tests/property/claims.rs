@@ -114,7 +114,9 @@ fn what_stops_the_worker_is_found_with_what_comes_from_outside() {
         let found = broken(client(fears).named(format!("{fears:?}")), dir.path());
         assert_eq!(found.claim, Claim::GoesOn);
         let ended_in = replayed(&found, client_kinds()).unwrap().ended_in;
-        assert!(found.what.contains(&ended_in[0].what), "{} {ended_in:?}", found.what);
+        // A replay tells where in the code, too.
+        let what = ended_in[0].what.split(", at ").next().unwrap();
+        assert!(found.what.contains(what), "{} {ended_in:?}", found.what);
         found.inputs
     };
     assert_eq!(inputs(Fear::Answers(499)), ["Ask", "the answer 500 for w0/0.1"]);
