@@ -42,6 +42,9 @@ pub enum ReplayError {
     /// The program does not do what was recorded.
     #[error(transparent)]
     Diverged(Box<Diverged>),
+    /// Nothing of what was asked for is known to have happened.
+    #[error("{0}")]
+    NothingToDraw(String),
     /// The operating system failed to give the bytes.
     #[error("{0}; mend the disk, or replay a copy of the directory")]
     Io(IoError),
@@ -208,6 +211,7 @@ impl ReplayError {
             ReplayError::Corrupt(_) => ("corrupt", status::DAMAGED),
             ReplayError::Unsupported(_) => ("unsupported", status::UNSUPPORTED),
             ReplayError::Diverged(_) => ("diverged", status::DIVERGED),
+            ReplayError::NothingToDraw(_) => ("nothing_to_draw", status::NOTHING_TO_DRAW),
             ReplayError::Io(_) => ("io", status::SYSTEM_FAILED),
         }
     }

@@ -49,7 +49,7 @@
 //! | 0 | every round did what was recorded; of other commands: done, and of `verify`: sound | nobody |
 //! | 1 | a program that runs a node with [`cli::node_main`] could not, or not to its end | the operator |
 //! | 1 | `debug`: a `find` found nothing | nobody: it says so |
-//! | 2 | used wrongly: arguments, kinds that are not in order, a snapshot or a position that isn't there | the caller |
+//! | 2 | used wrongly: arguments, kinds that are not in order, a kind, a worker, a snapshot or anything else that isn't there | the caller |
 //! | 10 | not the directory of a node | the caller: another path |
 //! | 11 | the directory is empty | the caller: no node has run there |
 //! | 12 | the directory does not exist | the caller: another path |
@@ -65,11 +65,13 @@
 //! | 32 | `bisect`: an invariant doesn't hold | the developer: the step that is printed |
 //! | 33 | `diff` of two directories: the journals part | whoever keeps them: the round that is named |
 //! | 34 | likewise: all that both have is the same, and one goes on behind the other's end | nobody, or whoever waits for the copy |
+//! | 35 | `states`, `cover`: no handler that was chosen is known to have run, so nothing is drawn | the caller: the program that recorded it, or another choice |
 //! | 40 | the operating system failed to give the bytes, or to take what is printed | the operator: the disk |
 //! | 130 | `debug`: a script was interrupted | nobody |
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a replay stands outside the perimeter: it tells how long it took")]
 
+mod asked;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod compare;

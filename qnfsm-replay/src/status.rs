@@ -37,6 +37,8 @@ pub(crate) const BROKEN: u8 = 32;
 pub(crate) const JOURNALS_PART: u8 = 33;
 /// Of `diff`: all that both journals have is the same, and one goes on behind the other's end.
 pub(crate) const ONE_GOES_ON: u8 = 34;
+/// Of `states` and `cover`: no handler that was chosen is known to have run.
+pub(crate) const NOTHING_TO_DRAW: u8 = 35;
 /// The operating system failed to give the bytes, or to take what was to be shown.
 pub(crate) const SYSTEM_FAILED: u8 = 40;
 /// Of `debug`: interrupted, as shells have it.

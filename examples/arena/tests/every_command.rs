@@ -229,9 +229,9 @@ fn every_command_says_of_a_killed_server_s_journal_what_happened() {
         let (text, object) = (command.run(program, dir.path(), &[]), command.run(program, dir.path(), &["--json"]));
         if program == Program::Qnfsm && command.needs_kinds() {
             let refused = "of the program that recorded it runs it again";
-            assert!(text.status == 2 && text.err.contains(refused), "{program:?} {name}: {text:?}");
+            assert!(text.status == 35 && text.err.contains(refused), "{program:?} {name}: {text:?}");
             let error: Value = serde_json::from_str(object.out.lines().last().unwrap_or_default()).expect("an object");
-            assert_eq!((object.status, &error["exit_status"]), (2, &2.into()), "{program:?} {name}");
+            assert_eq!((object.status, &error["exit_status"]), (35, &35.into()), "{program:?} {name}");
             continue;
         }
         assert_eq!((text.status, text.err.as_str()), (0, ""), "{program:?} {name}");
@@ -263,7 +263,7 @@ fn every_command_reads_what_the_bots_recorded_too() {
         let expected = match (program, command.name) {
             (Program::Arena, "bisect") => 2,
             (Program::Arena, "debug") => continue,
-            (Program::Qnfsm, "states" | "cover") => 2,
+            (Program::Qnfsm, "states" | "cover") => 35,
             _ => 0,
         };
         let told = command.run(program, dir.path(), &[]);

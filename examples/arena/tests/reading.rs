@@ -288,7 +288,7 @@ fn each_filter_of_dump_shows_what_it_says_and_they_compose() {
         .collect();
     assert!(!expected.is_empty());
     assert!(shown(&together) == expected, "{together:?}");
-    assert_eq!(shown(&["--variant", "NoSuchOne"]), Vec::<Value>::new());
+    assert_eq!(shown(&["--variant", "Command", "--worker", "0", "--queue", "w1/0.1"]), Vec::<Value>::new());
 }
 
 #[test]

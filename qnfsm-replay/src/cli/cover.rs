@@ -27,7 +27,7 @@ use crate::{
 #[command(after_help = running_help!(
     "Examples:\n  qnfsm cover /var/lib/my-service --kind turnstile\n  qnfsm cover /var/lib/my-service --min 80 --json | jq .percent",
     "counted",
-    "31 less was seen than --min asks for, "
+    "31 less was seen than --min asks for, 35 no handler is known to have run, "
 ))]
 pub struct CoverArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
@@ -54,7 +54,7 @@ impl CoverArgs {
         let mut observed = Observed::new(self.chosen.kind.clone());
         let line = LiveLine::new("reading", false);
         let (basis, gathered) = gather(&[&self.dir], &self.chosen, own, &line, &mut observed);
-        let gathered = gathered.and_then(|()| sound(&observed, "cover", &self.chosen));
+        let gathered = gathered.and_then(|()| sound(&observed, &basis, "cover"));
         let is_whole = gathered.is_ok();
         let covers: Vec<_> = observed.kinds.iter().map(|(name, kind)| Cover::of(name, kind)).collect();
         let percent = percent(&covers);

@@ -8,7 +8,7 @@ use qnfsm::{NodeId, RawQueueId, Time, WorkerId};
 
 use super::{CoverArgs, Program, SeqArgs, StatesArgs, TraceArgs, output, program::Programs, show::LiveLine};
 use crate::{
-    Nodes, Options, Seen, Walk,
+    Nodes, Options, ReplayError, Seen, Walk,
     diagram::{
         event::{Chosen, Feed, Sink},
         records,
@@ -160,13 +160,20 @@ fn walk(
     ways::walked_together(nodes, feed, basis)
 }
 
-/// Ends a command that has gathered what it draws: prints it, unless there is nothing of it, and then what kept it from the rest.
+/// Ends a command that has gathered what it draws: prints it, unless there is nothing of it, and then what kept it from the rest. Where what was
+/// asked for isn't there, there is nothing of it.
 pub(super) fn conclude(
     json: bool,
     basis: &Basis,
     gathered: Result<(), DumpError>,
     print: impl FnOnce() -> Result<(), DumpError>,
 ) -> ExitCode {
-    let printed = if basis.rounds == 0 && gathered.is_err() { Ok(()) } else { print() };
+    let has_none = gathered.as_ref().is_err_and(|error| basis.rounds == 0 || is_of_nothing(error));
+    let printed = if has_none { Ok(()) } else { print() };
     output::conclude(json, printed.and(gathered))
+}
+
+/// True if what was asked for isn't there, or nothing of it happened.
+pub(super) fn is_of_nothing(error: &DumpError) -> bool {
+    matches!(error, DumpError::Journal(ReplayError::Misuse(_) | ReplayError::NothingToDraw(_)))
 }

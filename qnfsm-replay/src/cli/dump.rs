@@ -14,7 +14,8 @@ use qnfsm::{RawQueueId, Time, WorkerId};
 
 use super::{output, show::LiveLine};
 use crate::{
-    dump::{DumpError, FieldIs, Instant, Line, Options, VALUE_CHARS_DEFAULT, dump, follow},
+    ReplayError,
+    dump::{DumpError, FieldIs, Instant, Line, Options, VALUE_CHARS_DEFAULT, check_names, dump, follow},
     status::reading_help,
 };
 
@@ -62,7 +63,8 @@ pub struct DumpArgs {
     /// Read the directory of a running node too: what is there at this moment.
     #[arg(long)]
     pub live: bool,
-    /// Go on with what a running node writes, until it is interrupted.
+    /// Go on with what a running node writes, until it is interrupted. Of what it doesn't have, and is told to show, it may come to have some: it is
+    /// waited for.
     #[arg(long)]
     pub follow: bool,
     /// Don't open snapshots.
@@ -94,6 +96,10 @@ impl DumpArgs {
         let out = RefCell::new(BufWriter::with_capacity(1 << 16, io::stdout().lock()));
         let take = |shown: &Line<'_>| output::write_line(shown, self.json, &mut *out.borrow_mut());
         if self.follow {
+            if let Err(error @ ReplayError::Misuse(_)) = check_names(&self.dir, &self.options()) {
+                // Where standard error is closed, there is nobody to tell.
+                let _ = writeln!(io::stderr(), "note: {error}; it is waited for");
+            }
             let pause = || {
                 out.borrow_mut().flush()?;
                 sleep(FOLLOW_PAUSE);

@@ -16,6 +16,7 @@ use crate::{
     diagram::{
         observed::Observed,
         states::{self, Diagram},
+        ways::Basis,
     },
     dump::DumpError,
     status::running_help,
@@ -27,7 +28,7 @@ use crate::{
 #[command(after_help = running_help!(
     "Examples:\n  qnfsm states /var/lib/my-service --kind turnstile --svg > turnstile.svg\n  qnfsm states /var/lib/my-service --json | jq .kinds",
     "drawn",
-    ""
+    "35 no handler is known to have run, "
 ))]
 pub struct StatesArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
@@ -52,7 +53,7 @@ impl StatesArgs {
         let mut observed = Observed::new(self.chosen.kind.clone());
         let line = LiveLine::new("reading", false);
         let (basis, gathered) = gather(&[&self.dir], &self.chosen, own, &line, &mut observed);
-        let gathered = gathered.and_then(|()| sound(&observed, "states", &self.chosen));
+        let gathered = gathered.and_then(|()| sound(&observed, &basis, "states"));
         conclude(self.json, &basis, gathered, || {
             let remarks = basis.remarks("states");
             // Kinds of which nothing was seen have no diagram.
@@ -69,17 +70,16 @@ impl StatesArgs {
     }
 }
 
-/// Refuses to draw nothing where something was asked for.
-pub(super) fn sound(observed: &Observed, command: &str, chosen: &ChosenArgs) -> Result<(), DumpError> {
-    let text = match &chosen.kind {
-        Some(kind) if observed.kinds.is_empty() => {
-            format!("there is no kind `{}` in this journal; `describe` lists those that there are", kind.escape_debug())
-        }
+/// Refuses to draw nothing: says why no handler is known to have run.
+pub(super) fn sound(observed: &Observed, basis: &Basis, command: &str) -> Result<(), DumpError> {
+    let text = match basis {
         _ if observed.handlers > 0 => return Ok(()),
-        _ => format!(
+        Basis { rounds: 0, .. } => "nothing has happened in this journal: no worker has run a round".to_owned(),
+        Basis { without_kinds: true, inputs_only, .. } if !inputs_only.is_empty() => format!(
             "no handler that was chosen is known to have run. Where a worker records its inputs alone, what its FSMs did stands in no record: \
              `{command} <dir>` of the program that recorded it runs it again, or record with `Recording::Everything`"
         ),
+        _ => "no handler that was chosen has run; `stat` and `describe` tell what happened in this journal".to_owned(),
     };
-    Err(ReplayError::Misuse(text).into())
+    Err(ReplayError::NothingToDraw(text).into())
 }

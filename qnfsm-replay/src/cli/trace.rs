@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::{
     Program,
-    drawing::{ChosenArgs, gather},
+    drawing::{ChosenArgs, gather, is_of_nothing},
     output,
     show::LiveLine,
 };
@@ -53,7 +53,7 @@ impl TraceArgs {
         let line = LiveLine::beside_output("reading");
         let dirs: Vec<&Path> = [&self.dir].into_iter().chain(&self.more).map(PathBuf::as_path).collect();
         let (basis, gathered) = gather(&dirs, &self.chosen, own, &line, &mut trace);
-        if basis.rounds == 0 && gathered.is_err() {
+        if gathered.as_ref().is_err_and(|error| basis.rounds == 0 || (is_of_nothing(error) && !trace.is_begun())) {
             return gathered;
         }
         trace.finish(&basis.remarks("trace"))?;

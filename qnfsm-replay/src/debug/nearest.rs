@@ -1,4 +1,6 @@
-//! The name that somebody who wrote another one most likely meant.
+//! The name that somebody who wrote another one most likely meant, and how far a path leads that has no end.
+
+use qnfsm::schema::{Outlook, Path};
 
 /// How many names are listed in an error.
 const LISTED_MAX: usize = 12;
@@ -7,7 +9,7 @@ const LISTED_MAX: usize = 12;
 const LETTERS_MAX: usize = 64;
 
 /// Names that were possible, for the end of an error: which one was meant, and which there are.
-pub(super) fn instead<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> String {
+pub(crate) fn instead<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let mut names: Vec<&str> = names.into_iter().collect();
     names.sort_unstable();
     names.dedup();
@@ -15,15 +17,46 @@ pub(super) fn instead<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>
     let letters = wanted.chars().count();
     let near = if letters < 4 { 1 } else { (letters / 3).max(2) };
     let meant = meant.filter(|name| distance(wanted, name) <= near);
-    let more = if names.len() > LISTED_MAX { ", …" } else { "" };
-    let listed = names.iter().take(LISTED_MAX).copied().collect::<Vec<_>>().join(", ");
     match (meant, names.len()) {
         (Some(meant), 1) => format!("did you mean `{meant}`?"),
-        (Some(meant), _) => format!("did you mean `{meant}`? There are {listed}{more}"),
-        (None, 0) => "there are none".to_owned(),
-        (None, 1) => format!("there is {listed}"),
-        (None, _) => format!("there are {listed}{more}"),
+        (Some(meant), _) => format!("did you mean `{meant}`? There are {}", listed(&names)),
+        (None, _) => there_are(&names),
     }
+}
+
+/// Names that were possible, where none is near another: numbers.
+pub(crate) fn there_are(names: &[impl AsRef<str>]) -> String {
+    match names.len() {
+        0 => "there are none".to_owned(),
+        1 => format!("there is {}", listed(names)),
+        _ => format!("there are {}", listed(names)),
+    }
+}
+
+fn listed(names: &[impl AsRef<str>]) -> String {
+    let more = if names.len() > LISTED_MAX { ", …" } else { "" };
+    let listed = names.iter().take(LISTED_MAX).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    format!("{listed}{more}")
+}
+
+/// Of a path at whose end nothing is: how far it leads, and what can follow there. `outlook` says what there is at the end of a path, and `name` what
+/// one is called.
+pub(crate) fn how_far(path: &Path, outlook: impl Fn(&Path) -> Outlook, name: impl Fn(&Path) -> String) -> String {
+    let mut path = path.clone();
+    while let Some(missing) = path.0.pop() {
+        let outlook = outlook(&path);
+        if !path.0.is_empty() && (outlook.is_nothing() || outlook.is_opaque) {
+            continue;
+        }
+        let (here, missing) = (name(&path), Path(vec![missing]).to_string());
+        let names = outlook.fields.iter().map(String::as_str);
+        return match (outlook.fields.is_empty(), outlook.has_places) {
+            (true, true) => format!("{here} is a list or a map; a place stands in brackets, such as [0] or [\"key\"]"),
+            (true, false) => format!("{here} has no parts"),
+            (false, _) => format!("{here} has no field `{missing}`: {}", instead(&missing, names)),
+        };
+    }
+    format!("nobody can look into {}: its types are opaque", name(&path))
 }
 
 /// How many letters have to be put in, taken out or changed to make one name of the other; case counts for little.

@@ -14,7 +14,7 @@ use super::{
     WrongLine,
     expression::{CameIs, Check, EndIs, Expression, Field, HandlerIs, Order, Root, Test},
     judge::is_so,
-    nearest::instead,
+    nearest::{how_far, instead},
 };
 use crate::{
     dump::Tables,
@@ -240,25 +240,13 @@ fn fields(
     if !hidden.is_empty() {
         return Err(WrongLine { at, what: format!("{field} is a secret; nobody is shown what it holds") });
     }
-    let mut path = field.path.clone();
-    while let Some(missing) = path.0.pop() {
-        let mut outlook = Outlook::default();
-        outlooks(&path).for_each(|(_, other)| outlook.merge(other));
-        if path.0.is_empty() || !(outlook.is_nothing() || outlook.is_opaque) {
-            let here = Field { root: field.root, path };
-            let missing = Path(vec![missing]).to_string();
-            let names = outlook.fields.iter().map(String::as_str);
-            let what = match (outlook.fields.is_empty(), outlook.has_places) {
-                (true, true) => {
-                    format!("{here} is a list or a map; a place stands in brackets, such as [0] or [\"key\"]")
-                }
-                (true, false) => format!("{here} has no parts"),
-                (false, _) => format!("{here} has no field `{missing}`: {}", instead(&missing, names)),
-            };
-            return Err(WrongLine { at, what });
-        }
-    }
-    Err(WrongLine { at, what: format!("nobody can look into {field}: its types are opaque") })
+    let all = |path: &Path| {
+        let mut all = Outlook::default();
+        outlooks(path).for_each(|(_, other)| all.merge(other));
+        all
+    };
+    let name = |path: &Path| Field { root: field.root, path: path.clone() }.to_string();
+    Err(WrongLine { at, what: how_far(&field.path, all, name) })
 }
 
 /// The types or kinds that have such a variant at a field, by number.

@@ -8,6 +8,8 @@ use std::{io, ops::RangeInclusive};
 use qnfsm::{Handler, NodeId, Place, RawQueueId, RequestId, Time, WorkerId, frame::Class};
 
 use crate::{
+    ReplayError,
+    asked::{Asked, Lookout},
     dump::tables::Tables,
     nodes::{CameIn, Sending},
 };
@@ -147,6 +149,21 @@ impl Default for Chosen {
 }
 
 impl Chosen {
+    /// All of it, to be held against what there is.
+    fn asked(&self) -> Asked {
+        let Chosen { node, worker, queue, kind, rounds, time } = self.clone();
+        let all = Chosen::default();
+        Asked {
+            node,
+            worker,
+            queue,
+            kind,
+            rounds: Some(rounds).filter(|rounds| *rounds != all.rounds),
+            time: Some(time).filter(|time| *time != all.time),
+            ..Asked::default()
+        }
+    }
+
     /// True if that is drawn.
     fn wants(&self, tables: &Tables, at: &At, event: &Event<'_>) -> bool {
         let is_of_round = self.node.is_none_or(|node| node == at.node)
@@ -168,15 +185,27 @@ impl Chosen {
     }
 }
 
-/// Hands on what was chosen.
+/// Hands on what was chosen, and looks whether it is there.
 pub(crate) struct Feed<'s> {
     chosen: &'s Chosen,
+    lookout: Lookout,
     sink: &'s mut dyn Sink,
 }
 
 impl<'s> Feed<'s> {
     pub(crate) fn new(chosen: &'s Chosen, sink: &'s mut dyn Sink) -> Feed<'s> {
-        Feed { chosen, sink }
+        Feed { chosen, lookout: Lookout::new(chosen.asked()), sink }
+    }
+
+    /// Refuses to draw what these nodes, and the tables by which their events will be told, don't have by name.
+    pub(crate) fn begin(&self, nodes: &[NodeId], tables: &[Tables]) -> Result<(), ReplayError> {
+        self.lookout.asked().spans()?;
+        self.lookout.asked().names(nodes, tables)
+    }
+
+    /// Refuses what was chosen, when all of the journals was seen and it wasn't there.
+    pub(crate) fn end(&self) -> Result<(), ReplayError> {
+        self.lookout.missing()
     }
 
     pub(crate) fn enter(&mut self, tables: &Tables) {
@@ -184,6 +213,7 @@ impl<'s> Feed<'s> {
     }
 
     pub(crate) fn take(&mut self, tables: &Tables, at: &At, event: &Event<'_>) -> io::Result<()> {
+        self.note(at, event);
         if self.chosen.wants(tables, at, event) {
             return self.sink.take(tables, at, event);
         }
@@ -191,5 +221,25 @@ impl<'s> Feed<'s> {
             self.sink.pass_over(tables, ran.queue, ran.kind);
         }
         Ok(())
+    }
+    /// Notes what there is.
+    fn note(&self, at: &At, event: &Event<'_>) {
+        // Of other nodes than that one, nothing was asked for.
+        if self.chosen.node.is_some_and(|node| node != at.node) {
+            return;
+        }
+        match event {
+            Event::Round(_) => {
+                self.lookout.saw_worker(at.worker);
+                self.lookout.saw_round(at.worker, at.round);
+                self.lookout.saw_time(at.worker, at.now);
+            }
+            Event::Crossed(it) if self.lookout.looks_for_queue() => self.lookout.saw_queues([it.from, it.to]),
+            Event::Ran(ran) if self.lookout.looks_for_queue() => {
+                let sender = ran.message.as_ref().map(|message| message.sender);
+                self.lookout.saw_queues([ran.queue].into_iter().chain(sender));
+            }
+            _ => {}
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     CorruptJournal, ReplayError,
+    asked::tables_of,
     dump::{DumpError, tables::Tables},
     live::Again,
     nodes,
@@ -35,10 +36,11 @@ pub(crate) fn recorded(
 ) -> Result<(), DumpError> {
     basis.without_kinds = true;
     let mut records = Records::open(dir, live)?;
+    begin(std::slice::from_ref(&records), feed)?;
     loop {
         records.show_round(feed, basis)?;
         if records.next_at.is_none() {
-            return Ok(());
+            return Ok(feed.end()?);
         }
         on_progress(records.bytes, records.bytes_total);
     }
@@ -56,6 +58,7 @@ pub(crate) fn recorded_together(
     (basis.without_kinds, basis.by_clocks) = (true, true);
     let mut all = dirs.iter().map(|dir| Records::open(dir, live)).collect::<Result<Vec<_>, _>>()?;
     nodes::different(all.iter().map(|records| (records.known.node, records.known.dir.as_path())))?;
+    begin(&all, feed)?;
     let mut failed = Ok(());
     let mut show = |records: &mut Records, basis: &mut Basis| match records.show_round(feed, basis) {
         Err(DumpError::Journal(error)) => {
@@ -75,7 +78,20 @@ pub(crate) fn recorded_together(
         show(&mut all[at], basis)?;
         on_progress(all.iter().map(|records| records.bytes).sum(), all.iter().map(|records| records.bytes_total).sum());
     }
-    failed
+    failed?;
+    Ok(feed.end()?)
+}
+
+/// Refuses what these journals don't have by name. Where a table can't be read, which may have any, nothing is refused.
+fn begin(all: &[Records], feed: &Feed<'_>) -> Result<(), ReplayError> {
+    let mut tables = Vec::new();
+    for Records { files, known, .. } in all {
+        let oldest = files.keys().next().copied().unwrap_or(1);
+        let Some(of_one) = tables_of(&RealFiles, &known.dir, oldest)? else { return Ok(()) };
+        tables.extend(of_one);
+    }
+    let nodes: Vec<_> = all.iter().map(|records| records.known.node).collect();
+    feed.begin(&nodes, &tables)
 }
 
 /// The records of one node, one round after another.

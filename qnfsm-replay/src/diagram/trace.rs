@@ -127,6 +127,11 @@ impl<W: Write> Trace<W> {
         self.out.flush()
     }
 
+    /// True if something was written.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.is_begun
+    }
+
     /// Writes what stands before the first event, once.
     fn begin(&mut self) -> io::Result<()> {
         if self.is_begun {

@@ -68,6 +68,7 @@ impl Basis {
 /// Goes through a journal with the program's kinds. What it is based on is told in `basis`, also where it ends early.
 pub(crate) fn walked(walk: Walk<'_>, feed: &mut Feed<'_>, basis: &mut Basis) -> Result<(), DumpError> {
     let mut logs = Logs::new(walk.manifest().node, walk.catalogue());
+    feed.begin(&[logs.node], std::slice::from_ref(&logs.tables))?;
     feed.enter(&logs.tables);
     let mut failed = None;
     let walked = walk.rounds(|log| {
@@ -80,13 +81,17 @@ pub(crate) fn walked(walk: Walk<'_>, feed: &mut Feed<'_>, basis: &mut Basis) -> 
             ControlFlow::Continue,
         )
     });
-    failed.map_or(Ok(()), |error| Err(error.into())).and(walked.map(|_| ()).map_err(DumpError::from))
+    failed.map_or(Ok(()), |error| Err(error.into())).and(walked.map(|_| ()).map_err(DumpError::from))?;
+    Ok(feed.end()?)
 }
 
 /// Goes through the journals of several nodes with their programs' kinds, causes before effects.
 pub(crate) fn walked_together(nodes: Nodes<'_>, feed: &mut Feed<'_>, basis: &mut Basis) -> Result<(), DumpError> {
     let mut logs: BTreeMap<NodeId, Logs> =
         nodes.nodes().map(|(manifest, catalogue)| (manifest.node, Logs::new(manifest.node, catalogue))).collect();
+    let numbers: Vec<_> = logs.keys().copied().collect();
+    let tables: Vec<_> = nodes.nodes().map(|(_, catalogue)| Tables::new(catalogue.table().clone())).collect();
+    feed.begin(&numbers, &tables)?;
     logs.values().for_each(|logs| feed.enter(&logs.tables));
     let mut failed = None;
     let Basis { rounds, between, .. } = basis;
@@ -101,7 +106,8 @@ pub(crate) fn walked_together(nodes: Nodes<'_>, feed: &mut Feed<'_>, basis: &mut
             ControlFlow::Continue,
         )
     });
-    failed.map_or(Ok(()), |error| Err(error.into())).and(walked.map_err(DumpError::from))
+    failed.map_or(Ok(()), |error| Err(error.into())).and(walked.map_err(DumpError::from))?;
+    Ok(feed.end()?)
 }
 
 /// What a walk shows, on its way.

@@ -26,7 +26,7 @@ pub(super) struct Filter {
 /// something its name will do, and of a newtype what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldIs {
-    path: Path,
+    pub(super) path: Path,
     is: String,
 }
 

@@ -19,7 +19,7 @@ use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
 
 use qnfsm::{
     RawQueueId, Time, WorkerId,
-    journal::{Excerpt, RealFiles, Storage, holdings},
+    journal::{Excerpt, Manifest, RealFiles, Storage, holdings},
 };
 
 use filter::{ALL_TIME, Filter};
@@ -34,7 +34,12 @@ pub use summary::{Opaque, Summary};
 pub(crate) use tables::{Own, Tables};
 pub use value::Value;
 
-use crate::{ReplayError, live::Again, recorded::journal_bytes_before};
+use crate::{
+    ReplayError,
+    asked::{Asked, Lookout, tables_of},
+    live::Again,
+    recorded::journal_bytes_before,
+};
 
 /// What of a journal is shown, and how much of a value.
 #[derive(Debug, Clone)]
@@ -153,6 +158,21 @@ impl Options {
         self
     }
 
+    /// All of that by which parts are chosen, to be held against what there is.
+    fn asked(&self) -> Asked {
+        let Filter { kind, queue, variant, fields } = self.filter.clone();
+        Asked {
+            worker: self.worker,
+            rounds: Some(self.rounds.clone()).filter(|rounds| *rounds != Options::default().rounds),
+            time: Some(self.time.clone()).filter(|time| *time != ALL_TIME),
+            fields: fields.into_iter().map(|field| field.path).collect(),
+            kind,
+            queue,
+            variant,
+            ..Asked::default()
+        }
+    }
+
     /// Whether something of that worker and round is shown.
     fn shows(&self, worker: Option<WorkerId>, round: Option<u64>) -> bool {
         let of_worker = self.worker.is_none() || self.worker == worker;
@@ -194,7 +214,8 @@ impl From<io::Error> for DumpError {
 /// ```
 ///
 /// # Errors
-/// When the directory can't be read or is damaged, as a replay would say it; when `take` fails. A snapshot that is damaged, or a record
+/// [`ReplayError::Misuse`] for a kind, variant or field that isn't there, and last for a worker, round, time or queue that isn't. When the
+/// directory can't be read or is damaged, as a replay would say it; when `take` fails. A snapshot that is damaged, or a record
 /// that is sound and can't be understood, is told in its place and again as an error in the end.
 pub fn dump(
     dir: &Path,
@@ -202,21 +223,37 @@ pub fn dump(
     take: impl FnMut(&Line<'_>) -> io::Result<()>,
     on_progress: impl FnMut(u64, u64),
 ) -> Result<(), DumpError> {
-    dump_with(dir, options, take, on_progress, || Ok(false))
+    dump_with(dir, options, take, on_progress, None)
 }
 
 /// As [`dump`], beside a running node, and goes on with what it writes from then on. Wherever all that is there was handed on, `pause`
-/// waits as long as it likes, and says whether to look again; if not, the summary follows.
+/// waits as long as it likes, and says whether to look again; if not, the summary follows. Names that aren't there are no errors: they may come.
 ///
 /// # Errors
-/// As [`dump`], or what `pause` says; and when the journal was made to end before what was read, or given up faster than it was read.
+/// As [`dump`] otherwise, or what `pause` says; and when the journal was made to end before what was read, or given up faster than it was read.
 pub fn follow(
     dir: &Path,
     options: &Options,
     take: impl FnMut(&Line<'_>) -> io::Result<()>,
-    pause: impl FnMut() -> io::Result<bool>,
+    mut pause: impl FnMut() -> io::Result<bool>,
 ) -> Result<(), DumpError> {
-    dump_with(dir, &options.clone().live(true), take, |_, _| {}, pause)
+    dump_with(dir, &options.clone().live(true), take, |_, _| {}, Some(&mut pause))
+}
+
+/// Refuses options that name a kind, a variant or a field that isn't there, as [`dump`] does: for who [follows](follow) a node, which may come to
+/// have it.
+///
+/// # Errors
+/// [`ReplayError::Misuse`] for that; when the directory can't be opened.
+pub fn check_names(dir: &Path, options: &Options) -> Result<(), ReplayError> {
+    let manifest = Manifest::load(&RealFiles, dir)?;
+    refuse_names(&RealFiles, dir, &manifest, &options.asked())
+}
+
+/// Where a table can't be read, which may have them, names are as they may be.
+fn refuse_names(storage: &dyn Storage, dir: &Path, manifest: &Manifest, asked: &Asked) -> Result<(), ReplayError> {
+    let tables = tables_of(storage, dir, manifest.oldest_segment)?;
+    tables.map_or(Ok(()), |tables| asked.names(&[manifest.node], &tables))
 }
 
 fn dump_with(
@@ -224,25 +261,33 @@ fn dump_with(
     options: &Options,
     mut take: impl FnMut(&Line<'_>) -> io::Result<()>,
     mut on_progress: impl FnMut(u64, u64),
-    mut pause: impl FnMut() -> io::Result<bool>,
+    mut pause: Option<&mut dyn FnMut() -> io::Result<bool>>,
 ) -> Result<(), DumpError> {
     let storage: Arc<dyn Storage> = Arc::new(RealFiles);
     let mut again = Again::new(options.live);
     let mut reader = again.open(storage.clone(), dir).map_err(ReplayError::from)?;
     let manifest = reader.manifest().clone();
+    let lookout = Lookout::new(options.asked());
+    lookout.asked().spans()?;
+    if pause.is_none() {
+        refuse_names(&*storage, dir, &manifest, lookout.asked())?;
+    }
     let files = holdings::segments(&*storage, dir).map_err(ReplayError::from)?.split_off(&manifest.oldest_segment);
     let bytes_total = files.values().sum();
     let own = Own::new();
-    let mut records = Records::new(dir, &*storage, &manifest, options, &own, &mut take);
+    let mut records = Records::new(dir, &*storage, &manifest, options, &own, &mut take).told_to(&lookout);
     records.learn_kinds()?;
     let read = loop {
         let entry = match reader.next() {
             Ok(Some(entry)) => entry,
-            Ok(None) if pause()? => {
+            Ok(None) => {
+                let Some(pause) = &mut pause else { break lookout.missing() };
+                if !pause()? {
+                    break Ok(());
+                }
                 reader.look_again().map_err(ReplayError::from)?;
                 continue;
             }
-            Ok(None) => break Ok(()),
             Err(error) if again.may(&error) => {
                 reader.look_again().map_err(ReplayError::from)?;
                 continue;

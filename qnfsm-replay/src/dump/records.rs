@@ -19,7 +19,7 @@ use super::{
     summary::{Counts, Types},
     tables::{Own, Tables},
 };
-use crate::{CorruptJournal, ReplayError, recorded::table_of};
+use crate::{CorruptJournal, ReplayError, asked::Lookout, recorded::table_of};
 
 /// A journal on its way through: what its records mean, in turn.
 pub(super) struct Records<'a> {
@@ -27,6 +27,8 @@ pub(super) struct Records<'a> {
     pub(super) storage: &'a dyn Storage,
     pub(super) manifest: &'a Manifest,
     pub(super) options: &'a Options,
+    /// Who is told what there is.
+    lookout: Option<&'a Lookout>,
     take: &'a mut dyn FnMut(&Line<'_>) -> io::Result<()>,
     own: &'a Own,
     /// Those of the segment that is read, with its number and the bytes that they were read from.
@@ -81,6 +83,7 @@ impl<'a> Records<'a> {
             storage,
             manifest,
             options,
+            lookout: None,
             take,
             own,
             segment: None,
@@ -94,6 +97,11 @@ impl<'a> Records<'a> {
             headings: BTreeMap::new(),
             wrong: None,
         }
+    }
+
+    /// Tells that one what there is.
+    pub(super) fn told_to(self, lookout: &'a Lookout) -> Records<'a> {
+        Records { lookout: Some(lookout), ..self }
     }
 
     /// The segment that was entered last.
@@ -155,6 +163,9 @@ impl<'a> Records<'a> {
         let about = About { at, worker: record.worker(), round: record.round() };
         if let Record::Round { worker, now, .. } = *record {
             self.times.note(worker, now);
+        }
+        if let Some(lookout) = self.lookout {
+            tell(lookout, record);
         }
         let is_of_time = self.times.is_within(about.worker, &self.options.time);
         let is_shown = self.options.shows(about.worker, about.round) && is_of_time;
@@ -305,6 +316,11 @@ impl<'a> Records<'a> {
                 Err(error) => return self.unknown(about, format!("a batch of {}: {error}", batch.source)),
             };
             self.counts.frames += 1;
+            if let (Some(lookout), Some(worker)) = (self.looking(), about.worker) {
+                let to = (frame.header.slot, frame.header.generation);
+                let to = RawQueueId::new(self.manifest.node, Place::worker(worker), to.0, to.1);
+                lookout.saw_queues([to, frame.header.sender]);
+            }
             self.counts.messages += u64::from(matches!(frame.header.class, Class::Message | Class::Reply));
             if is_shown {
                 let what = self.frame(about, batch, batch.first.saturating_add(at), &frame, tables);
@@ -331,8 +347,16 @@ impl<'a> Records<'a> {
         frame_line(self.own, tables, into, batch, (number, frame), self.options.value_chars_max)
     }
 
+    /// Who has yet to see the queue that it looks for.
+    fn looking(&self) -> Option<&'a Lookout> {
+        self.lookout.filter(|lookout| lookout.looks_for_queue())
+    }
+
     /// Notes of which kind a queue is.
     pub(super) fn note_kind(&mut self, queue: RawQueueId, Name(kind): Name<'_>) {
+        if let Some(lookout) = self.looking() {
+            lookout.saw_queues([queue]);
+        }
         if let Some(asked) = &self.options.filter.kind {
             self.kinds.note(queue, kind == asked);
         }
@@ -356,6 +380,25 @@ impl<'a> Records<'a> {
         }
         self.delivered.insert(worker, (round, number));
         Ok(())
+    }
+}
+
+/// Tells what a record is of, and which queues its deliveries are of, shown or not.
+fn tell(lookout: &Lookout, record: &Record<'_>) {
+    let Some(worker) = record.worker() else { return };
+    lookout.saw_worker(worker);
+    if let Some(round) = record.round() {
+        lookout.saw_round(worker, round);
+    }
+    match *record {
+        Record::Round { now, .. } => lookout.saw_time(worker, now),
+        Record::Deliveries { entries, .. } if lookout.looks_for_queue() => {
+            // What can't be read is told where it is shown.
+            for delivery in Deliveries::new(entries).map_while(Result::ok) {
+                lookout.saw_queues([delivery.queue, delivery.sender]);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -113,6 +113,10 @@ impl Own {
             text: printer(Schema::of::<String>(&[])),
         }
     }
+
+    pub(crate) fn printers(&self) -> impl Iterator<Item = &Printer> {
+        [&self.no_reply, &self.down_reason, &self.text].into_iter()
+    }
 }
 
 const PLAIN: &str = "the library's own types derive serde's traits without attributes";

@@ -41,7 +41,7 @@ pub enum RecoverToError {
     },
     /// The journal isn't that long.
     #[error(
-        "the journal ends at {end}, before {at}; leave `recover_to` out to go on from there, or give {end} or an earlier position"
+        "the journal ends at {end}, before {at}, so there is nothing to give up; ask for nothing to go on from there, or give an earlier position"
     )]
     BehindEnd {
         /// The position that was given.
