@@ -110,6 +110,10 @@ impl Reading {
         let mut from = Some(from);
         for (path, bytes) in &self.segments[number..] {
             let mut place = from.take().unwrap_or(0);
+            // What is no file may keep whoever opens it waiting for ever.
+            if !path.is_file() {
+                return;
+            }
             let Ok(mut file) = fs::File::open(path) else { return };
             if file.seek(SeekFrom::Start(place)).is_err() {
                 return;

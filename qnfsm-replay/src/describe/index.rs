@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    io::Write,
+    io::{Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -58,6 +58,9 @@ pub(super) fn header_digest(header: &SegmentHeader) -> u64 {
     digest.value()
 }
 
+/// By so many bytes an index is told from something else: the digest's line, and where the JSON begins.
+const FRONT_BYTES: u64 = 18;
+
 /// The file.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -77,14 +80,20 @@ impl Index {
     /// # Errors
     /// When it can't be read, or is something else, which isn't to be replaced.
     pub(super) fn load(path: &Path) -> io::Result<Index> {
-        let bytes = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read?,
+        let mut bytes = Vec::new();
+        let mut file = match fs::File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Index { path: path.into(), sealed: Vec::new() });
+            }
+            opened => opened?,
         };
-        let text = String::from_utf8_lossy(&bytes);
-        if !bytes.is_empty() && !begins_as_one(&text) {
+        // Of something else, however long it is, no more is read than its front.
+        Read::by_ref(&mut file).take(FRONT_BYTES).read_to_end(&mut bytes)?;
+        if !bytes.is_empty() && !begins_as_one(&String::from_utf8_lossy(&bytes)) {
             return Err(io::Error::other("it is something else than an index"));
         }
+        file.read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes);
         let sealed = content(&text).unwrap_or_default();
         Ok(Index { path: path.into(), sealed })
     }

@@ -6,9 +6,9 @@ use super::{
     error::{Corruption, IoError, OpenError, Why},
     manifest::Manifest,
     reader::{Loaded, Reader},
-    segment::{self, SEGMENT_FILE_BYTES_MAX},
+    segment,
     storage::Storage,
-    window::Window,
+    window::{Window, read_rest},
 };
 
 /// So much is read to see whether something was written.
@@ -49,11 +49,12 @@ impl Reader {
         let path = segment::path(&self.node_dir, at.segment);
         let is_last = self.segments.last().is_none_or(|last| *last <= at.segment);
         let mut rest = Vec::new();
-        let there = self.storage.file_bytes(&path).and_then(|bytes| {
+        let failed = |error| IoError::new("read", &path, error);
+        let there = self.storage.file_bytes(&path).map_err(failed).and_then(|bytes| {
             // Where nothing was written since, there may be much that was made of zeros beforehand.
-            self.storage.read(&path, at.offset, PEEKED_BYTES, &mut rest)?;
+            self.storage.read(&path, at.offset, PEEKED_BYTES, &mut rest).map_err(failed)?;
             if !is_last || rest.first().is_some_and(|first| *first != 0) {
-                self.storage.read(&path, at.offset, SEGMENT_FILE_BYTES_MAX, &mut rest)?;
+                read_rest(&*self.storage, &path, at.offset, &mut rest)?;
             }
             Ok(bytes)
         });
@@ -64,8 +65,8 @@ impl Reader {
                 return Err(Corruption { file: path, offset: bytes, worker, round, sound_end: None, why }.into());
             }
             // It was given up behind this reader; the next one's link says whether there was more in it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            there => _ = there.map_err(|error| IoError::new("read", path, error))?,
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {}
+            there => _ = there?,
         }
         self.window.put(at.offset, rest);
         Ok(())

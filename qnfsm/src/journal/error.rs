@@ -3,7 +3,7 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use super::envelope::Position;
+use super::{envelope::Position, storage::NoFile};
 use crate::id::{Epoch, WorkerId};
 
 /// What is wrong with bytes on disk. See [`Corruption`] for where.
@@ -39,6 +39,12 @@ pub enum Why {
     /// The checksums are right, but the bytes mean nothing.
     #[error("malformed: {0}")]
     Malformed(&'static str),
+    /// There is something that isn't even a file.
+    #[error("it is {is}, and no file")]
+    NoFile {
+        /// What it is, with its article.
+        is: &'static str,
+    },
     /// A segment or snapshot that must be there is not.
     #[error("the file is missing")]
     Missing,
@@ -163,6 +169,13 @@ impl IoError {
         IoError { what, path: path.into(), source: Arc::new(source) }
     }
 
+    /// That something else stands where a file should is the directory's fault, and not the system's.
+    pub(super) fn no_file(&self) -> Option<Corruption> {
+        let NoFile(is) = *self.source.get_ref()?.downcast_ref()?;
+        let (file, why) = (self.path.clone(), Why::NoFile { is });
+        Some(Corruption { file, offset: 0, worker: None, round: None, sound_end: None, why })
+    }
+
     /// What whoever keeps the directory can do about it.
     fn remedy(&self) -> &'static str {
         match self.source.kind() {
@@ -187,13 +200,19 @@ pub enum JournalError {
     Misuse(String),
     /// The disk failed or is full.
     #[error("{0}. The node must stop; make room or mend the disk, and start it again: it goes on from its journal")]
-    Io(#[from] IoError),
+    Io(IoError),
     /// What is on disk is damaged.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
     /// What is on disk was written by a newer version.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+}
+
+impl From<IoError> for JournalError {
+    fn from(error: IoError) -> JournalError {
+        error.no_file().map_or(JournalError::Io(error), JournalError::Corrupt)
+    }
 }
 
 /// Why a node's directory could not be opened.
@@ -231,7 +250,9 @@ pub enum OpenError {
 
 impl From<IoError> for OpenError {
     fn from(error: IoError) -> OpenError {
-        if error.source.kind() == io::ErrorKind::PermissionDenied {
+        if let Some(corrupt) = error.no_file() {
+            OpenError::Corrupt(corrupt)
+        } else if error.source.kind() == io::ErrorKind::PermissionDenied {
             OpenError::Denied(error)
         } else {
             OpenError::Io(error)
@@ -248,13 +269,19 @@ pub enum ReadError {
     Misuse(String),
     /// The operating system failed to give the bytes.
     #[error("{0}; mend the disk, or read a copy of the directory")]
-    Io(#[from] IoError),
+    Io(IoError),
     /// The bytes are damaged.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
     /// The bytes were written by a newer version.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
+}
+
+impl From<IoError> for ReadError {
+    fn from(error: IoError) -> ReadError {
+        error.no_file().map_or(ReadError::Io(error), ReadError::Corrupt)
+    }
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ fn file_name(segment: u64) -> String {
     format!("{segment:08}.qjl")
 }
 
-/// Reads the header of a segment alone; none if it has no sound one of this version.
+/// Reads the header of a segment alone; none if it has no sound one of this version, or is no file.
 ///
 /// # Errors
 /// When the system fails.
@@ -188,7 +188,10 @@ pub fn read_header(storage: &dyn Storage, node_dir: &Path, segment: u64) -> Resu
     let read = |bytes: &mut Vec<u8>, len| {
         storage.read(&path, 0, len, bytes).map_err(|error| IoError::new("read", path.clone(), error))
     };
-    read(&mut bytes, BLOCK_PREFIX_BYTES as u64)?;
+    match read(&mut bytes, BLOCK_PREFIX_BYTES as u64) {
+        Err(error) if error.no_file().is_some() => return Ok(None),
+        read => read?,
+    }
     let Some(len) = block_bytes(&bytes) else { return Ok(None) };
     read(&mut bytes, len)?;
     Ok(SegmentHeader::decode(&bytes).ok().map(|(header, ..)| header))

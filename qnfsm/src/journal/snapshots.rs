@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Record, RecordDraft, SNAPSHOTS_DIR,
-    bytes::{Block, BlockFault, BlockKind, Taker, block, put_counted, take_block},
+    bytes::{BLOCK_PREFIX_BYTES, Block, BlockFault, BlockKind, Taker, block, block_bytes, put_counted, take_block},
     error::{Corruption, IoError, JournalError, ReadError, Unsupported, Why},
     replacement::{Replacement, UNFINISHED},
     segment::FORMAT_VERSION,
@@ -267,24 +267,17 @@ pub fn load(
     round: u64,
 ) -> Result<Snapshot, ReadError> {
     let file = path(node_dir, worker, round);
-    let corrupt = |offset: usize, why| {
+    let corrupt = |offset: u64, why| {
         let (worker, round) = (Some(worker), Some(round));
-        ReadError::Corrupt(Corruption {
-            file: file.clone(),
-            offset: offset as u64,
-            worker,
-            round,
-            sound_end: None,
-            why,
-        })
+        ReadError::Corrupt(Corruption { file: file.clone(), offset, worker, round, sound_end: None, why })
     };
     let mut bytes = Vec::new();
-    match storage.read(&file, 0, u64::MAX, &mut bytes) {
-        Ok(()) => {}
+    let read = match read_as_long_as_it_says(storage, &file, &mut bytes) {
+        Ok(read) => read,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(corrupt(0, Why::Missing)),
         Err(error) => return Err(IoError::new("read", file, error).into()),
-    }
-    let (header, lengths) = match check(&bytes) {
+    };
+    let (header, lengths) = match read.and_then(|()| check(&bytes)) {
         Ok(checked) => checked,
         Err((offset, BlockFault::Bad(why))) => return Err(corrupt(offset, why)),
         Err((_, BlockFault::Version(version))) => {
@@ -312,28 +305,54 @@ struct Header {
 }
 
 /// Checks a whole file. Gives its header and where the image begins and ends; or what is wrong, and where.
-fn check(bytes: &[u8]) -> Result<(Header, [usize; 2]), (usize, BlockFault)> {
+fn check(bytes: &[u8]) -> Result<(Header, [usize; 2]), Fault> {
     let Block { body, rest, .. } = take_block(SNAPSHOT, bytes).map_err(|fault| (0, fault))?;
     let image_start = bytes.len() - rest.len();
     let header = take_header(body).map_err(|why| (0, why.into()))?;
     let Some((parts, end)) = rest.split_last_chunk::<END_BYTES>() else {
-        return Err((bytes.len(), Why::CutShort.into()));
+        return Err((bytes.len() as u64, Why::CutShort.into()));
     };
     let [(image_bytes, image_checksum), (driver_bytes, driver_checksum)] =
-        take_end(end).map_err(|why| (bytes.len() - END_BYTES, why.into()))?;
+        take_end(end).map_err(|why| ((bytes.len() - END_BYTES) as u64, why.into()))?;
     let split = usize::try_from(image_bytes).ok().and_then(|image_bytes| parts.split_at_checked(image_bytes));
     let Some((image, driver)) = split.filter(|(_, driver)| driver.len() as u64 == driver_bytes) else {
-        let why = Why::Malformed("what it ends in is of an image and outputs of another length");
-        return Err((bytes.len() - END_BYTES, why.into()));
+        return Err(((bytes.len() - END_BYTES) as u64, OTHER_LENGTH.into()));
     };
     let image_end = image_start + image.len();
     for (start, part, checksum) in [(image_start, image, image_checksum), (image_end, driver, driver_checksum)] {
         if crc32fast::hash(part) != checksum {
-            return Err((start, Why::BodyChecksum.into()));
+            return Err((start as u64, Why::BodyChecksum.into()));
         }
     }
     Ok((header, [image_start, image_end]))
 }
+
+/// Where in a snapshot's file something is wrong, and what.
+type Fault = (u64, BlockFault);
+
+/// Reads a snapshot's file, if it is as long as its front and its end say; if it isn't, nothing else of it is read. The inner error says what is wrong.
+fn read_as_long_as_it_says(storage: &dyn Storage, file: &Path, bytes: &mut Vec<u8>) -> io::Result<Result<(), Fault>> {
+    // A file that is written anew meanwhile has another name until it is whole.
+    let file_bytes = storage.file_bytes(file)?;
+    storage.read(file, 0, BLOCK_PREFIX_BYTES as u64, bytes)?;
+    let front_bytes = block_bytes(bytes).unwrap_or(BLOCK_PREFIX_BYTES as u64);
+    storage.read(file, 0, front_bytes, bytes)?;
+    if let Err(fault) = take_block(SNAPSHOT, bytes) {
+        return Ok(Err((0, fault)));
+    }
+    let Some(end_at) = file_bytes.checked_sub(END_BYTES as u64).filter(|end_at| *end_at >= front_bytes) else {
+        return Ok(Err((file_bytes, Why::CutShort.into())));
+    };
+    storage.read(file, end_at, END_BYTES as u64, bytes)?;
+    let said = bytes.first_chunk().ok_or(Why::CutShort).and_then(take_end);
+    match said.map(|[(image_bytes, _), (driver_bytes, _)]| image_bytes.checked_add(driver_bytes)) {
+        Ok(said) if said == Some(end_at - front_bytes) => storage.read(file, 0, file_bytes, bytes).map(Ok),
+        Ok(_) => Ok(Err((end_at, OTHER_LENGTH.into()))),
+        Err(why) => Ok(Err((end_at, why.into()))),
+    }
+}
+
+const OTHER_LENGTH: Why = Why::Malformed("what it ends in is of an image and outputs of another length");
 
 fn take_header(body: &[u8]) -> Result<Header, Why> {
     let mut taker = Taker(body);

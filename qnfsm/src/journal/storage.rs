@@ -125,7 +125,35 @@ impl Held for NothingHeld {}
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFiles;
 
+/// What stands where a file should. Some of these would keep whoever opens them waiting for ever, or do something when they are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is {0}, and no file")]
+pub(crate) struct NoFile(pub(crate) &'static str);
+
 impl RealFiles {
+    /// Refuses to open what is no file.
+    fn look(path: &Path) -> io::Result<()> {
+        let kind = fs::metadata(path)?.file_type();
+        if kind.is_file() {
+            return Ok(());
+        }
+        #[cfg(unix)]
+        let special = {
+            use std::os::unix::fs::FileTypeExt;
+            match () {
+                () if kind.is_fifo() => "a pipe",
+                () if kind.is_socket() => "a socket",
+                () => "a device",
+            }
+        };
+        #[cfg(not(unix))]
+        let special = "a device";
+        Err(match kind.is_dir() {
+            true => io::Error::new(io::ErrorKind::IsADirectory, NoFile("a directory")),
+            false => io::Error::other(NoFile(special)),
+        })
+    }
+
     fn options() -> fs::OpenOptions {
         let mut options = fs::OpenOptions::new();
         options.write(true);
@@ -164,6 +192,7 @@ impl Storage for RealFiles {
     }
 
     fn open(&self, path: &Path, offset: u64) -> io::Result<Box<dyn File>> {
+        RealFiles::look(path)?;
         // Not opened in append mode, because Windows then refuses to truncate.
         let mut file = RealFiles::options().open(path)?;
         file.seek(SeekFrom::Start(offset))?;
@@ -176,6 +205,7 @@ impl Storage for RealFiles {
 
     fn read(&self, path: &Path, offset: u64, bytes_max: u64, into: &mut Vec<u8>) -> io::Result<()> {
         into.clear();
+        RealFiles::look(path)?;
         let mut file = fs::File::open(path)?;
         let there = file.metadata()?.len().saturating_sub(offset).min(bytes_max);
         into.try_reserve_exact(usize::try_from(there).map_err(|_| io::ErrorKind::OutOfMemory)?)?;
@@ -199,6 +229,10 @@ impl Storage for RealFiles {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        match RealFiles::look(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let file = RealFiles::options().create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Box::new(HeldFile(file)))),
@@ -208,7 +242,7 @@ impl Storage for RealFiles {
     }
 
     fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
-        let file = match fs::File::open(path) {
+        let file = match RealFiles::look(path).and_then(|()| fs::File::open(path)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Box::new(NothingHeld))),
             Err(error) => return Err(error),

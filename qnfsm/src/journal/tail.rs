@@ -11,8 +11,9 @@ use super::{
     bytes::{BlockFault, bytes_before_zeros, is_zeros},
     envelope::{Position, Seed, find_sync_marks},
     error::{IoError, JournalError, Why},
-    segment::{self, Link, SEGMENT_FILE_BYTES_MAX, SegmentHeader},
+    segment::{self, Link, SegmentHeader},
     storage::{File, Storage},
+    window::read_rest,
 };
 use crate::id::Epoch;
 
@@ -66,9 +67,7 @@ pub(super) fn look_behind(
     let mut buffer = Vec::new();
     for &segment in later {
         let path = segment::path(node_dir, segment);
-        storage
-            .read(&path, 0, SEGMENT_FILE_BYTES_MAX, &mut buffer)
-            .map_err(|error| IoError::new("read", path, error))?;
+        read_rest(storage, &path, 0, &mut buffer)?;
         let start = Position { segment, offset: 0 };
         let header = match SegmentHeader::decode(&buffer) {
             Ok((header, ..)) => {
@@ -172,8 +171,7 @@ fn open(storage: &dyn Storage, path: &Path, offset: u64) -> Result<Box<dyn File>
 
 pub(super) fn read_from(storage: &dyn Storage, path: &Path, offset: u64) -> Result<Vec<u8>, IoError> {
     let mut bytes = Vec::new();
-    let read = storage.read(path, offset, SEGMENT_FILE_BYTES_MAX, &mut bytes);
-    read.map_err(|error| IoError::new("read", path, error)).map(|()| bytes)
+    read_rest(storage, path, offset, &mut bytes).map(|()| bytes)
 }
 
 /// Puts what lay in a segment behind a position into a file of its own, without the zeros that nobody wrote over.

@@ -1,12 +1,12 @@
 //! Damage: every byte, every length, every segment. What was safe is an error at the right place, what wasn't is a
 //! loss that is said, and never is a record skipped or changed.
 
-use std::ops::Range;
+use std::{io, ops::Range, sync::atomic::AtomicU64};
 
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::*;
+use super::{snapshots::SnapshotHeader, window::read_rest, *};
 
 /// A header or record, where it stands, and what it proves to be on disk.
 struct Item {
@@ -353,4 +353,165 @@ fn a_record_of_another_life_of_the_node_breaks_the_chain() {
     fs::write(lives[0].segment(1), bytes).unwrap();
     let error = corruption(&lives[0]);
     assert_eq!((error.offset, error.why), (entries[1].0.offset, Why::Chain));
+}
+
+/// Files as they are, that tell the longest part that was read at once and what was read in all.
+#[derive(Debug, Default)]
+struct Watched {
+    longest: AtomicU64,
+    all: AtomicU64,
+}
+
+impl Storage for Watched {
+    fn read(&self, path: &Path, offset: u64, bytes_max: u64, into: &mut Vec<u8>) -> io::Result<()> {
+        RealFiles.read(path, offset, bytes_max, into)?;
+        self.longest.fetch_max(into.len() as u64, Ordering::Relaxed);
+        self.all.fetch_add(into.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealFiles.create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealFiles.list(dir)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        RealFiles.create_new(path)
+    }
+
+    fn open(&self, path: &Path, offset: u64) -> io::Result<Box<dyn File>> {
+        RealFiles.open(path, offset)
+    }
+
+    fn file_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealFiles.file_bytes(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFiles.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealFiles.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFiles.sync_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        RealFiles.lock(path)
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        RealFiles.is_locked(path)
+    }
+}
+
+/// Makes a file longer, with zeros that take no room on the disk.
+fn lengthen(path: &Path, bytes: u64) {
+    fs::OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(bytes)).unwrap();
+}
+
+#[test]
+fn zeros_at_a_segment_s_end_are_read_in_parts_whatever_stands_before_them() {
+    const ZEROS: u64 = 200 << 20;
+    let (node, entries, items) = journal();
+    let last = items.last().unwrap();
+    let (path, whole) = (node.segment(last.at.segment), fs::read(node.segment(last.at.segment)).unwrap());
+    let torn = [&whole[..], b"half of a record"].concat();
+    // A record that ends in zeros, which a tail of zeros must not take from it, and what a crash left behind the end.
+    for (bytes, lost) in [(&whole, None), (&torn, Some(16))] {
+        fs::write(&path, bytes).unwrap();
+        lengthen(&path, ZEROS);
+        let storage = Arc::new(Watched::default());
+        let (read, end) = read(&mut Reader::open(storage.clone(), &node.dir).unwrap());
+        assert_eq!(read, entries, "all that was written");
+        assert_eq!(end.unwrap().lost.map(|lost| lost.bytes), lost);
+        let longest = storage.longest.load(Ordering::Relaxed);
+        assert!(longest <= 65 << 20, "{longest} bytes were read at once");
+        assert!(storage.all.load(Ordering::Relaxed) <= 2 * ZEROS, "and none of them often");
+    }
+}
+
+#[test]
+fn of_a_file_s_rest_there_are_all_bytes_that_were_written_and_few_of_the_zeros_behind() {
+    let node = Node::bare();
+    let path = node.dir.join("file");
+    let rest = |from| {
+        let mut rest = b"of before".to_vec();
+        read_rest(&RealFiles, &path, from, &mut rest).unwrap();
+        rest
+    };
+    const PART: usize = 65 << 20;
+    fs::write(&path, b"ab\0").unwrap();
+    assert_eq!((rest(0), rest(1), rest(3)), (b"ab\0".to_vec(), b"b\0".to_vec(), Vec::new()));
+    lengthen(&path, 3 * PART as u64);
+    let first = rest(0);
+    assert!(first.starts_with(b"ab\0\0") && first.len() == 2 * PART, "{}", first.len());
+    assert_eq!(rest(2), Vec::<u8>::new(), "of nothing but zeros there is nothing");
+    // What stands behind a part of zeros stays where it is.
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_at(&file, b"z", 2 * PART as u64 + 7).unwrap();
+    let rest = rest(1);
+    assert_eq!((rest.len(), rest[0], rest[2 * PART + 6], rest[2 * PART + 7]), (3 * PART - 1, b'b', b'z', 0));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused_in_place_of_one_and_never_opened() {
+    let (node, ..) = journal();
+    let (first, lock) = (node.segment(1), node.dir.join("lock"));
+    let whole = fs::read(&first).unwrap();
+    let pipe = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    let directory = |path: &Path| fs::create_dir(path).unwrap();
+    let device = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    type Make<'m> = &'m dyn Fn(&Path);
+    let others: [(Make<'_>, &str); 3] = [(&pipe, "a pipe"), (&directory, "a directory"), (&device, "a device")];
+    for (make, is) in others {
+        fs::remove_file(&first).unwrap();
+        make(&first);
+        let (read, end) = read(&mut node.reader());
+        assert_eq!(read, []);
+        match end {
+            Err(ReadError::Corrupt(Corruption { file, offset: 0, why, .. })) => {
+                assert_eq!((file, why), (first.clone(), Why::NoFile { is }));
+            }
+            other => panic!("{is}: {other:?}"),
+        }
+        assert_eq!(read_header(&RealFiles, &node.dir, 1).unwrap(), None);
+        let _ = fs::remove_file(&first).or_else(|_| fs::remove_dir(&first));
+        fs::write(&first, &whole).unwrap();
+        let _ = fs::remove_file(&lock);
+        make(&lock);
+        let refused = Reader::open(Arc::new(RealFiles), &node.dir).map(drop);
+        assert!(matches!(&refused, Err(OpenError::Corrupt(it)) if it.file == lock), "{is}: {refused:?}");
+        let _ = fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock));
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_not_as_long_as_it_says_is_not_read() {
+    let node = Node::new();
+    let about = SnapshotHeader { worker: WORKER, round: 7, epoch: Epoch(2), identity: IDENTITY, catalogue: b"kinds" };
+    snapshots::store(Arc::new(RealFiles), &node.dir, &about, b"image", b"outputs").unwrap();
+    let path = snapshots::path(&node.dir, WORKER, 7);
+    let good = fs::read(&path).unwrap();
+    let load = |storage: &Watched| match snapshots::load(storage, &node.dir, IDENTITY, WORKER, 7) {
+        Err(ReadError::Corrupt(corruption)) => corruption,
+        other => panic!("{other:?}"),
+    };
+    // Zeros behind it; and an end that was put there, which is sound by itself.
+    for end in [&[][..], &good[good.len() - 28..]] {
+        fs::write(&path, &good).unwrap();
+        lengthen(&path, (5 << 30) - end.len() as u64);
+        io::Write::write_all(&mut fs::OpenOptions::new().append(true).open(&path).unwrap(), end).unwrap();
+        let storage = Watched::default();
+        let Corruption { offset, why, .. } = load(&storage);
+        assert_eq!(offset, (5 << 30) - 28, "{why}");
+        assert!(storage.all.load(Ordering::Relaxed) < 1000, "{:?}", storage.all);
+    }
 }
