@@ -3,9 +3,13 @@
 
 use std::{ffi::OsStr, fmt, path::Path, str::FromStr};
 
-use qnfsm::{WorkerId, journal::snapshots};
+use qnfsm::{
+    WorkerId,
+    journal::snapshots,
+    spelt::{TOO_LARGE, is_too_large, number},
+};
 
-use crate::debug::{number, worker};
+use crate::debug::worker;
 
 /// A round, as it is named: `120` by its ordinal, `w0:17` by its worker and that one's own number of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,20 +31,29 @@ pub struct SnapshotName {
 
 /// A text that names no round, or no snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` names no {what}")]
+#[error("`{text}` {}", .what.map_or_else(|| TOO_LARGE.to_owned(), |what| format!("names no {what}")))]
 pub struct NameError {
     text: String,
-    what: &'static str,
+    /// Of what it is no name; none, if only a number in it is too large.
+    what: Option<&'static str>,
+}
+
+impl NameError {
+    fn new(text: &str, what: &'static str, is_read: impl FnOnce(&str) -> bool) -> NameError {
+        NameError { text: text.to_owned(), what: (!is_too_large(text, is_read)).then_some(what) }
+    }
 }
 
 impl FromStr for RoundName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<RoundName, NameError> {
-        let ordinal = number(text).filter(|_| !text.is_empty()).map(RoundName::Ordinal);
-        let of = || of_worker(text).map(|(worker, round)| RoundName::Of(worker, round));
+        let named = |text: &str| {
+            let of = || of_worker(text).map(|(worker, round)| RoundName::Of(worker, round));
+            number(text).map(RoundName::Ordinal).or_else(of)
+        };
         let what = "round; give its ordinal, such as 120, or its worker and that one's number of it, such as w0:17";
-        ordinal.or_else(of).ok_or_else(|| NameError { text: text.to_owned(), what })
+        named(text).ok_or_else(|| NameError::new(text, what, |smaller| named(smaller).is_some()))
     }
 }
 
@@ -48,18 +61,19 @@ impl FromStr for SnapshotName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<SnapshotName, NameError> {
-        let of_file = || Path::new(text).file_name().and_then(OsStr::to_str).and_then(snapshots::named);
+        let named = |text: &str| {
+            let of_file = || Path::new(text).file_name().and_then(OsStr::to_str).and_then(snapshots::named);
+            of_worker(text).or_else(of_file).map(|(worker, round)| SnapshotName { worker, round })
+        };
         let what = "snapshot; give its worker and the round after which it was taken, such as w0:812, or its file";
-        let (worker, round) =
-            of_worker(text).or_else(of_file).ok_or_else(|| NameError { text: text.to_owned(), what })?;
-        Ok(SnapshotName { worker, round })
+        named(text).ok_or_else(|| NameError::new(text, what, |smaller| named(smaller).is_some()))
     }
 }
 
 /// A worker and a number of its.
 fn of_worker(text: &str) -> Option<(WorkerId, u64)> {
     let (of, round) = text.split_once(':')?;
-    Some((worker(of)?, number(round).filter(|_| !round.is_empty())?))
+    Some((worker(of)?, number(round)?))
 }
 
 impl fmt::Display for RoundName {
@@ -96,5 +110,15 @@ mod tests {
             assert!(error.to_string().contains("w0:812"), "{error}");
         }
         assert!("12".parse::<SnapshotName>().is_err());
+        let large = "9".repeat(30);
+        for text in [large.clone(), format!("w0:{large}"), format!("w{large}:0")] {
+            assert_eq!(text.parse::<RoundName>().expect_err("too large").to_string(), format!("`{text}` {TOO_LARGE}"));
+        }
+        for text in [format!("w0:{large}"), format!("0-{large}.qsn")] {
+            assert_eq!(
+                text.parse::<SnapshotName>().expect_err("too large").to_string(),
+                format!("`{text}` {TOO_LARGE}")
+            );
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::{fmt, hash, marker::PhantomData};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::spelt::{TOO_LARGE, is_too_large, number};
+
 /// The number that an operator gave a node; 0 for a node that stands alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct NodeId(pub u32);
@@ -194,8 +196,11 @@ impl fmt::Display for RawQueueId {
 
 /// Why a text is no queue's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no queue; give it as it is shown, such as w0/7.1: slot 7 of worker 0, generation 1")]
-pub struct QueueNameError(String);
+#[error("`{text}` {}", if *.is_too_large { TOO_LARGE } else { "is no queue; give it as it is shown, such as w0/7.1: slot 7 of worker 0, generation 1" })]
+pub struct QueueNameError {
+    text: String,
+    is_too_large: bool,
+}
 
 /// As it is shown.
 ///
@@ -212,25 +217,26 @@ impl std::str::FromStr for RawQueueId {
     type Err = QueueNameError;
 
     fn from_str(text: &str) -> Result<RawQueueId, QueueNameError> {
-        let number = |digits: &str| -> Option<u32> {
-            // The sign that a number may have elsewhere is none of a queue's.
-            digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
-        };
         let place = |text: &str| -> Option<Place> {
             let (is_edge, digits) = match (text.strip_prefix('w'), text.strip_prefix('e')) {
                 (Some(digits), _) => (0, digits),
                 (_, Some(digits)) => (1, digits),
                 _ => return None,
             };
-            number(digits).filter(|number| *number < 1 << 31).map(|number| Place::from_bits(number << 1 | is_edge))
+            number(digits)
+                .filter(|number: &u32| *number < 1 << 31)
+                .map(|number| Place::from_bits(number << 1 | is_edge))
         };
-        let queue = || {
+        let queue = |text: &str| {
             let (node, rest) = text.strip_prefix('n').map_or(Some(("0", text)), |text| text.split_once(':'))?;
             let (holder, seat) = rest.split_once('/')?;
             let (slot, generation) = seat.split_once('.')?;
             Some(RawQueueId::new(NodeId(number(node)?), place(holder)?, number(slot)?, number(generation)?))
         };
-        queue().ok_or_else(|| QueueNameError(text.to_owned()))
+        queue(text).ok_or_else(|| {
+            let is_too_large = is_too_large(text, |smaller| queue(smaller).is_some());
+            QueueNameError { text: text.to_owned(), is_too_large }
+        })
     }
 }
 

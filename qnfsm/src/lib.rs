@@ -140,6 +140,8 @@ mod random;
 pub mod schema;
 mod secret;
 mod slots;
+#[doc(hidden)]
+pub mod spelt;
 pub mod testing;
 mod time;
 mod worker;

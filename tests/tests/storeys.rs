@@ -23,6 +23,7 @@ const STOREYS: [&[&str]; 7] = [
         "random",
         "schema",
         "secret",
+        "spelt",
         "slots",
         "time",
     ],

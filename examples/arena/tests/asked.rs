@@ -130,3 +130,47 @@ fn of_what_is_there_and_did_not_happen_nothing_is_drawn_and_it_is_no_misuse() {
         }
     }
 }
+
+/// Numbers of the right form that are larger than any that there can be, and times likewise.
+const TOO_LARGE: [(&str, &str); 20] = [
+    ("--node", "99999999999999999999"),
+    ("--worker", "99999999999999999999"),
+    ("--queue", "w0/99999999999999999999.1"),
+    ("--from-round", "99999999999999999999"),
+    ("--to-round", "99999999999999999999"),
+    ("--from-time", "9999-01-01T00:00:00Z"),
+    ("--to-time", "1900-01-01T00:00:00Z"),
+    ("--round", "99999999999999999999"),
+    ("--from", "w0:99999999999999999999"),
+    ("--to", "99999999999999999999"),
+    ("--end-at", "1:99999999999999999999"),
+    ("--chars", "99999999999999999999"),
+    ("--top", "99999999999999999999"),
+    ("--max", "99999999999999999999"),
+    ("--max-lanes", "99999999999999999999"),
+    ("--min", "99999999999999999999"),
+    ("--memory", "99999999999999999999"),
+    ("--command", "goto w0:99999999999999999999"),
+    ("--command", "break round == 99999999999999999999"),
+    ("--command", "step 99999999999999999999"),
+];
+
+#[test]
+fn of_a_number_that_is_too_large_it_is_said_that_it_is() {
+    let _alone = alone();
+    let dir = copy("server", "large");
+    let mut tried = BTreeSet::new();
+    for (program, command) in all() {
+        let options = options(program, command);
+        for (option, value) in TOO_LARGE.into_iter().filter(|(option, _)| options.contains(*option)) {
+            tried.insert(option);
+            let of_itself = Listed { arguments: &[], ..command };
+            let told = of_itself.run(program, dir.path(), &[option, value]);
+            let says = ["too large", "larger than any", "not in 0..=100", "no journal can be of"];
+            let what = format!("{program:?} {} {option} {value}: {told:?}", command.name);
+            assert!(told.status == 2 && told.out.is_empty() && says.iter().any(|it| told.err.contains(it)), "{what}");
+            assert!(!["is no ", "names no ", "is expected"].iter().any(|it| told.err.contains(it)), "{what}");
+        }
+    }
+    assert_eq!(tried, TOO_LARGE.iter().map(|(option, _)| *option).collect(), "no command has the others");
+}

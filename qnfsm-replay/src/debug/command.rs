@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use qnfsm::{NodeId, RawQueueId, Time, WorkerId, journal::Position};
+use qnfsm::{NodeId, RawQueueId, Time, WorkerId, journal::Position, spelt::number};
 
 use super::{
     WrongLine,
     expression::Expression,
     nearest::instead,
-    parse::{node, number, queue, worker},
+    parse::{node, queue, refusal, worker},
 };
 use crate::{dump::Instant, naming::RoundName, session::By};
 
@@ -136,10 +136,13 @@ impl<'l> Words<'l> {
         if self.rest().is_empty() { Ok(command) } else { self.wrong("nothing is expected behind this command") }
     }
 
-    fn optional<T>(&self, read: impl FnOnce(&str) -> Option<T>, what: &str) -> Result<Option<T>, WrongLine> {
+    fn optional<T>(&self, read: impl Fn(&str) -> Option<T>, what: &str) -> Result<Option<T>, WrongLine> {
         match self.rest() {
             "" => Ok(None),
-            text => read(text).map_or_else(|| self.wrong(format!("{what} is expected here")), |it| Ok(Some(it))),
+            text => match read(text) {
+                None => self.wrong(refusal(text, read, what)),
+                read => Ok(read),
+            },
         }
     }
 
@@ -186,10 +189,11 @@ impl Command {
             "round" => words.count().map(|count| Command::Go(By::Round, count)),
             "goto" => match destination(words.rest()) {
                 Some(destination) => Ok(Command::Goto(destination)),
-                None => words.wrong(
-                    "a place to go to is expected here: a round such as 120 or w0:17, a position such as 1:4096, a time such as \
-                     2026-01-31T12:00:00Z, or +1.5s",
-                ),
+                None => {
+                    let what = "a place to go to (a round such as 120 or w0:17, a position such as 1:4096, a time such as \
+                                2026-01-31T12:00:00Z, or +1.5s)";
+                    words.wrong(refusal(words.rest(), destination, what))
+                }
             },
             "start" => words.none(Command::Start),
             "end" => words.none(Command::End),
@@ -234,7 +238,9 @@ impl Command {
     fn watch(words: &Words<'_>) -> Result<Command, WrongLine> {
         let rest = words.rest();
         let name = rest.split_whitespace().next().unwrap_or_default();
-        let Some(queue) = queue(name) else { return words.wrong("a queue's name is expected here, such as w0/7.1") };
+        let Some(queue) = queue(name) else {
+            return words.wrong(refusal(name, queue, "a queue's name, such as w0/7.1,"));
+        };
         let field = rest[name.len()..].trim();
         Ok(Command::Watch(queue, Some(field.to_owned()).filter(|field| !field.is_empty()), rest.len() - field.len()))
     }

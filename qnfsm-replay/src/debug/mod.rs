@@ -66,7 +66,7 @@ use qnfsm::{RawQueueId, Time};
 pub use command::{COMMANDS, Help};
 pub use complete::Completion;
 pub(crate) use nearest::{how_far, instead, there_are};
-pub(crate) use parse::{number, worker};
+pub(crate) use parse::worker;
 #[cfg(feature = "cli")]
 pub(crate) use views::asked_text;
 

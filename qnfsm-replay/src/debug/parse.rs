@@ -2,7 +2,11 @@
 
 use std::str::FromStr;
 
-use qnfsm::{EdgeId, NodeId, Place, RawQueueId, WorkerId, schema::Path};
+use qnfsm::{
+    NodeId, RawQueueId, WorkerId,
+    schema::Path,
+    spelt::{TOO_LARGE, is_too_large, number},
+};
 
 use super::{
     WrongLine,
@@ -72,17 +76,7 @@ pub(super) fn field(text: &str) -> Result<Field, WrongLine> {
 
 /// Reads a queue's name.
 pub(super) fn queue(text: &str) -> Option<RawQueueId> {
-    let (node, rest) = match text.strip_prefix('n').and_then(|rest| rest.split_once(':')) {
-        Some((node, rest)) => (number(node)?, rest),
-        None => (0, text),
-    };
-    let (place, seat) = rest.split_once('/')?;
-    let (slot, generation) = seat.split_once('.')?;
-    let place = match worker(place) {
-        Some(worker) => Place::worker(worker),
-        None => Place::edge(EdgeId(number(place.strip_prefix('e')?).filter(|edge| *edge < 1 << 31)?)),
-    };
-    Some(RawQueueId::new(NodeId(node), place, number(slot)?, number(generation)?))
+    text.parse().ok()
 }
 
 /// Reads a worker's name.
@@ -95,9 +89,12 @@ pub(super) fn node(text: &str) -> Option<NodeId> {
     number(text.strip_prefix('n').unwrap_or(text)).map(NodeId)
 }
 
-/// Reads a number without a sign.
-pub(crate) fn number<N: FromStr>(digits: &str) -> Option<N> {
-    digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+/// Why a name can't be read: another form, or a number that is too large.
+pub(super) fn refusal<T>(name: &str, read: impl Fn(&str) -> Option<T>, what: &str) -> String {
+    match is_too_large(name, |smaller| read(smaller).is_some()) {
+        true => format!("`{name}` {TOO_LARGE}"),
+        false => format!("{what} is expected here"),
+    }
 }
 
 /// Reads a text from its front.
@@ -110,6 +107,11 @@ struct Scanner<'t> {
 impl<'t> Scanner<'t> {
     fn wrong(&self, what: impl Into<String>) -> WrongLine {
         WrongLine { at: self.at, what: what.into() }
+    }
+
+    /// Says why a name can't be read.
+    fn refused<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>, what: &str) -> WrongLine {
+        self.wrong(refusal(name, read, what))
     }
 
     fn rest(&self) -> &'t str {
@@ -198,14 +200,14 @@ impl<'t> Scanner<'t> {
             "worker" => {
                 let is = self.behind(word)?.equality()?;
                 let name = self.word();
-                let worker = worker(name).ok_or_else(|| self.wrong("a worker's name is expected here, such as w0"))?;
+                let worker = worker(name).ok_or_else(|| self.refused(name, worker, "a worker's name, such as w0,"))?;
                 self.at += name.len();
                 Check::Worker { is, worker }
             }
             "round" => {
                 let order = self.behind(word)?.order()?;
                 let digits = self.word();
-                let round = number(digits).ok_or_else(|| self.wrong("a round's number is expected here"))?;
+                let round = number(digits).ok_or_else(|| self.refused(digits, number::<u64>, "a round's number"))?;
                 self.at += digits.len();
                 Check::Round { order, round }
             }
@@ -335,7 +337,7 @@ impl<'t> Scanner<'t> {
 
     fn queue(&mut self) -> Result<RawQueueId, WrongLine> {
         let name = self.run(is_of_queue);
-        let queue = queue(name).ok_or_else(|| self.wrong("a queue's name is expected here, such as w0/7.1"))?;
+        let queue = queue(name).ok_or_else(|| self.refused(name, queue, "a queue's name, such as w0/7.1,"))?;
         self.at += name.len();
         Ok(queue)
     }

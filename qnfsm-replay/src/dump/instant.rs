@@ -19,15 +19,33 @@ impl fmt::Display for Instant {
 
 /// Why a text is no moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no moment; give it as RFC 3339 has it, such as 2026-11-22T22:33:04.5Z or 2026-11-22T23:33:04+01:00")]
-pub struct InstantError(String);
+#[error("`{text}` {}", if *.is_beyond { BEYOND } else { NO_MOMENT })]
+pub struct InstantError {
+    text: String,
+    /// It is one of another time than a journal can be of.
+    is_beyond: bool,
+}
+
+const NO_MOMENT: &str =
+    "is no moment; give it as RFC 3339 has it, such as 2026-11-22T22:33:04.5Z or 2026-11-22T23:33:04+01:00";
+const BEYOND: &str = "is of a time that no journal can be of, which are those from 1970 to 2554";
 
 impl std::str::FromStr for Instant {
     type Err = InstantError;
 
     fn from_str(text: &str) -> Result<Instant, InstantError> {
-        moment(text).map(Instant).ok_or_else(|| InstantError(text.to_owned()))
+        moment(text).map(Instant).ok_or_else(|| {
+            // In this year there are all days.
+            let elsewhen = text.get(..4).filter(|year| year.bytes().all(|digit| digit.is_ascii_digit()));
+            let is_beyond = elsewhen.is_some_and(|_| moment(&format!("2000{}", &text[4..])).is_some());
+            InstantError { text: text.to_owned(), is_beyond: is_beyond && !is_leap_day(text) }
+        })
     }
+}
+
+/// True of a day that its year may not have.
+fn is_leap_day(text: &str) -> bool {
+    text.get(4..10) == Some("-02-29")
 }
 
 /// A moment as RFC 3339 writes it, to the nanosecond.
@@ -127,7 +145,6 @@ mod tests {
             "2026-11-22T12:00:00",
             "2026-02-29T12:00:00Z",
             "2026-13-01T12:00:00Z",
-            "1969-12-31T23:59:59Z",
             "2026-11-22T24:00:00Z",
             "2026-11-22T12:00:00.Z",
             "2026-11-22T12:00:00+1:00",
@@ -136,6 +153,10 @@ mod tests {
         ] {
             let error = read(none).expect_err(none);
             assert!(error.to_string().contains("RFC 3339"), "{error}");
+        }
+        for beyond in ["1969-12-31T23:59:59Z", "2554-07-21T23:34:34Z", "9999-12-31T23:59:59Z"] {
+            let error = read(beyond).expect_err(beyond);
+            assert!(error.to_string().contains("from 1970 to 2554"), "{error}");
         }
     }
 }

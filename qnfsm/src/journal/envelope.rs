@@ -9,6 +9,7 @@ use super::{
     error::Why,
     record::{RECORD_BODY_BYTES_MAX, Record, RecordDraft, SYNC_MARK_KIND, is_known},
 };
+use crate::spelt::{TOO_LARGE, is_too_large, number};
 
 /// The length of a record's header.
 pub(super) const HEADER_BYTES: usize = 24;
@@ -54,22 +55,24 @@ impl std::fmt::Display for Position {
 
 /// Why a text is no position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no position in a journal; give a segment's number and an offset in bytes, such as 3:4711")]
-pub struct PositionError(String);
+#[error("`{text}` {}", if *.is_too_large { TOO_LARGE } else { "is no position in a journal; give a segment's number and an offset in bytes, such as 3:4711" })]
+pub struct PositionError {
+    text: String,
+    is_too_large: bool,
+}
 
 impl std::str::FromStr for Position {
     type Err = PositionError;
 
     fn from_str(text: &str) -> Result<Position, PositionError> {
-        let number = |digits: &str| {
-            // The sign that a number may have elsewhere is none of a position.
-            digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+        let position = |text: &str| {
+            let (segment, offset) = text.split_once(':')?;
+            Some(Position { segment: number(segment)?, offset: number(offset)? })
         };
-        let position = text.split_once(':').and_then(|(segment, offset)| {
-            let (segment, offset) = (number(segment)?, number(offset)?);
-            Some(Position { segment, offset })
-        });
-        position.ok_or_else(|| PositionError(text.to_owned()))
+        position(text).ok_or_else(|| {
+            let is_too_large = is_too_large(text, |smaller| position(smaller).is_some());
+            PositionError { text: text.to_owned(), is_too_large }
+        })
     }
 }
 

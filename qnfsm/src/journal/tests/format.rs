@@ -163,3 +163,25 @@ proptest! {
         prop_assert_eq!(fuzzing::read_segment_bytes(&bytes).1.is_some(), changed);
     }
 }
+
+#[test]
+fn a_number_that_is_too_large_is_told_from_another_form() {
+    use crate::spelt::TOO_LARGE;
+    let large = "9".repeat(30);
+    for text in
+        [format!("w0/{large}.1"), format!("w{large}/0.1"), format!("n{large}:e1/0.1"), "w2147483648/0.1".to_owned()]
+    {
+        let error = text.parse::<RawQueueId>().expect_err("it is too large").to_string();
+        assert_eq!(error, format!("`{text}` {TOO_LARGE}"));
+    }
+    for text in [format!("1:{large}"), format!("{large}:0")] {
+        let error = text.parse::<Position>().expect_err("it is too large").to_string();
+        assert_eq!(error, format!("`{text}` {TOO_LARGE}"));
+    }
+    for text in [format!("w0/{large}"), format!("x{large}/0.1"), "w0/-1.1".to_owned(), String::new()] {
+        let error = text.parse::<RawQueueId>().expect_err("it is none").to_string();
+        assert!(error.contains("is no queue") && error.contains("w0/7.1"), "{error}");
+        let error = text.parse::<Position>().expect_err("it is none").to_string();
+        assert!(error.contains("is no position") && error.contains("3:4711"), "{error}");
+    }
+}
