@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use arena::{bots, demo, server};
 use clap::Parser;
-use qnfsm_replay::cli::{Drawing, Reading, Running};
+use qnfsm_replay::cli::{self, Drawing, Reading, Running};
 
 /// A multiplayer arena, recorded and replayable.
 #[derive(Parser)]
@@ -26,7 +26,11 @@ enum Arena {
 }
 
 fn main() -> ExitCode {
-    let done = match Arena::parse() {
+    let arguments = match cli::parse(std::env::args_os(), "arena") {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
+    };
+    let done = match arguments {
         Arena::Serve(options) => server::serve(&options),
         Arena::Bots(options) => bots::run(&options),
         Arena::Demo(options) => return demo::run(&options),

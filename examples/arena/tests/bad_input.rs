@@ -250,14 +250,26 @@ fn where_standard_output_is_closed_every_command_ends_in_silence() {
 }
 
 #[cfg(target_os = "linux")]
+fn assert_full(mut process: Command, what: &str) {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let told = told(&process.stdout(full).output().expect("it starts"));
+    assert_eq!(told.status, 40, "{what}: {told:?}");
+    assert!(told.err.contains("cannot write to standard output"), "{what}: {told:?}");
+}
+
+#[cfg(target_os = "linux")]
 #[test]
 fn where_standard_output_takes_nothing_every_command_says_so() {
     let _alone = alone();
     let dir = copy("server", "full");
     for (program, command) in all().filter(|(program, it)| *program == Program::Arena || !it.needs_kinds()) {
-        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-        let told = told(&command.process(program, dir.path(), &[]).stdout(full).output().expect("it starts"));
-        assert_eq!(told.status, 40, "{program:?} {command:?}: {told:?}");
-        assert!(told.err.contains("cannot write to standard output"), "{program:?} {command:?}: {told:?}");
+        for more in [&[][..], &["--help"]] {
+            assert_full(command.process(program, dir.path(), more), &format!("{program:?} {command:?} {more:?}"));
+        }
+    }
+    for (program, arguments) in PROGRAMS.into_iter().flat_map(|it| [(it, "--help"), (it, "--version"), (it, "help")]) {
+        let mut process = Command::new(program.path());
+        process.arg(arguments);
+        assert_full(process, &format!("{program:?} {arguments}"));
     }
 }

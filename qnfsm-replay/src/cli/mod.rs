@@ -46,11 +46,12 @@
 //!
 //! fn main() -> std::process::ExitCode {
 //!     let program = || qnfsm_replay::cli::Program::new("my-service", kinds());
-//!     match <Command as clap::Parser>::parse() {
-//!         Command::Serve => serve(),
-//!         Command::Running(running) => running.execute(program()),
-//!         Command::Reading(reading) => reading.execute(),
-//!         Command::Drawing(drawing) => drawing.execute(Some(program())),
+//!     match qnfsm_replay::cli::parse(std::env::args_os(), "my-service") {
+//!         Ok(Command::Serve) => serve(),
+//!         Ok(Command::Running(running)) => running.execute(program()),
+//!         Ok(Command::Reading(reading)) => reading.execute(),
+//!         Ok(Command::Drawing(drawing)) => drawing.execute(Some(program())),
+//!         Err(status) => status,
 //!     }
 //! }
 //! ```
@@ -87,7 +88,12 @@ mod trace;
 mod verify;
 mod words;
 
-use std::{error::Error, ffi::OsString, process::ExitCode};
+use std::{
+    error::Error,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{
     CommandFactory, Parser, Subcommand,
@@ -95,6 +101,7 @@ use clap::{
 };
 use qnfsm::Kinds;
 
+use crate::status::USAGE;
 pub use bisect::BisectArgs;
 pub use commands::{Reading, Running};
 pub use completions::CompletionsArgs;
@@ -237,16 +244,27 @@ fn run_program(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, prog
     }
 }
 
-/// What the arguments say; where they say nothing that is known, the usage is printed, and a status is left to end with.
-fn parse<C: Parser>(args: impl IntoIterator<Item = impl Into<OsString> + Clone>, program: &str) -> Result<C, ExitCode> {
+/// What the arguments say, the program's name first; where they ask for help, or say nothing that is known, that or the usage is printed, and a
+/// status is left to end with. A program with subcommands of its own reads its arguments by this, and not by clap's `parse`, which ends well where
+/// its help could not be written, and knows the examples in the help of these subcommands by another program's name.
+///
+/// # Errors
+/// The status that is left to end with: 0 where help was asked for and printed.
+pub fn parse<C: Parser>(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    program: &str,
+) -> Result<C, ExitCode> {
     let mut command =
         C::command().bin_name(program.to_owned()).mut_subcommands(|subcommand| named(subcommand, program));
     let matches =
         command.try_get_matches_from_mut(args).map_err(|error| without_strange_subcommand(error, &mut command));
     matches.and_then(|matches| C::from_arg_matches(&matches)).map_err(|error| {
-        // Where standard error is closed, there is nobody to tell.
-        let _ = error.print();
-        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        let printed = error.print().and_then(|()| io::stdout().flush());
+        if error.use_stderr() {
+            // Where standard error is closed, there is nobody to tell.
+            return ExitCode::from(USAGE);
+        }
+        output::conclude(false, printed.map_err(Into::into))
     })
 }
 

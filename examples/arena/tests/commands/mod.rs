@@ -113,7 +113,7 @@ impl fmt::Debug for Told {
 }
 
 impl Program {
-    fn path(self) -> &'static str {
+    pub(crate) fn path(self) -> &'static str {
         match self {
             Program::Arena => env!("CARGO_BIN_EXE_arena"),
             Program::Qnfsm => env!("CARGO_BIN_EXE_reader"),
