@@ -114,7 +114,8 @@ impl<'a> Options<'a> {
     }
 
     /// Of a [`Session`](crate::Session): what it keeps to come back to earlier rounds takes at most so many bytes of memory, 256 MiB
-    /// unless it is said. The workers themselves, and the round that is looked at, come on top.
+    /// unless it is said. The workers themselves, and the round that is looked at, come on top; and however few they are, 4 to 8 bytes for each round of
+    /// the journal are taken.
     /// Of [`compare`](crate::compare::compare): what one journal has and the other not yet takes at most so many,
     /// [64 MiB](crate::compare::MEMORY_DEFAULT) unless it is said.
     #[must_use]

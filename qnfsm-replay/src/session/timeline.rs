@@ -32,6 +32,8 @@ pub(super) struct Timeline {
     order: Vec<WorkerId>,
     /// In the order of the journal; the first is its start.
     stations: Vec<Station>,
+    /// How much memory the stations take, in bytes; what several keep, once.
+    stations_bytes: usize,
     /// The first round of each worker that stands in the journal.
     first_rounds: BTreeMap<WorkerId, u64>,
     /// Where the reading ended, and in which segment.
@@ -78,6 +80,7 @@ impl Taken {
     fn of(worker: &mut Worker, digest: u64) -> Option<Taken> {
         let mut image = Vec::new();
         worker.snapshot(&mut image).ok()?;
+        image.shrink_to_fit();
         let (origins, rounds, happenings) = (worker.origins(), worker.rounds(), worker.happenings());
         Some(Taken { image, origins, digest, rounds, happenings })
     }
@@ -89,6 +92,22 @@ impl Taken {
 
 impl Station {
     const START: Station = Station { bookmark: None, ordinal: 0, now: Time::from_nanos(0), kept: BTreeMap::new() };
+
+    /// How much memory it takes beside the station before it, in bytes: an image is kept by one station after another, or not at all.
+    fn bytes_behind(&self, before: Option<&Station>) -> usize {
+        let kept = self.kept.iter().map(|(worker, kept)| {
+            let is_known = before.and_then(|before| before.kept.get(worker));
+            let is_known = is_known.is_some_and(|known| Arc::ptr_eq(&known.taken, &kept.taken));
+            let taken = if is_known { 0 } else { kept.taken.bytes() };
+            taken + kept.waiting.as_ref().map_or(0, |(_, records)| size_of::<Excerpt>() + records.bytes())
+        });
+        size_of::<Station>() + map_bytes::<WorkerId, Kept>(self.kept.len()) + kept.sum::<usize>()
+    }
+}
+
+/// How much memory a tree with so many entries takes: nodes of eleven, of which five are taken at least.
+fn map_bytes<K, V>(entries: usize) -> usize {
+    entries.div_ceil(5) * 11 * (size_of::<K>() + size_of::<V>())
 }
 
 impl Timeline {
@@ -106,6 +125,7 @@ impl Timeline {
             timeline: Timeline {
                 order: Vec::new(),
                 stations: vec![Station::START],
+                stations_bytes: Station::START.bytes_behind(None),
                 first_rounds: BTreeMap::new(),
                 end: (Position::default(), 0),
                 stopped: None,
@@ -175,6 +195,7 @@ impl Timeline {
             None => (0, self.first_rounds.get(&worker)? - 1),
         };
         let between = self.order.get(usize::try_from(from).ok()?..usize::try_from(ordinal).ok()?)?;
+        looked_at(between.len());
         Some((worker, rounds + 1 + between.iter().filter(|of| **of == worker).count() as u64))
     }
 
@@ -221,31 +242,57 @@ impl Timeline {
         &self.stations
     }
 
-    /// How much memory the stations take, in bytes.
+    /// How much memory all of it takes, in bytes: the stations, and a few bytes for each round.
     pub(super) fn bytes(&self) -> usize {
-        let mut seen: Vec<*const Taken> = Vec::new();
-        let mut bytes = 0;
-        for kept in self.stations.iter().flat_map(|station| station.kept.values()) {
-            bytes += kept.waiting.as_ref().map_or(0, |(_, records)| records.bytes());
-            seen.push(Arc::as_ptr(&kept.taken));
-        }
-        let taken = self.stations.iter().flat_map(|station| station.kept.values());
-        let mut by_place: BTreeMap<*const Taken, usize> = BTreeMap::new();
-        by_place.extend(taken.map(|kept| (Arc::as_ptr(&kept.taken), kept.taken.bytes())));
-        bytes + by_place.values().sum::<usize>()
+        let order = self.order.capacity() * size_of::<WorkerId>();
+        order + map_bytes::<WorkerId, u64>(self.first_rounds.len()) + self.stations_bytes
     }
+
+    /// Adds a station at the end. Where the stations take more than they may then, every other one goes, until they don't, or only the start is left.
+    /// Gives how often that was.
+    fn leave(&mut self, station: Station, memory: usize) -> u32 {
+        self.stations_bytes += station.bytes_behind(self.stations.last());
+        self.stations.push(station);
+        let mut thinned = 0;
+        while self.bytes() > memory && self.stations.len() > 1 {
+            looked_at(self.stations.len());
+            let mut number = 0;
+            self.stations.retain(|_| {
+                number += 1;
+                number % 2 == 1
+            });
+            let before = [None].into_iter().chain(self.stations.iter().map(Some));
+            self.stations_bytes = self.stations.iter().zip(before).map(|(station, it)| station.bytes_behind(it)).sum();
+            thinned += 1;
+        }
+        thinned
+    }
+}
+
+/// Told how many rounds or stations are gone through to find something, so that a test can count them.
+fn looked_at(_count: usize) {
+    #[cfg(test)]
+    tests::LOOKED_AT.with(|looked_at| looked_at.set(looked_at.get() + _count));
 }
 
 /// The first pass, under way.
 struct Pass {
     player: Player,
     timeline: Timeline,
-    /// By worker, the round that was read and has yet to run, with its records.
-    waiting: BTreeMap<WorkerId, (u64, Excerpt)>,
+    /// By worker, the round that was read and has yet to run.
+    waiting: BTreeMap<WorkerId, Waiting>,
     memory: usize,
     gap: Duration,
     /// When the last station was left.
     since: Instant,
+}
+
+/// A round that has yet to run.
+struct Waiting {
+    ordinal: u64,
+    /// The worker's own number of it.
+    round: u64,
+    records: Excerpt,
 }
 
 impl Pass {
@@ -294,17 +341,17 @@ impl Pass {
     /// Notes which rounds there are, and which record belongs to one that has yet to run.
     fn note(&mut self, entry: &Entry<'_>) {
         let Some(worker) = entry.record.worker() else { return };
-        let last = self.waiting.get(&worker).and_then(|(ordinal, _)| self.timeline.round(*ordinal));
-        if last.is_some_and(|(_, last)| entry.record.ends_round(last)) {
+        if self.waiting.get(&worker).is_some_and(|last| entry.record.ends_round(last.round)) {
             self.waiting.remove(&worker);
         }
         if let Record::Round { round, .. } = entry.record {
-            self.waiting.insert(worker, (self.timeline.rounds(), Excerpt::default()));
+            let ordinal = self.timeline.rounds();
+            self.waiting.insert(worker, Waiting { ordinal, round, records: Excerpt::default() });
             self.timeline.order.push(worker);
             self.timeline.first_rounds.entry(worker).or_insert(round);
         }
-        if let Some((_, records)) = self.waiting.get_mut(&worker) {
-            records.push(entry);
+        if let Some(last) = self.waiting.get_mut(&worker) {
+            last.records.push(entry);
         }
     }
 
@@ -317,19 +364,12 @@ impl Pass {
             let Some(taken) = taken(&mut self.player.playback, id, last.kept.get(&id)) else { continue };
             let has_round_waiting = self.player.playback.has_round_waiting(id);
             let waiting = self.waiting.get(&id).filter(|_| has_round_waiting);
-            let waiting = waiting.map(|(ordinal, records)| (*ordinal, Arc::new(records.clone())));
+            let waiting = waiting.map(|last| (last.ordinal, Arc::new(last.records.clone())));
             kept.insert(id, Kept { taken, waiting });
         }
         let (ordinal, now) = (self.timeline.rounds(), self.player.playback.latest());
-        self.timeline.stations.push(Station { bookmark, ordinal, now, kept });
-        while self.timeline.bytes() > self.memory && self.timeline.stations.len() > 1 {
-            let mut number = 0;
-            self.timeline.stations.retain(|_| {
-                number += 1;
-                number % 2 == 1
-            });
-            self.gap *= 2;
-        }
+        let thinned = self.timeline.leave(Station { bookmark, ordinal, now, kept }, self.memory);
+        self.gap = self.gap.saturating_mul(2_u32.saturating_pow(thinned));
         // Where images take long, no more than half of the time goes into them.
         self.gap = self.gap.max(begun.elapsed());
         self.since = Instant::now();
@@ -343,5 +383,99 @@ fn taken(playback: &mut Playback, id: WorkerId, before: Option<&Kept>) -> Option
     match before {
         Some(before) if before.taken.rounds == worker.rounds() => Some(before.taken.clone()),
         _ => Taken::of(worker, digest).map(Arc::new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, path::Path};
+
+    use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder};
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::live::Again;
+
+    thread_local! {
+        /// How many rounds and stations were gone through to find something.
+        pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Counter {
+        count: u64,
+        /// So that an image is longer than what is kept beside it.
+        ballast: String,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Tick {
+        Tick(qnfsm::ReplyTo<u64>),
+    }
+
+    impl Fsm for Counter {
+        const NAME: &'static str = "counter";
+        type State = ();
+        type Message = Tick;
+
+        fn start(&mut self, _: &mut Context<'_, Self>) {}
+
+        fn handle(&mut self, (): (), Tick::Tick(reply): Tick, cx: &mut Context<'_, Self>) -> Next<Self> {
+            self.count += 1;
+            cx.reply(reply, self.count);
+            Next::Stay
+        }
+    }
+
+    fn kinds() -> Kinds {
+        Kinds::new().with::<Counter>().message::<u64>()
+    }
+
+    /// A journal in which each message has a round of its own.
+    fn record(dir: &Path, rounds: u64) {
+        let node =
+            NodeBuilder::new("counter", kinds()).dir(dir).start(&Counter { count: 0, ballast: "b".repeat(2000) });
+        let node = node.expect("it starts");
+        for count in 1..=rounds {
+            let told = node.host().request(node.root(), Duration::from_secs(60), Tick::Tick);
+            assert_eq!(told.expect("it answers"), count);
+        }
+        node.stop().expect("it stops");
+    }
+
+    #[test]
+    fn the_first_pass_is_linear_and_counts_all_that_it_leaves_whether_stations_fit_or_not() {
+        let dir = tempfile::tempdir().expect("there is room");
+        record(dir.path(), 1000);
+        for memory in [0, 30_000, usize::MAX] {
+            let catalogue = kinds().seal().expect("they are in order");
+            let (recorded, mut reader) =
+                Recorded::open_sealed(dir.path(), catalogue, None, None, &Again::new(false)).expect("it is there");
+            LOOKED_AT.set(0);
+            // With stations as close as they can be.
+            let timeline =
+                Timeline::of(&recorded, &mut reader, memory, Duration::ZERO, &mut |_| {}).expect("it is sound");
+            let (rounds, stations) = (timeline.order.len(), timeline.stations.len());
+            let looked_at = LOOKED_AT.get();
+            assert!(rounds >= 1000 && timeline.stopped.is_none(), "{rounds} {:?}", timeline.stopped);
+            assert!(looked_at <= rounds, "{looked_at} were gone through for {rounds} rounds in {memory} bytes");
+            let expected = match memory {
+                0 => 1..=1,
+                usize::MAX => 50..=usize::MAX,
+                _ => 2..=50,
+            };
+            assert!(expected.contains(&stations), "{stations} stations in {memory} bytes");
+
+            // Each image is counted, and once; and what is kept beside the images.
+            let kept = || timeline.stations.iter().flat_map(|station| station.kept.iter());
+            let images: BTreeMap<_, _> =
+                kept().map(|(_, kept)| (Arc::as_ptr(&kept.taken), kept.taken.image.capacity())).collect();
+            let records: usize = kept().filter_map(|(_, kept)| Some(kept.waiting.as_ref()?.1.bytes())).sum();
+            let entries = kept().count() * size_of::<(WorkerId, Kept)>() + stations * size_of::<Station>();
+            let least = images.values().sum::<usize>() + records + entries + rounds * size_of::<WorkerId>();
+            let bytes = timeline.bytes();
+            assert!(bytes >= least && bytes <= 2 * least + 10_000, "{bytes} for at least {least}");
+            assert!(stations == 1 || bytes <= memory);
+        }
     }
 }
