@@ -133,6 +133,29 @@ impl Bots {
     }
 }
 
+/// Beside a node too, each line that is for machines is a value.
+fn assert_json_live(program: Program, command: Listed, dir: &Path, status: i32) {
+    let told = command.run(program, dir, &["--live", "--json"]);
+    assert_eq!(told.status, status, "{program:?} {command:?}: {told:?}");
+    // A trace goes over lines, and the end of a dump is a summary.
+    let values: Result<Vec<Value>, _> = match command.name {
+        "trace" => serde_json::from_str(&told.out).map(|trace| vec![trace]),
+        _ => told.out.lines().map(serde_json::from_str).collect(),
+    };
+    let values = values.unwrap_or_else(|error| panic!("{program:?} {command:?}: {error}: {told:?}"));
+    let last = values.last().unwrap_or_else(|| panic!("{program:?} {command:?}: {told:?}"));
+    let holds = match command.name {
+        "describe" | "stat" | "verify" => last["rounds"].as_u64() > Some(100),
+        "dump" => last["what"] == "summary",
+        "snapshot" => last["what"].is_string(),
+        "seq" => last["messages"].as_array().is_some_and(|it| !it.is_empty()),
+        "trace" => last["traceEvents"].is_array(),
+        _ if status == 0 => last["kinds"].as_array().is_some_and(|it| !it.is_empty()),
+        _ => last["exit_status"] == status && values.len() == 1,
+    };
+    assert!(holds, "{program:?} {command:?}: {told:?}");
+}
+
 #[test]
 fn a_journal_that_still_grows_is_read_where_that_is_asked_for_and_else_it_is_said_what_to_do() {
     let _alone = alone();
@@ -161,6 +184,7 @@ fn a_journal_that_still_grows_is_read_where_that_is_asked_for_and_else_it_is_sai
             let told = command.run(program, dir.path(), &["--live"]);
             assert_eq!(told.status, expected, "{program:?} {command:?}: {told:?}");
             assert!(expected == 35 || told.err.is_empty() && told.out.len() > 20, "{program:?} {command:?}: {told:?}");
+            assert_json_live(program, command, dir.path(), expected);
         }
     }
     // What is drawn is of what is there at that moment: there is more of it each time.
