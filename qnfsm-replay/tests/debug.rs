@@ -4,7 +4,7 @@
 
 mod rig;
 
-use std::{cell::RefCell, path::Path, sync::atomic::Ordering, time::Duration};
+use std::{cell::RefCell, path::Path, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use proptest::prelude::*;
 use qnfsm::{
@@ -618,6 +618,38 @@ fn a_search_that_is_interrupted_ends_and_the_session_stands_where_it_stood() {
     assert_eq!(debugger.session().spot(), here);
     debugger.on_progress(|_| ());
     assert!(matches!(debugger.line("find message.0 == 999999"), Err(DebugError::NotFound(_))), "the next one isn't");
+}
+
+#[test]
+fn many_steps_and_the_way_to_a_cause_say_how_far_they_have_come() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path(), 25);
+    let mut debugger = Debugger::new(session(dir.path()));
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = told.clone();
+    debugger.on_progress(move |progress| tells.borrow_mut().push(progress));
+    let rounds = debugger.session().rounds();
+    for line in ["step 40", "back 20", "step 999999", "why 50"] {
+        if line == "why 50" {
+            // What another worker sent is looked for among its rounds.
+            debugger.line("rfind kind == till and came message").unwrap();
+            told.take();
+        }
+        debugger.line(line).unwrap();
+        let told = told.take();
+        let (last, before) = told.split_last().expect("it is told that it is over");
+        assert!(last.is_over && !before.is_empty(), "{line}: {told:?}");
+        assert!(
+            before.iter().all(|it| !it.is_over && it.rounds <= it.rounds_total && it.rounds_total <= rounds),
+            "{told:?}"
+        );
+        if line != "why 50" {
+            assert!(
+                before.is_sorted_by_key(|it| it.rounds) && before.last().is_some_and(|it| it.rounds > 0),
+                "{told:?}"
+            );
+        }
+    }
 }
 
 #[test]

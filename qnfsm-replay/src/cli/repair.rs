@@ -1,13 +1,25 @@
 //! The subcommand `repair`: what is asked for is said first, and done then.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::Args;
-use qnfsm::journal::{JournalError, OpenError, Position, RealFiles, Repair, RepairError, Repaired, Storage};
+use qnfsm::journal::{JournalError, OpenError, Position, RealFiles, Repair, RepairError, Repaired, Storage, holdings};
 use serde::Serialize;
 
-use super::output::{self, Paint};
-use crate::{CorruptJournal, ReplayError, dump::DumpError, status::reading_help};
+use super::{
+    output::{self, Paint},
+    show::LiveLine,
+};
+use crate::{
+    CorruptJournal, ReplayError, dump::DumpError, recorded::journal_bytes_before, replay::RECORDS_BETWEEN_REPORTS,
+    status::reading_help,
+};
 
 /// Mends what is asked for in the directory of a node that doesn't run, and nothing else. What goes is kept aside in `lost`.
 #[derive(Debug, Clone, Args)]
@@ -74,13 +86,19 @@ impl RepairArgs {
         let (mut repairs, paint) = (Vec::new(), Paint::of_output());
         for (name, repair) in self.what.wanted() {
             // It is said before it is done, so that whoever stops it here knows how far it came.
-            let would = repair.look(&storage, &self.dir).map_err(error_of)?;
+            let on_way = OnWay::new("looking", &self.dir, repair);
+            let would = repair.look_telling(&storage, &self.dir, &mut |at| on_way.draw(at));
+            on_way.line.clear();
+            let would = would.map_err(error_of)?;
             if !self.json {
                 output::print(&say(name, would.as_ref(), self.dry_run, paint))?;
             }
             let what = would.as_ref().map(ToString::to_string);
             if would.is_some() && !self.dry_run {
-                repair.carry_out(&storage, &self.dir).map_err(error_of)?;
+                let on_way = OnWay::new("mending", &self.dir, repair);
+                let done = repair.carry_out_telling(&storage, &self.dir, &mut |at| on_way.draw(at));
+                on_way.line.clear();
+                done.map_err(error_of)?;
                 if !self.json {
                     output::print(&format!("{}\n", paint.good("done")))?;
                 }
@@ -88,6 +106,35 @@ impl RepairArgs {
             repairs.push(Done { repair: name, what });
         }
         if self.json { output::print_json(&Json { dry_run: self.dry_run, repairs }) } else { Ok(()) }
+    }
+}
+
+/// The live line of a repair, which goes through the journal once or several times.
+struct OnWay {
+    line: LiveLine,
+    /// By segment, how long the journal's files are. What they don't say now, the repair says as an error.
+    files: BTreeMap<u64, u64>,
+    passes: u64,
+    bytes: u64,
+    /// Where the last record stood, how often the journal was gone through before, and how many records it were in all.
+    at: Cell<(Position, u64, u64)>,
+}
+
+impl OnWay {
+    fn new(what: &'static str, dir: &Path, repair: Repair) -> OnWay {
+        let files = holdings::segments(&RealFiles, dir).unwrap_or_default();
+        let bytes = files.values().sum();
+        OnWay { line: LiveLine::later(what), files, passes: repair.passes(), bytes, at: Cell::default() }
+    }
+
+    fn draw(&self, at: Position) {
+        let (last, mut pass, records) = self.at.get();
+        pass += u64::from(at < last);
+        self.at.set((at, pass, records + 1));
+        if records % RECORDS_BETWEEN_REPORTS == 0 {
+            let before = journal_bytes_before(&self.files, at);
+            self.line.draw(pass * self.bytes + before, self.passes * self.bytes, String::new);
+        }
     }
 }
 

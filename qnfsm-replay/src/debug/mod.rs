@@ -50,6 +50,7 @@ mod view;
 mod views;
 
 use std::{
+    cell::RefCell,
     fmt,
     ops::ControlFlow,
     rc::Rc,
@@ -112,14 +113,14 @@ pub struct Debugger {
     on_progress: Box<dyn FnMut(Progress)>,
 }
 
-/// How far a search has come.
+/// How far a search has come, or many steps, or the way back from a message to who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Rounds that were looked at.
     pub rounds: u64,
     /// How many there are to look at, at most.
     pub rounds_total: u64,
-    /// The search has ended.
+    /// It has ended.
     pub is_over: bool,
 }
 
@@ -230,7 +231,12 @@ impl Debugger {
 
     /// Calls that function at each round of a search.
     pub fn on_progress(&mut self, on_progress: impl FnMut(Progress) + 'static) {
-        self.on_progress = Box::new(on_progress);
+        let told = Rc::new(RefCell::new(on_progress));
+        let of_causes = told.clone();
+        self.session.on_progress(move |rounds, rounds_total| {
+            (of_causes.borrow_mut())(Progress { rounds, rounds_total, is_over: false });
+        });
+        self.on_progress = Box::new(move |progress| (told.borrow_mut())(progress));
     }
 
     /// Does what a line says; what the last one said, if it is empty.
@@ -323,6 +329,19 @@ impl Debugger {
     }
 
     fn go(&mut self, by: By, count: i64) -> Result<View, DebugError> {
+        let gone = self.go_on(by, count);
+        self.is_over();
+        gone
+    }
+
+    /// Says that what took long has ended.
+    fn is_over(&mut self) {
+        (self.on_progress)(Progress { rounds: 0, rounds_total: 0, is_over: true });
+    }
+
+    fn go_on(&mut self, by: By, count: i64) -> Result<View, DebugError> {
+        let from = self.session.spot().map_or(0, |spot| spot.ordinal);
+        let rounds_left = if count > 0 { self.session.rounds() - from } else { from + 1 };
         for done in 0..count.unsigned_abs() {
             let has_gone = if count > 0 { self.session.forward(by)? } else { self.session.back(by)? };
             if !has_gone && done == 0 {
@@ -335,6 +354,11 @@ impl Debugger {
             if self.is_interrupted() {
                 return Ok(self.arrived("interrupted on the way", None));
             }
+            let rounds = self.session.spot().map_or(from, |spot| spot.ordinal).abs_diff(from);
+            // As many rounds as the rest takes if it goes on like this, and no more than there are.
+            let rounds_total = u128::from(rounds) * u128::from(count.unsigned_abs()) / u128::from(done + 1);
+            let rounds_total = u64::try_from(rounds_total).unwrap_or(u64::MAX).min(rounds_left);
+            (self.on_progress)(Progress { rounds, rounds_total, is_over: false });
         }
         Ok(self.step())
     }

@@ -45,7 +45,9 @@ impl Debugger {
             }),
             Command::Why(steps_max) => {
                 let steps_max = (*steps_max).clamp(1, CAUSES_MAX);
-                let mut causes = self.causes(steps_max + 1)?;
+                let causes = self.causes(steps_max + 1);
+                self.is_over();
+                let mut causes = causes?;
                 let more = causes.len() > steps_max;
                 causes.truncate(steps_max);
                 Ok(View::Causes { causes: causes.iter().map(|cause| self.cause(cause)).collect(), more })

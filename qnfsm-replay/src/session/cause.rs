@@ -137,6 +137,7 @@ impl Session {
         }
         let mut parent = None;
         for station in (0..=self.runner.timeline.station_number(log.ordinal)).rev() {
+            self.say_how_far_back(log, station);
             self.runner.scan(station, &mut |earlier| {
                 if (earlier.worker, earlier.ordinal < log.ordinal) == (log.worker, true)
                     && let Some(at) = earlier.steps.iter().rposition(spawns)
@@ -150,6 +151,13 @@ impl Session {
             }
         }
         Ok((parent.map_or(Origin::Unknown, |_| Origin::Step), parent))
+    }
+
+    /// Says how many of the rounds before that one were looked through before a station is gone on from.
+    fn say_how_far_back(&mut self, log: &RoundLog, station: usize) {
+        let stations = self.runner.timeline.stations();
+        let looked_through = stations.get(station + 1).map_or(log.ordinal, |behind| behind.ordinal.min(log.ordinal));
+        (self.on_progress)(log.ordinal - looked_through, log.ordinal);
     }
 
     /// The first of the spawns that entered with a round.
@@ -186,6 +194,7 @@ impl Session {
         let mut station = self.runner.timeline.station_number(log.ordinal);
         loop {
             let mut found = None;
+            self.say_how_far_back(log, station);
             self.runner.scan(station, &mut |earlier| {
                 if earlier.worker != sender || earlier.ordinal > log.ordinal {
                     return ControlFlow::Continue(());

@@ -158,7 +158,7 @@ impl Session {
     }
 
     /// Calls that function with how many rounds of how many were gone through, while [`bisect`](Session::bisect) and
-    /// [`check`](Session::check) go through them.
+    /// [`check`](Session::check) go through them, and [`causes`](Session::causes) back from each.
     pub fn on_progress(&mut self, on_progress: impl FnMut(u64, u64) + 'static) {
         self.on_progress = Box::new(on_progress);
     }

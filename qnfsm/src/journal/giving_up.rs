@@ -122,21 +122,22 @@ impl GivingUp {
         at: Position,
     ) -> Result<Option<GivingUp>, LookError> {
         let mut reader = Reader::open_locked(storage.clone(), node_dir, lock)?;
-        GivingUp::look_through(&mut reader, &**storage, node_dir, at)
+        GivingUp::look_through(&mut reader, &**storage, node_dir, at, &mut |_| {})
     }
 
-    /// As [`look`](GivingUp::look), through a reader that was just opened.
+    /// As [`look`](GivingUp::look), through a reader that was just opened; `on_record` is told where each record stands.
     pub(super) fn look_through(
         reader: &mut Reader,
         storage: &dyn Storage,
         node_dir: &Path,
         at: Position,
+        on_record: &mut dyn FnMut(Position),
     ) -> Result<Option<GivingUp>, LookError> {
         let manifest = reader.manifest().clone();
         if at < manifest.kept_end {
             return Err(RecoverToError::TooEarly { at, from: manifest.kept_end }.into());
         }
-        let Some(Way { epoch, marked }) = Way::read(reader, at)? else { return Ok(None) };
+        let Some(Way { epoch, marked }) = Way::read(reader, at, on_record)? else { return Ok(None) };
         let look = || -> Result<GivingUp, super::error::IoError> {
             let segments = list_segments(storage, node_dir)?.unwrap_or_default();
             let later: Vec<_> = segments.into_iter().filter(|number| *number > at.segment).collect();
@@ -202,13 +203,14 @@ struct Way {
 
 impl Way {
     /// Reads up to a position, and looks what comes next. None if the journal ends there anyway.
-    fn read(reader: &mut Reader, at: Position) -> Result<Option<Way>, LookError> {
+    fn read(reader: &mut Reader, at: Position, on_record: &mut dyn FnMut(Position)) -> Result<Option<Way>, LookError> {
         let mut marked = BTreeSet::new();
         let mut before = None;
         reader.end_at(at);
         loop {
             let start = match reader.next() {
                 Ok(Some(entry)) => {
+                    on_record(entry.position);
                     marked.extend(Mark::of(&entry.record).map(|mark| (mark.worker, mark.round)));
                     entry.position
                 }

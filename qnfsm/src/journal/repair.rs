@@ -133,8 +133,31 @@ impl Repair {
     /// # Errors
     /// When a node runs there, or it can't be done.
     pub fn look(self, storage: &Arc<dyn Storage>, node_dir: &Path) -> Result<Option<Repaired>, RepairError> {
+        self.look_telling(storage, node_dir, &mut |_| {})
+    }
+
+    /// As [`look`](Repair::look), and tells `on_record` where each record stands that is read: those of the whole journal, as often as
+    /// [`passes`](Repair::passes) says.
+    ///
+    /// # Errors
+    /// As [`look`](Repair::look).
+    pub fn look_telling(
+        self,
+        storage: &Arc<dyn Storage>,
+        node_dir: &Path,
+        on_record: &mut dyn FnMut(Position),
+    ) -> Result<Option<Repaired>, RepairError> {
         let mut reader = Reader::open(storage.clone(), node_dir)?;
-        Ok(self.plan(&mut reader, &**storage, node_dir)?.map(|plan| plan.says()))
+        Ok(self.plan(&mut reader, &**storage, node_dir, on_record)?.map(|plan| plan.says()))
+    }
+
+    /// How often the journal is read for it.
+    #[must_use]
+    pub fn passes(self) -> u64 {
+        match self {
+            Repair::EndAt(_) => 2,
+            Repair::DropTail | Repair::SnapshotsAside => 1,
+        }
     }
 
     /// Does it. None if there was nothing to do.
@@ -142,24 +165,44 @@ impl Repair {
     /// # Errors
     /// When a node runs there, or it can't be done; when the disk fails.
     pub fn carry_out(self, storage: &Arc<dyn Storage>, node_dir: &Path) -> Result<Option<Repaired>, RepairError> {
+        self.carry_out_telling(storage, node_dir, &mut |_| {})
+    }
+
+    /// As [`carry_out`](Repair::carry_out), and tells `on_record` as [`look_telling`](Repair::look_telling) does.
+    ///
+    /// # Errors
+    /// As [`carry_out`](Repair::carry_out).
+    pub fn carry_out_telling(
+        self,
+        storage: &Arc<dyn Storage>,
+        node_dir: &Path,
+        on_record: &mut dyn FnMut(Position),
+    ) -> Result<Option<Repaired>, RepairError> {
         // To take the lock makes a directory where there is none.
         Manifest::load(&**storage, node_dir)?;
         let lock = NodeLock::take(&**storage, node_dir)?;
         let mut reader = Reader::open_locked(storage.clone(), node_dir, &lock)?;
         let manifest = reader.manifest().clone();
-        let Some(plan) = self.plan(&mut reader, &**storage, node_dir)? else { return Ok(None) };
+        let Some(plan) = self.plan(&mut reader, &**storage, node_dir, on_record)? else { return Ok(None) };
         let says = plan.says();
         plan.carry_out(&**storage, node_dir, manifest)?;
         Ok(Some(says))
     }
 
-    fn plan(self, reader: &mut Reader, storage: &dyn Storage, node_dir: &Path) -> Result<Option<Plan>, RepairError> {
+    fn plan(
+        self,
+        reader: &mut Reader,
+        storage: &dyn Storage,
+        node_dir: &Path,
+        on_record: &mut dyn FnMut(Position),
+    ) -> Result<Option<Plan>, RepairError> {
         match self {
             Repair::EndAt(at) => {
-                let Some(giving_up) = GivingUp::look_through(reader, storage, node_dir, at)? else { return Ok(None) };
+                let giving_up = GivingUp::look_through(reader, storage, node_dir, at, on_record)?;
+                let Some(giving_up) = giving_up else { return Ok(None) };
                 reader.end_at(at);
                 reader.seek(Position::default())?;
-                let Seen { marks, bereft, tail } = Seen::read(reader)?;
+                let Seen { marks, bereft, tail } = Seen::read(reader, on_record)?;
                 let identity = reader.manifest().identity;
                 let is_usable = |worker: &WorkerId| {
                     let found = marks.0.get(worker).map_or(&[][..], |marks| &marks.found);
@@ -171,11 +214,11 @@ impl Repair {
                 }
             }
             Repair::DropTail => {
-                let Seen { tail, .. } = Seen::read(reader)?;
+                let Seen { tail, .. } = Seen::read(reader, on_record)?;
                 Ok(tail.lost.clone().map(|lost| Plan::Drop(lost, tail)))
             }
             Repair::SnapshotsAside => {
-                let Seen { marks, .. } = Seen::read(reader)?;
+                let Seen { marks, .. } = Seen::read(reader, on_record)?;
                 let unusable = unusable_snapshots(&marks, storage, node_dir, reader.manifest().identity)?;
                 Ok((!unusable.is_empty()).then_some(Plan::Aside(unusable)))
             }
@@ -220,9 +263,10 @@ struct Seen {
 }
 
 impl Seen {
-    fn read(reader: &mut Reader) -> Result<Seen, ReadError> {
+    fn read(reader: &mut Reader, on_record: &mut dyn FnMut(Position)) -> Result<Seen, ReadError> {
         let (mut marks, mut workers, mut started) = (AllMarks::default(), BTreeSet::new(), BTreeSet::new());
         while let Some(entry) = reader.next()? {
+            on_record(entry.position);
             marks.note(&entry.record, entry.position);
             workers.extend(entry.record.worker());
             if let Record::WorkerStarted { worker, .. } = entry.record {
