@@ -80,7 +80,8 @@ fn what_is_seen_is_what_a_replay_counts_and_each_way_shows_the_same() {
             assert_eq!(other.spot().unwrap(), spot);
         }
         // Beside the round that is looked at, no more is kept than may be.
-        let (looked_at, rounds) = (other.log().unwrap().bytes(), 8 * other.rounds() as usize + 2000);
+        let looked_at = other.log().unwrap().bytes();
+        let rounds = 8 * usize::try_from(other.rounds()).unwrap() + 2000;
         assert!(other.memory() <= memory.max(looked_at + rounds), "{} of {memory}, and {looked_at}", other.memory());
     }
 }

@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 /// Reads a number without a sign, which is none of a name's.
+#[must_use]
 pub fn number<N: FromStr>(digits: &str) -> Option<N> {
     digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
