@@ -7,7 +7,9 @@
 
 mod beginning;
 mod divergence;
+mod error;
 mod hush;
+mod last_round;
 mod left;
 mod replica;
 mod restored;
@@ -20,7 +22,9 @@ use std::{
 pub use beginning::Beginning;
 use beginning::{Begins, Unbegun};
 pub use divergence::Divergence;
+pub use error::PlaybackError;
 pub use hush::Hush;
+pub use last_round::{Attempt, LastRound, Unended};
 use left::Halt;
 pub use left::Left;
 use replica::{Replica, Told};
@@ -30,55 +34,11 @@ use crate::{
     codec::{Codec, Trust},
     digest::Digest,
     frame::BatchRef,
-    fsm::Externals,
     id::{Epoch, NodeId, Place, RawQueueId, RequestId, WorkerId},
-    journal::{Outcome, Reached, Record, snapshots::Mark},
+    journal::{Record, snapshots::Mark},
     time::Time,
     worker::{Catalogue, Fault, Observer, Worker, WorkerConfig},
 };
-
-/// Why a playback can't go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlaybackError {
-    /// The program doesn't do what was recorded.
-    #[error("{0}")]
-    Diverged(Box<Divergence>),
-    /// The records contradict one another, though each is whole.
-    #[error("the journal contradicts itself at {worker} round {round}: {what}")]
-    Contradiction {
-        /// The worker.
-        worker: WorkerId,
-        /// The round.
-        round: u64,
-        /// What doesn't fit.
-        what: String,
-    },
-    /// Another version of the program recorded a worker, and this one can't go on from there.
-    #[error("{worker} can't be played back: {what}")]
-    OtherVersion {
-        /// The worker.
-        worker: WorkerId,
-        /// The last round that the other version recorded.
-        round: u64,
-        /// Why not.
-        what: String,
-    },
-}
-
-impl PlaybackError {
-    /// What whoever starts the node can do about it.
-    pub(crate) fn remedy(&self) -> &'static str {
-        match self {
-            PlaybackError::Diverged(_) => {
-                "Start the build that wrote it and stop that cleanly, then this one; if it is the one that wrote it, replay \
-                 the directory to find the FSM that depends on something outside its data"
-            }
-            PlaybackError::Contradiction { .. } => "Nothing was skipped or changed; put the journal back from a copy",
-            PlaybackError::OtherVersion { .. } => "Use the build that wrote it",
-        }
-    }
-}
 
 /// Who hears what workers put out while they are played back.
 pub trait Audience {
@@ -87,41 +47,6 @@ pub trait Audience {
 
     /// A worker has run a round that took these batches.
     fn round(&mut self, worker: &Worker, taken: &[BatchRef<'_>]);
-}
-
-/// Who sees to rounds that the journal ends in, which run with care: gives external values where the record stops, and hears
-/// how far a round comes.
-pub trait LastRound: Externals {
-    /// The handler of a delivery is about to run, by an FSM of that kind.
-    fn comes_to(&mut self, worker: WorkerId, at: Reached, kind: &str);
-
-    /// From that delivery on the round parts from what is recorded of it by another build, and nothing of it has left its worker. The
-    /// values that are recorded behind those of `at` are given up, which are these in words; it is given further ones live.
-    fn parts(&mut self, worker: WorkerId, at: Reached, given_up: Vec<String>);
-}
-
-/// One time that a round was run again, as far as it is recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt {
-    /// The last delivery that it came to, if it came to one.
-    pub at: Option<Reached>,
-    /// What became of it; if it goes on, the process ended without a word.
-    pub outcome: Outcome,
-}
-
-/// A round that the journal ends in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unended {
-    /// The worker.
-    pub worker: WorkerId,
-    /// The round.
-    pub round: u64,
-    /// How often it was run again in vain, since what is skipped of it was.
-    pub attempts: Vec<Attempt>,
-    /// Nothing of it has left its worker: it is known not to have ended when it was recorded.
-    pub has_let_out_nothing: bool,
-    /// Another build recorded it, and nothing that its end could be compared with.
-    pub is_compared_with_nothing: bool,
 }
 
 /// Nobody listens.
@@ -570,46 +495,6 @@ impl Playback {
         }
         lacking.into_iter().for_each(|fault| self.leave(fault));
         Ok(())
-    }
-
-    /// The rounds that were read last and have yet to run.
-    pub fn unended(&self) -> impl Iterator<Item = Unended> + '_ {
-        let waiting = self.replicas.values().filter(|replica| replica.pending.waits);
-        waiting.map(|Replica { worker, pending, .. }| Unended {
-            worker: worker.id(),
-            round: worker.rounds() + 1,
-            attempts: pending.attempts.clone(),
-            has_let_out_nothing: pending.has_let_out_nothing(),
-            is_compared_with_nothing: pending.is_of_another_build && pending.deliveries.is_none(),
-        })
-    }
-
-    /// The journal has ended: runs the round of a worker that was read last, with care. Gives its digest, or the fault in which it
-    /// ends.
-    ///
-    /// # Errors
-    /// When the program doesn't do what was recorded.
-    ///
-    /// # Panics
-    /// When there is no such round.
-    pub fn finish_round(
-        &mut self,
-        worker: WorkerId,
-        live: &mut dyn LastRound,
-        audience: &mut dyn Audience,
-    ) -> Result<Result<u64, Fault>, PlaybackError> {
-        let _tracing = self.tracing();
-        let replica = self.replicas.get_mut(&worker).filter(|replica| replica.pending.waits);
-        let replica = replica.expect("rounds are finished that have yet to end");
-        match replica.run_last(Some(live), audience) {
-            Ok(rounds) => self.rounds += rounds,
-            Err(Halt::Lacks(fault)) => {
-                self.leave((*fault).clone());
-                return Ok(Err(*fault));
-            }
-            Err(Halt::Error(error)) => return Err(error),
-        }
-        Ok(replica.ended.clone().map_or(Ok(replica.digest.unwrap_or_default()), Err))
     }
 
     /// Takes over what another playback of the same node has played back of other workers, as if all had been played
