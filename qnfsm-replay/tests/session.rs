@@ -48,6 +48,36 @@ fn walked(session: &mut Session) -> Vec<(Spot, Option<Step>)> {
 }
 
 #[test]
+fn where_the_beginning_was_given_up_a_session_stands_at_the_first_round_that_can_be_played() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        segment_bytes: 1 << 14,
+        snapshot_every_bytes: 1 << 12,
+        retain_bytes: Some(1 << 17),
+        ..Limits::default()
+    };
+    for _ in 0..12 {
+        let node = node(dir.path(), Recording::Inputs).limits(limits).start(&Teller::<1>::default()).unwrap();
+        for coins in 1..=60 {
+            node.host().send(node.root(), &Order::Add(coins)).unwrap();
+            let _: u64 = node.host().request(node.root(), PATIENCE, Order::Count).unwrap();
+        }
+        node.stop().unwrap();
+    }
+    let report = replay(dir.path(), kinds::<1>(), &Options::new()).unwrap();
+    assert!(report.oldest_segment > 1 && report.rounds_passed_over > 0, "the test shows something: {report}");
+    let (played, rounds) = rig::walked::session_goes_as_a_walk_does(dir.path(), kinds::<1>);
+    assert_eq!((played.len() as u64, rounds), (report.rounds, report.rounds + report.rounds_passed_over));
+
+    let mut session = open(dir.path(), 64 << 20);
+    let many = |till: &Till, (): ()| if till.coins < 20_000 { Ok(()) } else { Err("there are many".to_owned()) };
+    let invariants = || Invariants::new().state::<Till>("few coins", many);
+    let broken = session.bisect(invariants(), "few coins").unwrap().expect("there are more in the end");
+    let checked = session.check(invariants()).unwrap().expect("it is broken");
+    assert_eq!((broken.ordinal, broken.step), (checked.ordinal, checked.step));
+}
+
+#[test]
 fn what_is_seen_is_what_a_replay_counts_and_each_way_shows_the_same() {
     let dir = tempfile::tempdir().unwrap();
     bank(dir.path());

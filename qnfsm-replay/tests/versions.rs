@@ -2,6 +2,9 @@
 //! went on. The versions differ in the kinds that they have, so each can go on from what the other left.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "rig/walked.rs"]
+mod walked;
+
 use std::{path::Path, time::Duration};
 
 use qnfsm::{
@@ -147,11 +150,16 @@ fn each_version_replays_its_own_parts_and_says_where_another_went_on() {
 
     assert_eq!(run(dir, without_idlers::<10>(), config(32), &[6]), Some(210));
     let both = replayed(dir, without_idlers::<10>());
-    assert_eq!((both.left_off, both.rounds_passed_over, both.workers), (None, newer.rounds, 1));
+    assert_eq!((both.left_off.clone(), both.rounds_passed_over, both.workers), (None, newer.rounds, 1));
     assert!(both.rounds > first.rounds && both.messages > first.messages && both.digest != first.digest);
     let middle = replayed(dir, with_idlers::<10>());
     assert_eq!((middle.rounds, middle.digest, middle.rounds_passed_over), (newer.rounds, newer.digest, both.rounds));
-    assert_eq!(middle.left_off.map(|left_off| left_off.segment), Some(3));
+    assert_eq!(middle.left_off.as_ref().map(|left_off| left_off.segment), Some(3));
+    // What is played of it can be gone through, in both directions.
+    for (kinds, report) in [(without_idlers::<10> as fn() -> Kinds, &both), (with_idlers::<10>, &middle)] {
+        let (played, rounds) = walked::session_goes_as_a_walk_does(dir, kinds);
+        assert_eq!((played.len() as u64, rounds), (report.rounds, report.rounds + report.rounds_passed_over));
+    }
     // Each part is compared.
     for kinds in [without_idlers::<11>(), with_idlers::<11>()] {
         let differs = replay(dir, kinds, &Options::new());

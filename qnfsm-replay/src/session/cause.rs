@@ -75,7 +75,7 @@ impl Session {
 
     /// The step that put out a frame with a round, if it is one.
     pub(crate) fn put_out_by(&mut self, ordinal: u64, to: Place, number: u64) -> Result<Option<Spot>, ReplayError> {
-        if self.runner.timeline.left_before(ordinal).is_some() {
+        if !self.runner.timeline.is_played(ordinal) {
             return Ok(None);
         }
         let log = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;

@@ -32,7 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The files: `timeline` is the first pass and what it leaves, `runner` runs rounds again, `step` what is kept of one; `search` looks for
+//! The files: `timeline` is the first pass and what it leaves, `unplayed` the rounds that can't be played, `runner` runs rounds again, `step` what is kept of one; `search` looks for
 //! steps, `cause` for what led to one, `bisect` for the one after which something doesn't hold, `difference` for the one in which the program parts from
 //! the record, `between` for the one in which two journals part.
 
@@ -44,6 +44,7 @@ mod runner;
 mod search;
 mod step;
 mod timeline;
+mod unplayed;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -206,7 +207,7 @@ impl Session {
     /// How many of them were played.
     #[cfg(feature = "cli")]
     pub(crate) fn rounds_played(&self) -> u64 {
-        let is_played = |ordinal: &u64| self.runner.timeline.left_before(*ordinal).is_none();
+        let is_played = |ordinal: &u64| self.runner.timeline.is_played(*ordinal);
         (0..self.rounds()).filter(is_played).count() as u64
     }
 

@@ -116,7 +116,7 @@ impl Runner {
         });
         let from = stations[before.saturating_sub(1)].ordinal;
         for ordinal in from..=upto {
-            if self.timeline.worker(ordinal) != Some(worker) {
+            if self.timeline.worker(ordinal) != Some(worker) || !self.timeline.is_played(ordinal) {
                 continue;
             }
             self.play(ordinal, Upto::Unobserved)?;
@@ -151,7 +151,7 @@ impl Runner {
         self.reader.return_to(bookmark)?;
         while let Some(entry) = sound(&mut self.reader, &self.timeline)? {
             if let Record::Round { now, .. } = entry.record {
-                if is_wanted(entry.position, now) && self.timeline.left_before(ordinal).is_none() {
+                if is_wanted(entry.position, now) && self.timeline.is_played(ordinal) {
                     return Ok((ordinal < self.timeline.rounds()).then_some(ordinal));
                 }
                 ordinal += 1;
@@ -237,9 +237,8 @@ impl Runner {
 
     fn play(&mut self, ordinal: u64, upto: Upto) -> Result<Came, ReplayError> {
         let (id, round) = self.round(ordinal)?;
-        if let Some(left) = self.timeline.left_before(ordinal) {
-            let text = format!("round {round} of {id} can't be run: {}", left.fault);
-            return Err(ReplayError::Misuse(text));
+        if !self.timeline.is_played(ordinal) {
+            return Err(ReplayError::Misuse(self.timeline.unplayed.why(id, round, ordinal)));
         }
         let mut live = self.live_before(id, round, ordinal)?;
         self.reader.return_to(live.bookmark)?;
@@ -341,8 +340,11 @@ impl Runner {
             records.entries().try_for_each(|entry| scan.take_again(&entry, *ordinal)).map_err(error)?;
         }
         if station.bookmark.is_some() {
-            let left =
-                self.timeline.left_by(station.ordinal).filter(|left| !station.kept.contains_key(&left.fault.worker));
+            let left = self
+                .timeline
+                .unplayed
+                .left_by(station.ordinal)
+                .filter(|left| !station.kept.contains_key(&left.fault.worker));
             left.for_each(|left| scan.player.playback.pass_over_left(left.clone()));
         }
         self.reader.return_to(station.bookmark)?;

@@ -5,7 +5,7 @@
 //! other one goes, and they stand twice as far from one another from then on. The start of the journal is always one, and takes none.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,9 +14,10 @@ use std::{
 use qnfsm::{
     Fault, Origins, Time, Worker, WorkerId,
     journal::{Bookmark, Entry, Excerpt, Position, ReadError, Reader, Record},
-    playback::{Left, Playback},
+    playback::Playback,
 };
 
+use super::unplayed::Unplayed;
 use crate::{
     ReplayError, Seen,
     player::{Player, Stopped},
@@ -40,8 +41,7 @@ pub(super) struct Timeline {
     pub(super) end: (Position, u64),
     /// Why the journal can't be played to its end, if it can't.
     pub(super) stopped: Option<ReplayError>,
-    /// The workers that need what the program lacks, and the ordinal of the first round of each that can't be played.
-    left: BTreeMap<WorkerId, (u64, Left)>,
+    pub(super) unplayed: Unplayed,
     /// What is behind the end can't be read.
     pub(super) is_damaged: bool,
 }
@@ -129,10 +129,12 @@ impl Timeline {
                 first_rounds: BTreeMap::new(),
                 end: (Position::default(), 0),
                 stopped: None,
-                left: BTreeMap::new(),
+                unplayed: Unplayed::default(),
                 is_damaged: false,
             },
             waiting: BTreeMap::new(),
+            last_rounds: BTreeMap::new(),
+            shaped: BTreeSet::new(),
             memory,
             gap,
             since: Instant::now(),
@@ -148,7 +150,7 @@ impl Timeline {
         for left in pass.player.playback.left() {
             let Fault { worker, round, .. } = left.fault;
             let ordinal = pass.timeline.ordinal(worker, round).unwrap_or_default();
-            pass.timeline.left.insert(worker, (ordinal, left.clone()));
+            pass.timeline.unplayed.leave(ordinal, left);
         }
         pass.timeline.end = (end, segments.segment);
         Ok(pass.timeline)
@@ -199,32 +201,26 @@ impl Timeline {
         Some((worker, rounds + 1 + between.iter().filter(|of| **of == worker).count() as u64))
     }
 
-    /// Why the round with that ordinal can't be played, if its worker was left before it.
-    pub(super) fn left_before(&self, ordinal: u64) -> Option<&Left> {
-        let (from, left) = self.left.get(&self.worker(ordinal)?)?;
-        (*from <= ordinal).then_some(left)
+    /// True if the round with that ordinal can be played.
+    pub(super) fn is_played(&self, ordinal: u64) -> bool {
+        self.worker(ordinal).is_some_and(|worker| !self.unplayed.has(worker, ordinal))
     }
 
     /// The first of those rounds that can be played.
     pub(super) fn first_played(&self, mut within: Range<u64>) -> Option<u64> {
-        within.find(|ordinal| self.left_before(*ordinal).is_none())
+        within.find(|ordinal| self.is_played(*ordinal))
     }
 
     /// The last of them.
     pub(super) fn last_played(&self, mut within: Range<u64>) -> Option<u64> {
-        within.rfind(|ordinal| self.left_before(*ordinal).is_none())
-    }
-
-    /// The workers that were left before that place.
-    pub(super) fn left_by(&self, ordinal: u64) -> impl Iterator<Item = &Left> {
-        self.left.values().filter(move |(from, _)| *from < ordinal).map(|(_, left)| left)
+        within.rfind(|ordinal| self.is_played(*ordinal))
     }
 
     /// The ordinal of the last round of a worker that can be played, before the one with ordinal `end`.
     pub(super) fn last_before(&self, worker: WorkerId, end: u64) -> Option<u64> {
-        let end = self.left.get(&worker).map_or(end, |(from, _)| end.min(*from));
         let before = self.order.get(..usize::try_from(end).ok()?)?;
-        before.iter().rposition(|of| *of == worker).map(|at| at as u64)
+        let is_its = |(at, of): (usize, &WorkerId)| *of == worker && !self.unplayed.has(worker, at as u64);
+        (0..before.len()).zip(before).rev().find(|(at, of)| is_its((*at, of))).map(|(at, _)| at as u64)
     }
 
     /// The last station before the round with that ordinal.
@@ -245,7 +241,8 @@ impl Timeline {
     /// How much memory all of it takes, in bytes: the stations, and a few bytes for each round.
     pub(super) fn bytes(&self) -> usize {
         let order = self.order.capacity() * size_of::<WorkerId>();
-        order + map_bytes::<WorkerId, u64>(self.first_rounds.len()) + self.stations_bytes
+        let unplayed = self.unplayed.bytes();
+        order + map_bytes::<WorkerId, u64>(self.first_rounds.len()) + unplayed + self.stations_bytes
     }
 
     /// Adds a station at the end. Where the stations take more than they may then, every other one goes, until they don't, or only the start is left.
@@ -281,6 +278,10 @@ struct Pass {
     timeline: Timeline,
     /// By worker, the round that was read and has yet to run.
     waiting: BTreeMap<WorkerId, Waiting>,
+    /// The ordinal of the last round that was read of each worker.
+    last_rounds: BTreeMap<WorkerId, u64>,
+    /// The workers that became other ones since the last station without a round.
+    shaped: BTreeSet<WorkerId>,
     memory: usize,
     gap: Duration,
     /// When the last station was left.
@@ -322,11 +323,13 @@ impl Pass {
             if let Err(stopped) = self.player.take(&entry) {
                 return Ok(Some(stopped));
             }
+            self.note_unplayed(&entry);
             segments.check(reader, position)?;
             looked += 1;
             if looked == RECORDS_BETWEEN_LOOKS {
                 looked = 0;
-                if self.since.elapsed() >= self.gap {
+                // From a place where workers have yet to begin nobody could tell with which snapshot they do.
+                if self.since.elapsed() >= self.gap && !self.player.playback.is_passing_over() {
                     self.leave_station(reader.bookmark());
                     let (progress, bytes, bytes_total) =
                         (self.player.progress(), recorded.bytes_before(position), recorded.bytes());
@@ -355,18 +358,37 @@ impl Pass {
         }
     }
 
+    /// Notes whether the round that was just read will run.
+    fn note_unplayed(&mut self, entry: &Entry<'_>) {
+        let Some(worker) = entry.record.worker() else { return };
+        if let Record::Configured { .. } = entry.record {
+            self.shaped.insert(worker);
+        }
+        if let Record::Round { .. } = entry.record {
+            let ordinal = self.timeline.rounds() - 1;
+            let before = self.last_rounds.insert(worker, ordinal);
+            if !self.player.playback.has_round_waiting(worker) {
+                self.timeline.unplayed.pass_over(worker, ordinal, before);
+                self.waiting.remove(&worker);
+                self.shaped.insert(worker);
+            }
+        }
+    }
+
     fn leave_station(&mut self, bookmark: Option<Bookmark>) {
         let begun = Instant::now();
         let last = self.timeline.stations.last().expect("the start is a station");
         let ids: Vec<_> = self.player.playback.workers().map(Worker::id).collect();
         let mut kept = BTreeMap::new();
         for id in ids {
-            let Some(taken) = taken(&mut self.player.playback, id, last.kept.get(&id)) else { continue };
+            let before = last.kept.get(&id).filter(|_| !self.shaped.contains(&id));
+            let Some(taken) = taken(&mut self.player.playback, id, before) else { continue };
             let has_round_waiting = self.player.playback.has_round_waiting(id);
             let waiting = self.waiting.get(&id).filter(|_| has_round_waiting);
             let waiting = waiting.map(|last| (last.ordinal, Arc::new(last.records.clone())));
             kept.insert(id, Kept { taken, waiting });
         }
+        self.shaped.clear();
         let (ordinal, now) = (self.timeline.rounds(), self.player.playback.latest());
         let thinned = self.timeline.leave(Station { bookmark, ordinal, now, kept }, self.memory);
         self.gap = self.gap.saturating_mul(2_u32.saturating_pow(thinned));

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod door;
+pub(crate) mod walked;
 pub(crate) mod written;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};

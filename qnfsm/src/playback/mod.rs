@@ -208,6 +208,12 @@ impl Playback {
         self.replicas.get(&id)?.digest
     }
 
+    /// True if records of workers were passed over that have yet to begin with a snapshot.
+    #[must_use]
+    pub fn is_passing_over(&self) -> bool {
+        self.unbegun.all().next().is_some()
+    }
+
     /// True if a round of that worker was read and has yet to run.
     #[must_use]
     pub fn has_round_waiting(&self, id: WorkerId) -> bool {
