@@ -168,6 +168,22 @@ fn each_version_replays_its_own_parts_and_says_where_another_went_on() {
 }
 
 #[test]
+fn a_session_goes_through_many_parts_of_two_versions_wherever_its_stations_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    for part in 0..60_u64 {
+        let kinds = if part % 4 < 2 { without_idlers::<10> } else { with_idlers::<10> };
+        let coins: Vec<_> = (0..part % 7).collect();
+        run(dir, kinds(), config(if part % 2 == 0 { 32 } else { 1 }), &coins);
+    }
+    for kinds in [without_idlers::<10> as fn() -> Kinds, with_idlers::<10>] {
+        let report = replayed(dir, kinds());
+        let (played, rounds) = walked::session_goes_as_a_walk_does(dir, kinds);
+        assert_eq!((played.len() as u64, rounds), (report.rounds, report.rounds + report.rounds_passed_over));
+    }
+}
+
+#[test]
 fn what_another_version_changed_of_a_resting_worker_holds_in_the_parts_that_follow() {
     // By the version whose part it begins with, or by one of which nothing can be played.
     for kinds in [without_idlers::<10>, with_idlers::<10>] {

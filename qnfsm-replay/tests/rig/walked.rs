@@ -34,13 +34,15 @@ pub(crate) fn session_goes_as_a_walk_does(dir: &Path, kinds: fn() -> Kinds) -> (
         let mut session = Session::open(dir, kinds(), &options).unwrap();
         assert!(session.stopped().is_none(), "{:?}", session.stopped());
         let spot = |session: &Session| session.spot().map(|spot| (spot.ordinal, spot.step)).unwrap();
-        let mut forward = vec![spot(&session)];
+        // The first round and the last one may be without a step.
+        let stands = |session: &Session| session.step().map(|_| spot(session)).into_iter().collect::<Vec<_>>();
+        let mut forward = stands(&session);
         while session.forward(By::Step).unwrap() {
             forward.push(spot(&session));
         }
         assert_eq!(forward, steps);
         session.go_to_end().unwrap();
-        let mut back = vec![spot(&session)];
+        let mut back = stands(&session);
         while session.back(By::Step).unwrap() {
             back.push(spot(&session));
         }
@@ -58,6 +60,7 @@ pub(crate) fn session_goes_as_a_walk_does(dir: &Path, kinds: fn() -> Kinds) -> (
             }
         }
         session.go_to_end().unwrap();
+        let at_step = usize::from(session.step().is_some());
         let mut seen = 0;
         session
             .find(Direction::Back, |_, _| {
@@ -65,7 +68,7 @@ pub(crate) fn session_goes_as_a_walk_does(dir: &Path, kinds: fn() -> Kinds) -> (
                 false
             })
             .unwrap();
-        assert_eq!(seen + 1, steps.len(), "all that stand before the last one are looked at");
+        assert_eq!(seen + at_step, steps.len(), "all that stand before the last one are looked at");
     }
     let session = Session::open(dir, kinds(), &Options::new()).unwrap();
     (rounds, session.rounds())
