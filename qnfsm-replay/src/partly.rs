@@ -74,13 +74,16 @@ impl fmt::Display for Partly {
 
 impl std::error::Error for Partly {}
 
-/// A program's kinds under the numbers of what was recorded: those that it gave them, if something was recorded with these; else those of
-/// the last table, if all that both have is the same.
-pub(crate) fn numbered<'t>(
-    own: &Catalogue,
-    mut tables: impl DoubleEndedIterator<Item = &'t Table>,
-) -> Option<Catalogue> {
-    let last = tables.next_back()?;
-    let is_known = tables.chain([last]).any(|table| table.differences(own.table()).is_empty());
-    if is_known || last.is_foreign_to(own.table()) { None } else { own.numbered_as(last) }
+/// A program's kinds under the numbers of the last table that was recorded, if all that both have is the same, and nothing is lost by it that
+/// can be played with the numbers that the program gave them.
+pub(crate) fn numbered<'t>(own: &Catalogue, tables: impl Iterator<Item = &'t Table> + Clone) -> Option<Catalogue> {
+    let last = tables.clone().last()?;
+    if last.differences(own.table()).is_empty() || last.is_foreign_to(own.table()) {
+        return None;
+    }
+    let numbered = own.numbered_as(last)?;
+    let plays = |catalogue: &Catalogue, table: &Table| table.differences(catalogue.table()).is_empty();
+    let is_lost = |table: &Table| plays(own, table) && !plays(&numbered, table);
+    let loses_nothing = !tables.clone().any(is_lost);
+    loses_nothing.then_some(numbered)
 }

@@ -7,11 +7,11 @@ mod rig;
 use std::{ops::ControlFlow, path::Path, time::Duration};
 
 use qnfsm::{
-    Ask, Handler, Invariants, Kinds, Limits, QueueId, Recording, WorkerId,
+    Ask, Context, Fsm, Handler, Invariants, Kinds, Limits, Next, NodeBuilder, QueueId, Recording, WorkerId,
     journal::{RealFiles, snapshots},
 };
 use qnfsm_replay::{
-    LeftWorker, Options, Partly, ReplayError, Report, Session, SnapshotName, Walk, replay,
+    LeftWorker, Options, Partly, ReplayError, Report, RoundName, Session, SnapshotName, Walk, replay,
     session::{By, Direction, RoundLog},
 };
 use rig::{Coin, Order, PATIENCE, Teller, Till, kinds, node};
@@ -147,6 +147,117 @@ fn what_is_played_is_compared_all_the_same() {
     assert_eq!(diverged.divergence.worker, WorkerId(1));
     let (_, ended) = logs(dir.path(), wrong());
     assert_eq!(ended.unwrap_err().name(), "diverged");
+}
+
+/// Does what the till does, and starts what the till didn't.
+mod spawning {
+    use qnfsm::{Context, Fsm, Next};
+    use serde::{Deserialize, Serialize};
+
+    use super::Coin;
+
+    #[derive(Serialize, Deserialize)]
+    pub(crate) struct Till {
+        coins: u64,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Helper;
+
+    impl Fsm for Helper {
+        const NAME: &'static str = "helper";
+        type State = ();
+        type Message = u64;
+
+        fn start(&mut self, _: &mut Context<'_, Self>) {}
+
+        fn handle(&mut self, (): (), _: u64, _: &mut Context<'_, Self>) -> Next<Self> {
+            Next::Stay
+        }
+    }
+
+    impl Fsm for Till {
+        const NAME: &'static str = "till";
+        type State = ();
+        type Message = Coin;
+
+        fn start(&mut self, _: &mut Context<'_, Self>) {}
+
+        fn handle(&mut self, (): (), coin: Coin, cx: &mut Context<'_, Self>) -> Next<Self> {
+            match coin {
+                Coin::Put(coins) => self.coins += coins,
+                Coin::Count(reply) => {
+                    cx.reply(reply, self.coins);
+                    let _ = cx.spawn(Helper);
+                }
+            }
+            Next::Stay
+        }
+    }
+}
+
+#[test]
+fn what_nobody_recorded_is_not_lacking_but_something_else_than_was_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), 1, Limits::default());
+    let error = replay(dir.path(), Kinds::new().with::<spawning::Till>().message::<u64>(), &Options::new());
+    assert_eq!(error.unwrap_err().name(), "diverged");
+}
+
+/// Never spawned.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Spare;
+
+impl Fsm for Spare {
+    const NAME: &'static str = "spare";
+    type State = ();
+    type Message = Vec<u8>;
+
+    fn start(&mut self, _: &mut Context<'_, Self>) {}
+
+    fn handle(&mut self, (): (), _: Vec<u8>, _: &mut Context<'_, Self>) -> Next<Self> {
+        Next::Stay
+    }
+}
+
+#[test]
+fn a_kind_that_a_later_version_has_beside_and_never_used_keeps_nothing_from_being_played() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), 1, Limits::default());
+    let first = replay(dir.path(), kinds::<1>(), &Options::new()).unwrap();
+    let later = NodeBuilder::new("bank", kinds::<1>().with::<Spare>()).dir(dir.path()).seed(7);
+    let node = later.start(&Teller::<1>::default()).unwrap();
+    let _: u64 = node.host().request(node.root(), PATIENCE, Order::Count).unwrap();
+    node.stop().unwrap();
+    let both = replay(dir.path(), kinds::<1>(), &Options::new()).unwrap();
+    assert!(both.rounds > first.rounds && both.left_off.is_none(), "{both}");
+    assert_eq!((both.rounds_passed_over, both.clean), (0, true));
+}
+
+#[test]
+fn rounds_behind_the_end_that_was_asked_for_are_not_among_those_that_were_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), 1, Limits::default());
+    let (all, _) = logs(dir.path(), kinds::<1>());
+    for to in 0..all.len() as u64 {
+        let of_teller = all.iter().filter(|log| log.worker == WorkerId(0) && log.ordinal <= to).count() as u64;
+        let partly = partly(dir.path(), without_teller(), &Options::new().to(RoundName::Ordinal(to)));
+        assert_eq!(partly.left.iter().map(|left| left.rounds).collect::<Vec<_>>(), [of_teller], "to {to}");
+    }
+}
+
+#[test]
+fn a_damaged_journal_tells_what_is_lacking_too() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), 2, Limits::default());
+    let segment = dir.path().join("journal/00000002.qjl");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let last = bytes.len() - 200;
+    bytes[last] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let session = Session::open(dir.path(), without_teller(), &Options::new()).unwrap();
+    assert_eq!(session.stopped().map(ReplayError::name), Some("corrupt"));
+    assert_eq!(session.partly().map(|partly| partly.left[0].worker), Some(WorkerId(0)));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{
     Program,
     output::{conclude, print, print_json, unless_closed},
     show::{LiveLine, ReadError},
-    sound::{say_stopped, sound_part},
+    sound::{say_left_out, say_stopped, sound_part},
     step::{StepText, go_there},
 };
 use crate::{
@@ -128,6 +128,7 @@ impl BisectArgs {
         } else {
             unless_closed(print(&text(found, &self.dir, &session, &of)))?;
         }
+        say_left_out(&session, stopped);
         stopped.iter().for_each(|stopped| say_stopped(stopped));
         Ok(exit_status)
     }

@@ -23,7 +23,7 @@ use super::{
     program::Programs,
     prompt::{Asked, Prompt},
     show::{LiveLine, ReadError},
-    sound::say_stopped,
+    sound::{say_left_out, say_stopped},
 };
 use crate::{
     Debugger, Options, ReplayError, Seen, Session,
@@ -81,6 +81,7 @@ impl DebugArgs {
         let mut stopped = None;
         let opened = history::file(self.history.as_ref(), self.dirs()).and_then(|history| {
             let mut sessions = self.open_all(program)?;
+            sessions.iter().for_each(|session| say_left_out(session, session.stopped()));
             for error in sessions.iter().filter_map(Session::stopped) {
                 say_stopped(error);
                 stopped.get_or_insert_with(|| {

@@ -13,7 +13,7 @@ use super::{
     difference::DifferenceView,
     output::{conclude, print, print_json, unless_closed},
     show::{LiveLine, ReadError},
-    sound::{say_stopped, sound_part},
+    sound::{say_left_out, say_stopped, sound_part},
     step::{StepText, go_there},
     words::counted,
 };
@@ -141,6 +141,7 @@ impl DiffArgs {
             let text = difference.map_or_else(same, |difference| difference.text() + &go_there(&self.dir, &session));
             unless_closed(print(&text))?;
         }
+        say_left_out(&session, stopped.as_ref());
         stopped.iter().for_each(say_stopped);
         Ok(exit_status)
     }

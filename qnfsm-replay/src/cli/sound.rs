@@ -3,11 +3,18 @@
 
 use std::io::{self, Write};
 
-use crate::ReplayError;
+use crate::{ReplayError, Session};
 
 /// What stands behind a verdict that is of a part alone.
 pub(super) fn sound_part(is_part: bool) -> &'static str {
     if is_part { ", as far as it can be gone through" } else { "" }
+}
+
+/// Says which workers were left before that end, unless this is what keeps the journal from being gone through.
+pub(super) fn say_left_out(session: &Session, stopped: Option<&ReplayError>) {
+    if let (Some(partly), false) = (session.partly(), matches!(stopped, Some(ReplayError::Partly(_)))) {
+        let _ = writeln!(io::stderr(), "error: {partly}");
+    }
 }
 
 /// Says what keeps a journal from being gone through to its end.

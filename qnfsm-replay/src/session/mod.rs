@@ -63,7 +63,7 @@ pub use search::{Direction, Found};
 pub use step::{Inside, Message, RoundLog, Step, Wish};
 pub(crate) use step::{Tape, with_place};
 
-use crate::{Options, ReplayError, Walk, live::Again, recorded::Recorded};
+use crate::{Options, Partly, ReplayError, Walk, live::Again, recorded::Recorded};
 use runner::Runner;
 use timeline::Timeline;
 
@@ -168,6 +168,12 @@ impl Session {
     #[must_use]
     pub fn stopped(&self) -> Option<&ReplayError> {
         self.runner.timeline.stopped.as_ref()
+    }
+
+    /// What the program lacks, and the workers that were left because of it, whatever else keeps the journal from being played to its end.
+    #[must_use]
+    pub fn partly(&self) -> Option<&Partly> {
+        self.runner.timeline.partly.as_ref()
     }
 
     /// Takes out why the journal can't be played to its end.

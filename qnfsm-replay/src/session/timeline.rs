@@ -19,7 +19,7 @@ use qnfsm::{
 
 use super::unplayed::Unplayed;
 use crate::{
-    ReplayError, Seen,
+    Partly, ReplayError, Seen,
     player::{Player, Stopped},
     recorded::{Recorded, Segments},
 };
@@ -41,6 +41,8 @@ pub(super) struct Timeline {
     pub(super) end: (Position, u64),
     /// Why the journal can't be played to its end, if it can't.
     pub(super) stopped: Option<ReplayError>,
+    /// What the program lacks, and which workers were left because of it.
+    pub(super) partly: Option<Partly>,
     pub(super) unplayed: Unplayed,
     /// What is behind the end can't be read.
     pub(super) is_damaged: bool,
@@ -129,6 +131,7 @@ impl Timeline {
                 first_rounds: BTreeMap::new(),
                 end: (Position::default(), 0),
                 stopped: None,
+                partly: None,
                 unplayed: Unplayed::default(),
                 is_damaged: false,
             },
@@ -143,10 +146,12 @@ impl Timeline {
         let stopped = pass.read(recorded, reader, &mut segments, on_progress)?;
         let end = reader.position();
         let finished = stopped.map_or_else(|| pass.player.finish(end, segments.segment), Err);
-        let partly = || recorded.partly(&pass.player.playback).map(|partly| ReplayError::Partly(Box::new(partly)));
+        let partly = recorded.partly(&pass.player.playback);
         // That the program parts from the record before is said rather than where that is damaged, and this rather than what it lacks.
         let finished = finished.err().map(|stopped| segments.error(stopped));
-        pass.timeline.stopped = finished.or(pass.timeline.stopped).or_else(partly);
+        let lacks = || partly.clone().map(|partly| ReplayError::Partly(Box::new(partly)));
+        pass.timeline.stopped = finished.or(pass.timeline.stopped).or_else(lacks);
+        pass.timeline.partly = partly;
         for left in pass.player.playback.left() {
             let Fault { worker, round, .. } = left.fault;
             let ordinal = pass.timeline.ordinal(worker, round).unwrap_or_default();

@@ -153,6 +153,7 @@ impl<'a, F: Fsm> Context<'a, F> {
             _ => {
                 let (message, answer) = (type_name::<F::Message>(), type_name::<A>());
                 self.effects.unregistered(
+                    self.effects.numbers.are_partial(),
                     format_args!("message type {message} is not registered to take answers of type {answer}"),
                     format_args!("replies::<{message}, {answer}>()`"),
                 );
@@ -324,6 +325,7 @@ impl<'a, F: Fsm> Context<'a, F> {
         if !takes {
             let (message, taken) = (type_name::<F::Message>(), type_name::<R>());
             self.effects.unregistered(
+                self.effects.numbers.are_partial(),
                 format_args!("message type {message} is not registered to take {taken}"),
                 format_args!("accepts::<{message}, {taken}>()`"),
             );

@@ -18,6 +18,7 @@ use crate::{
     codec::{Codec, EncodeError, Trust},
     digest::Digest,
     fsm::{
+        Fsm,
         context::TimerId,
         pool::{MessageRef, Pools},
     },
@@ -141,6 +142,13 @@ pub(crate) enum WhichTimer {
     Id(TimerId),
 }
 
+/// The names of what the program that recorded registered, and the one that plays it back doesn't.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lacking {
+    pub(crate) kinds: Vec<String>,
+    pub(crate) messages: Vec<String>,
+}
+
 /// The numbers of message types and kinds by Rust type, as the catalogue gave them out.
 #[derive(Debug)]
 pub(crate) struct TypeNumbers {
@@ -150,8 +158,8 @@ pub(crate) struct TypeNumbers {
     accepts: Vec<(u32, u32)>,
     /// Pairs of message types, sorted: FSMs with the first wait for answers of the second.
     answers: Vec<(u32, u32)>,
-    /// Not all that was registered when it was recorded is registered now.
-    are_partial: bool,
+    /// What was registered when it was recorded, and isn't now.
+    lacking: Lacking,
 }
 
 impl TypeNumbers {
@@ -163,16 +171,16 @@ impl TypeNumbers {
         answers: Vec<(u32, u32)>,
     ) -> TypeNumbers {
         let (messages, kinds) = (NumberTable::new(messages), NumberTable::new(kinds));
-        TypeNumbers { messages, kinds, accepts, answers, are_partial: false }
+        TypeNumbers { messages, kinds, accepts, answers, lacking: Lacking::default() }
     }
 
     /// The same of a program that lacks some of what was registered when it was recorded.
-    pub(crate) fn partial(self) -> TypeNumbers {
-        TypeNumbers { are_partial: true, ..self }
+    pub(crate) fn lacking(self, lacking: Lacking) -> TypeNumbers {
+        TypeNumbers { lacking, ..self }
     }
 
     pub(crate) fn are_partial(&self) -> bool {
-        self.are_partial
+        self.lacking != Lacking::default()
     }
 
     pub(crate) fn accepts(&self, message: u32, takes: u32) -> bool {
@@ -440,26 +448,34 @@ impl Effects {
     #[cold]
     fn unregistered_message<M>(&mut self) {
         let message = type_name::<M>();
+        // What it was called when it was recorded isn't known: it may have had a name of its own.
+        let may_be_lacking = !self.numbers.lacking.messages.is_empty();
         self.unregistered(
+            may_be_lacking,
             format_args!("message type {message} is not registered"),
             format_args!("message::<{message}>()`, or the `with`, `accepts` or `replies` of an FSM that takes it,"),
         );
     }
 
     /// Notes the misuse of what the kinds don't name. `add` is what to add to them, from behind `Kinds::` on. Where they may have named it
-    /// when it was recorded, nobody knows what came of it then.
+    /// when it was recorded, and so it may be lacking, nobody knows what came of it then.
     #[cold]
-    pub(crate) fn unregistered(&mut self, what: fmt::Arguments<'_>, add: fmt::Arguments<'_>) {
+    pub(crate) fn unregistered(&mut self, may_be_lacking: bool, what: fmt::Arguments<'_>, add: fmt::Arguments<'_>) {
         let text = format!("{what}; add `Kinds::{add} to the function that names the kinds");
-        let refusal = if self.numbers.are_partial { Refusal::Lacking(text) } else { Refusal::Misuse(text) };
+        let refusal = if may_be_lacking { Refusal::Lacking(text) } else { Refusal::Misuse(text) };
         self.refusal.get_or_insert_with(|| Box::new(refusal));
     }
 
     /// Notes that a kind is not registered.
     #[cold]
-    pub(crate) fn unregistered_kind<F>(&mut self) {
+    pub(crate) fn unregistered_kind<F: Fsm>(&mut self) {
         let kind = type_name::<F>();
-        self.unregistered(format_args!("kind {kind} is not registered"), format_args!("with::<{kind}>()`"));
+        let may_be_lacking = self.numbers.lacking.kinds.iter().any(|name| name == F::NAME);
+        self.unregistered(
+            may_be_lacking,
+            format_args!("kind {kind} is not registered"),
+            format_args!("with::<{kind}>()`"),
+        );
     }
 
     /// What has to be encoded later and read back must pass the codec; anything else is misuse.

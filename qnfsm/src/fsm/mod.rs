@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use context::{Context, External, TimerId};
-pub(crate) use effects::{Effect, Effects, Own, Refusal, Sending, TypeNumbers, WhichTimer, state_digest};
+pub(crate) use effects::{Effect, Effects, Lacking, Own, Refusal, Sending, TypeNumbers, WhichTimer, state_digest};
 pub use effects::{ExternalFault, Externals, Handler, TimerName};
 pub use old::{OldFsm, OldMessage, UpgradeError};
 pub(crate) use old::{Reading, upgraded};

@@ -459,6 +459,9 @@ impl Playback {
     /// haven't begun are passed over.
     pub fn end_early(&mut self, not_run: &BTreeSet<WorkerId>) {
         for id in not_run {
+            if let Some(left) = self.left.get_mut(id) {
+                left.rounds = left.rounds.saturating_sub(1);
+            }
             if let Some(replica) = self.replicas.get_mut(id) {
                 replica.pending.waits = false;
             }

@@ -288,6 +288,10 @@ impl Replica {
             return Err(PlaybackError::Contradiction { worker: self.worker.id(), round, what }.into());
         }
         if let Some(fault) = end.fault.as_ref().filter(|fault| matches!(fault.what, FaultKind::Lacking(_))) {
+            // What it did before that can be compared all the same.
+            if let Some(parted) = self.part_before_end(&end) {
+                return Err(PlaybackError::Diverged(Box::new(parted)).into());
+            }
             // What was handled of it doesn't count.
             self.handled_before += self.worker.counters().handled - handled;
             return Err(Halt::Lacks(Box::new(fault.clone())));
@@ -387,6 +391,14 @@ impl Replica {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Likewise, of a round that could not be run to its end: only deliveries that both have are compared.
+    fn part_before_end(&self, end: &RoundEnd) -> Option<Divergence> {
+        let recorded = self.pending.deliveries.as_ref()?;
+        let expected = Deliveries::new(recorded).map(Result::ok);
+        let mut both = expected.zip(Deliveries::new(self.worker.deliveries()).map(Result::ok));
+        both.any(|(expected, found)| expected != found).then(|| self.part(end)).flatten()
     }
 
     /// The first of the round's deliveries that is not the recorded one, where everything was recorded.

@@ -5,7 +5,7 @@
 use std::{any::TypeId, collections::BTreeMap, sync::Arc};
 
 use crate::{
-    fsm::TypeNumbers,
+    fsm::{Lacking, TypeNumbers},
     worker::{
         catalogue::{Catalogue, Intake, Kind, MessageType, NO_TYPE},
         table::{Table, TableKind},
@@ -86,13 +86,19 @@ impl Catalogue {
         let kind_types: Vec<_> = own_kinds.iter().map(|of| type_id(of, |of: &Kind| of.type_id)).collect();
         let pairs = (accepts.keys().copied().collect(), answers.keys().copied().collect());
         let numbers = TypeNumbers::new(&message_types, &kind_types, pairs.0, pairs.1);
-        let is_partial = message_types.iter().chain(&kind_types).any(|id| *id == TypeId::of::<Gap>());
+        let names = |name: &dyn Fn(usize) -> String, types: &[TypeId]| {
+            (0..types.len()).filter(|at| types[*at] == TypeId::of::<Gap>()).map(name).collect::<Vec<_>>()
+        };
+        let lacking = Lacking {
+            kinds: names(&|at| table.kinds[at].name.clone(), &kind_types),
+            messages: names(&|at| table.messages[at].name.clone(), &message_types),
+        };
         Some(Catalogue {
             kinds: own_kinds,
             messages: own_messages,
             accepts,
             answers,
-            numbers: Arc::new(if is_partial { numbers.partial() } else { numbers }),
+            numbers: Arc::new(numbers.lacking(lacking)),
             table,
             resources: self.resources.clone(),
         })
