@@ -66,6 +66,7 @@
 //! | 33 | `diff` of two directories: the journals part | whoever keeps them: the round that is named |
 //! | 34 | likewise: all that both have is the same, and one goes on behind the other's end | nobody, or whoever waits for the copy |
 //! | 35 | `states`, `cover`: no handler that was chosen is known to have run, so nothing is drawn | the caller: the program that recorded it, or another choice |
+//! | 36 | `diff` of two directories: nothing could be compared, because nothing is in both; why is said | the caller: journals that belong together, or a copy that holds more |
 //! | 40 | the operating system failed to give the bytes, or to take what is printed | the operator: the disk |
 //! | 130 | `debug`: a script was interrupted | nobody |
 #![forbid(unsafe_code)]

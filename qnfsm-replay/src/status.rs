@@ -39,6 +39,8 @@ pub(crate) const JOURNALS_PART: u8 = 33;
 pub(crate) const ONE_GOES_ON: u8 = 34;
 /// Of `states` and `cover`: no handler that was chosen is known to have run.
 pub(crate) const NOTHING_TO_DRAW: u8 = 35;
+/// Of `diff`: two journals have nothing in common that could be compared.
+pub(crate) const NOTHING_IN_COMMON: u8 = 36;
 /// The operating system failed to give the bytes, or to take what was to be shown.
 pub(crate) const SYSTEM_FAILED: u8 = 40;
 /// Of `debug`: interrupted, as shells have it.

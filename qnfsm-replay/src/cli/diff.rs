@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     Options, ReplayError, Seen, Session,
-    compare::{Apart, Compared, compare},
+    compare::{Apart, Compared, Incomparable, compare},
     dump::DumpError,
     session::{By, step_between},
-    status::{DAMAGED, DONE, JOURNALS_PART, ONE_GOES_ON, running_help},
+    status::{DAMAGED, DONE, JOURNALS_PART, NOTHING_IN_COMMON, ONE_GOES_ON, running_help},
 };
 
 /// Says where the program does something else than was recorded: the round, the step, what of it differs, and why it may. With a second
@@ -37,7 +37,8 @@ use crate::{
 #[command(after_help = running_help!(
     "Examples:\n  my-service diff /var/lib/my-service --json\n  my-service diff /var/lib/my-service /mnt/standby/my-service",
     "nothing differs",
-    "33 two journals part, 34 all that both have is the same, and one goes on behind the other's end, "
+    "33 two journals part, 34 all that both have is the same, and one goes on behind the other's end, \
+     36 nothing is in both, so nothing could be compared, "
 ))]
 pub struct DiffArgs {
     /// The node's directory: the one that holds `manifest` and `journal`. It is only read.
@@ -72,6 +73,11 @@ struct ComparedView {
     same: u64,
     more_in_first: u64,
     more_in_other: u64,
+    not_compared_in_first: u64,
+    not_compared_in_other: u64,
+    /// Why nothing could be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomparable: Option<String>,
     other_types: Vec<String>,
     deliveries_in_first: bool,
     deliveries_in_other: bool,
@@ -169,6 +175,7 @@ impl DiffArgs {
         let exit_status = match (&compared.parted, compared.more) {
             (Some(_), _) => JOURNALS_PART,
             (None, _) if !stopped.is_empty() => DAMAGED,
+            (None, _) if compared.incomparable.is_some() => NOTHING_IN_COMMON,
             (None, [0, 0]) => DONE,
             (None, _) => ONE_GOES_ON,
         };
@@ -221,6 +228,9 @@ impl ComparedView {
             same: *same,
             more_in_first: *more_in_first,
             more_in_other: *more_in_other,
+            not_compared_in_first: compared.not_compared[0],
+            not_compared_in_other: compared.not_compared[1],
+            incomparable: compared.incomparable.as_ref().map(Incomparable::to_string),
             other_types: other_types.clone(),
             deliveries_in_first: compared.has_deliveries[0],
             deliveries_in_other: compared.has_deliveries[1],
@@ -232,19 +242,29 @@ impl ComparedView {
 
 /// How much is the same, and which one goes on.
 fn counts(compared: &Compared) -> String {
-    let Compared { times_ignored, same, more, other_types, parted, damaged, .. } = compared;
+    let Compared { times_ignored, same, more, not_compared, incomparable, other_types, parted, damaged, .. } = compared;
     let of_part = sound_part(damaged.iter().any(Option::is_some));
     let of = if *times_ignored { "frame or delivery" } else { "round" };
     let counted = |count| match (times_ignored, count) {
         (true, 1) | (false, _) => counted(count, of),
         (true, _) => format!("{} frames and deliveries", super::words::count(count)),
     };
-    let mut text = match parted {
-        Some(_) => format!("  {} compared before are the same\n", counted(*same)),
-        None => format!("nothing differs in {}{of_part}\n", counted(*same)),
+    let mut text = match (parted, incomparable) {
+        (Some(_), _) => format!("  {} compared before are the same\n", counted(*same)),
+        (None, Some(why)) => format!("nothing could be compared{of_part}: {why}\n"),
+        (None, None) => format!("nothing differs in {}{of_part}\n", counted(*same)),
     };
+    for (at, [name, by]) in [["first", "other"], ["other", "first"]].into_iter().enumerate() {
+        let why = match incomparable {
+            Some(_) => String::new(),
+            None => format!(": the {by} one has given up its beginning"),
+        };
+        if not_compared[at] > 0 {
+            text.push_str(&format!("  not compared: {} of the {name} one{why}\n", counted(not_compared[at])));
+        }
+    }
     compared.closeness().iter().for_each(|closeness| text.push_str(&format!("  compared: {closeness}\n")));
-    if *times_ignored {
+    if *times_ignored && incomparable.is_none() {
         text.push_str(
             "  note: these are two runs, so times, rounds and digests were not compared; `--ignore-times=false` does\n",
         );

@@ -50,12 +50,16 @@ pub(super) struct Agreed {
 /// A comparison under way.
 pub(super) struct Comparison {
     pub(super) sides: [Side; 2],
+    /// Rounds are compared, of copies of one journal: what both have stands at the same place.
+    pub(super) are_copies: bool,
     /// How many items of a side may wait for the other.
     waiting_max: usize,
     /// How many are the same.
     pub(super) same: u64,
     pub(super) agreed: BTreeMap<Sequence, Agreed>,
     pub(super) first: Option<First>,
+    /// By sequence, how many of the one stood in what was given up of the other.
+    pub(super) lost: [BTreeMap<Sequence, u64>; 2],
     /// What only the one has, by sequence, where the other is over.
     pub(super) left: [BTreeMap<Sequence, Left>; 2],
     /// How far the other one has come, by the measure of each.
@@ -69,13 +73,15 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    pub(super) fn new(sides: [Side; 2], waiting_max: usize) -> Comparison {
+    pub(super) fn new(sides: [Side; 2], are_copies: bool, waiting_max: usize) -> Comparison {
         Comparison {
             sides,
+            are_copies,
             waiting_max,
             same: 0,
             agreed: BTreeMap::new(),
             first: None,
+            lost: Default::default(),
             left: Default::default(),
             reach: Default::default(),
             last_rounds: Default::default(),
@@ -152,15 +158,17 @@ impl Comparison {
         for sequence in both.copied().collect::<Vec<_>>() {
             let [mut items, mut others] = self.sides.each_mut().map(|side| side.items.take(sequence));
             while let (Some(item), Some(of_other)) = (items.front(), others.front()) {
-                // What only the one still has the beginning of isn't compared.
+                // What only the one still has the beginning of can't be compared.
                 let is_lost = |by: &Side| by.has_lost_its_beginning() && !self.agreed.contains_key(&sequence);
                 let aspect = match item.number.cmp(&of_other.number) {
                     Ordering::Less if is_lost(&self.sides[1]) => {
                         items.pop_front();
+                        *self.lost[0].entry(sequence).or_default() += 1;
                         continue;
                     }
                     Ordering::Greater if is_lost(&self.sides[0]) => {
                         others.pop_front();
+                        *self.lost[1].entry(sequence).or_default() += 1;
                         continue;
                     }
                     Ordering::Equal => differs(item, of_other),
@@ -241,6 +249,7 @@ impl Comparison {
         self.sides.iter_mut().for_each(|side| side.items.pass_over(sequence));
         let agreed = self.agreed.remove(&sequence).filter(|_| sequence.is_counted());
         self.same -= agreed.map_or(0, |agreed| agreed.count);
+        self.lost.iter_mut().for_each(|lost| _ = lost.remove(&sequence));
         self.put_off.insert(sequence);
     }
 }

@@ -25,13 +25,6 @@ impl Left {
     }
 }
 
-impl Left {
-    /// How many there are in all.
-    pub(super) fn count(left: &BTreeMap<Sequence, Left>) -> u64 {
-        left.iter().filter(|(sequence, _)| sequence.is_counted()).map(|(_, left)| left.count).sum()
-    }
-}
-
 /// Something that both have, as a proof that the other one came so far.
 #[derive(Debug, Clone, Copy)]
 struct Shared {
@@ -75,10 +68,10 @@ impl Reach {
 
 impl Comparison {
     /// Where they part first: in what both have, or in what one of them misses.
-    pub(super) fn first_of_all(&self, are_copies: bool) -> Option<First> {
+    pub(super) fn first_of_all(&self) -> Option<First> {
         let mut first = self.first;
         for side in 0..2 {
-            let missed = self.missed(side, are_copies);
+            let missed = self.missed(side);
             // Each is ranked in the journal that has it; of two that are in one alone, what the first has is told.
             let is_earlier = |missed: &First| match first {
                 Some(first) => first.only_in.is_none() && missed.rank(side) < first.rank(side),
@@ -90,9 +83,9 @@ impl Comparison {
     }
 
     /// What stands first in that journal of all that the other one misses.
-    fn missed(&self, side: usize, are_copies: bool) -> Option<First> {
+    fn missed(&self, side: usize) -> Option<First> {
         let left = self.left_of(side).filter_map(|(sequence, item)| {
-            let (proof, by) = self.proof(side, sequence, item, are_copies)?;
+            let (proof, by) = self.proof(side, sequence, item)?;
             let items = if side == 0 { [*item, by] } else { [by, *item] };
             Some(First { sequence, items, aspect: Aspect::Missing, only_in: Some((side, proof)) })
         });
@@ -101,20 +94,40 @@ impl Comparison {
 
     /// What that journal alone has, unless it stands in what was given up of the other.
     fn left_of(&self, side: usize) -> impl Iterator<Item = (Sequence, &Item)> {
-        let is_lost = self.sides[1 - side].has_lost_its_beginning();
         let left = self.left[side].iter().map(|(sequence, left)| (*sequence, &left.item));
-        left.filter(move |(sequence, _)| !is_lost || self.agreed.contains_key(sequence))
+        left.filter(move |(sequence, item)| !self.is_lost(side, *sequence, item))
+    }
+
+    /// True if what that journal alone has of a sequence may stand in what was given up of the other.
+    fn is_lost(&self, side: usize, sequence: Sequence, item: &Item) -> bool {
+        let other = &self.sides[1 - side];
+        match self.are_copies {
+            true => item.at.segment < other.manifest.oldest_segment,
+            false => other.has_lost_its_beginning() && !self.agreed.contains_key(&sequence),
+        }
+    }
+
+    /// How many that journal alone has: in what was given up of the other, and elsewhere.
+    pub(super) fn alone(&self, side: usize) -> [u64; 2] {
+        let of_both = self.lost[side].iter().filter(|(sequence, _)| sequence.is_counted()).map(|(_, count)| count);
+        let mut alone = [of_both.sum(), 0];
+        for (sequence, left) in self.left[side].iter().filter(|(sequence, _)| sequence.is_counted()) {
+            alone[usize::from(!self.is_lost(side, *sequence, &left.item))] += left.count;
+        }
+        alone
     }
 
     /// What in the other journal shows that it misses something: which sequence it is of, and the thing.
-    fn proof(&self, side: usize, sequence: Sequence, item: &Item, are_copies: bool) -> Option<(Sequence, Item)> {
+    fn proof(&self, side: usize, sequence: Sequence, item: &Item) -> Option<(Sequence, Item)> {
         let last_rounds = &self.last_rounds[1 - side];
         let reach = &self.reach[side];
         // A copy is the same in the order of the journal, up to where it ends.
-        if are_copies && let Some((sequence, item)) = self.left_of(1 - side).min_by_key(|(_, item)| item.at) {
+        if self.are_copies
+            && let Some((sequence, item)) = self.left_of(1 - side).min_by_key(|(_, item)| item.at)
+        {
             return Some((sequence, *item));
         }
-        let due = if are_copies { Due::InOrder } else { item.due };
+        let due = if self.are_copies { Due::InOrder } else { item.due };
         let shared = match due {
             Due::Never => None,
             Due::Behind(worker, round) => reach.passed(worker, last_rounds).filter(|shared| shared.own.round > round),

@@ -24,6 +24,13 @@
 //! anything follow for frames from another worker and for answers from outside: a timer may have brought them, and times are not compared;
 //! these go on.
 //!
+//! # What was given up
+//!
+//! Of a journal whose beginning was given up that isn't there to be compared, and what the other has of it is no difference either; how much
+//! that is is counted. Copies have everything at the same place, so it is what stands before the segment that the one begins with. Of
+//! two runs it is what stands before the first thing of a worker and source that both have. Where nothing is in both, nothing goes on: they
+//! are [`Incomparable`].
+//!
 //! # In bounded memory
 //!
 //! Both are read side by side, that one first which is behind. What is kept is what one has read and the other not yet, a few numbers for each
@@ -32,10 +39,11 @@
 //! same.
 //!
 //! The files: `side` reads one journal, `items` breaks up what it says, `times` leaves times out of values, `comparison` holds both against each other,
-//! `missed` judges what only one has, `detail` looks again at what differs.
+//! `missed` judges what only one has, `incomparable` says why two have nothing in common, `detail` looks again at what differs.
 
 mod comparison;
 mod detail;
+mod incomparable;
 mod items;
 mod missed;
 mod side;
@@ -53,8 +61,8 @@ use crate::{
     session::{FoundBy, Part, Parted},
 };
 use comparison::Comparison;
+pub use incomparable::Incomparable;
 use items::Item;
-use missed::Left;
 use side::Side;
 
 /// How much memory it takes to keep what one journal has and the other not yet, unless it is told, in bytes.
@@ -110,6 +118,11 @@ pub struct Compared {
     pub same: u64,
     /// How many only the first has, and how many only the other, behind those that are the same; counted where nothing parts.
     pub more: [u64; 2],
+    /// How many of the first, and how many of the other, could not be compared: what the other has given up with its beginning, and all
+    /// where nothing is in both. Where they part, as many as were found until then.
+    pub not_compared: [u64; 2],
+    /// Why nothing at all could be compared; none, if something was.
+    pub incomparable: Option<Incomparable>,
     /// What the kinds and message types of the two programs differ in.
     pub other_types: Vec<String>,
     /// Where they part first, in the order of the first; none, if what both have is the same.
@@ -134,10 +147,13 @@ pub struct Effort {
 }
 
 impl Compared {
-    /// As how closely they were compared, and how to get closer; none, if there is no closer way. Digests of rounds leave nothing out, and only
+    /// As how closely they were compared, and how to get closer; none, if nothing was or if there is no closer way. Digests of rounds leave nothing out, and only
     /// don't tell what differs.
     #[must_use]
     pub fn closeness(&self) -> Option<String> {
+        if self.incomparable.is_some() {
+            return None;
+        }
         let (whose, with) = match self.has_deliveries {
             [true, true] => return None,
             [true, false] => ("only the first has all its deliveries", "the other too"),
@@ -253,10 +269,16 @@ pub fn compare(
     let bytes_each = size_of::<Item>();
     // A list may have as much room again as it takes.
     let waiting_max = options.memory.unwrap_or(MEMORY_DEFAULT) / sides.len() / bytes_each / 2;
-    let mut comparison = Comparison::new(sides, waiting_max);
+    let mut comparison = Comparison::new(sides, is_same_node && !times_ignored, waiting_max);
     comparison.run(options)?;
-    let first = comparison.first_of_all(is_same_node && !times_ignored);
-    let more = comparison.left.each_ref().map(|left| if first.is_some() { 0 } else { Left::count(left) });
+    let first = comparison.first_of_all();
+    let alone = [comparison.alone(0), comparison.alone(1)];
+    let incomparable = match first {
+        Some(_) => None,
+        None => Incomparable::of(&comparison, alone.map(|[lost, more]| lost + more)),
+    };
+    let more = alone.map(|[_, more]| if first.is_some() || incomparable.is_some() { 0 } else { more });
+    let not_compared = alone.map(|[lost, more]| lost + if incomparable.is_some() { more } else { 0 });
     let Comparison { mut sides, same, agreed, passes, waiting_most, .. } = comparison;
     let has_deliveries = sides.each_ref().map(|side| side.items.has_deliveries());
     let damaged = sides.each_ref().map(|side| side.damaged.clone());
@@ -269,5 +291,16 @@ pub fn compare(
         None => None,
     };
     let effort = Effort { passes, kept_most: waiting_most, bytes_each };
-    Ok(Compared { times_ignored, same, more, other_types, parted, has_deliveries, damaged, effort })
+    Ok(Compared {
+        times_ignored,
+        same,
+        more,
+        not_compared,
+        incomparable,
+        other_types,
+        parted,
+        has_deliveries,
+        damaged,
+        effort,
+    })
 }

@@ -1,12 +1,12 @@
 //! Journals that no node recorded: workers and rounds as a test says them, so that it is known to the frame what both of two have.
 
-use std::{path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use qnfsm::{
     Catalogue, Codec, EdgeId, Epoch, Message, NodeId, Place, RawQueueId, Recording, RequestId, Time, WorkerConfig,
     WorkerId,
     frame::{Batch, Class, Header},
-    journal::{Journal, JournalOptions, Manifest, RealFiles, Record, SegmentInfo},
+    journal::{Journal, JournalOptions, Manifest, RealFiles, Record, SegmentInfo, segment_path},
 };
 
 /// Something that a journal says.
@@ -51,6 +51,33 @@ pub(crate) fn from_worker(worker: u32, number: u64) -> Took {
 /// Writes a journal of the node with that identity, of messages of type `M`.
 pub(crate) fn write<M: Message>(dir: &Path, catalogue: &Catalogue, identity: u128, recording: Recording, all: &[Said]) {
     let manifest = Manifest::new(identity, NodeId(0), "written", 7);
+    write_as::<M>(dir, catalogue, manifest, JournalOptions::default(), recording, all);
+}
+
+/// Likewise of that program, and of all that is said the first `given_up` are given up: each is in a segment of its own.
+pub(crate) fn write_cut<M: Message>(
+    dir: &Path,
+    catalogue: &Catalogue,
+    (program, identity): (&str, u128),
+    all: &[Said],
+    given_up: u64,
+) {
+    let manifest = Manifest::new(identity, NodeId(0), program, 7);
+    let options = JournalOptions::default().segment_bytes(1);
+    write_as::<M>(dir, catalogue, manifest.clone(), options, Recording::Inputs, all);
+    (1..=given_up).for_each(|segment| fs::remove_file(segment_path(dir, segment)).unwrap());
+    Manifest { oldest_segment: given_up + 1, ..manifest }.store(&RealFiles, dir).unwrap();
+}
+
+fn write_as<M: Message>(
+    dir: &Path,
+    catalogue: &Catalogue,
+    manifest: Manifest,
+    options: JournalOptions,
+    recording: Recording,
+    all: &[Said],
+) {
+    let identity = manifest.identity;
     manifest.create(&RealFiles, dir).unwrap();
     let mut config = Vec::new();
     Codec::CURRENT.encode(&WorkerConfig { recording, ..WorkerConfig::default() }, &mut config).unwrap();
@@ -67,7 +94,7 @@ pub(crate) fn write<M: Message>(dir: &Path, catalogue: &Catalogue, identity: u12
         configuration: config.clone(),
         marks_ends: false,
     };
-    let journal = Journal::begin(Arc::new(RealFiles), dir, info, None, JournalOptions::default()).unwrap();
+    let journal = Journal::begin(Arc::new(RealFiles), dir, info, None, options).unwrap();
     let mut rounds = [0; 8];
     for (number, said) in (1..).zip(all) {
         let (worker, batch) = match *said {
