@@ -560,6 +560,7 @@ fn what_is_wrong_with_a_line_is_told_with_its_column_and_the_name_that_was_meant
         ("watch w0/0.1 data.totl", 14, "did you mean `total`?"),
         ("goto nowhere", 6, "w0:17"),
         ("step many", 6, "a count"),
+        ("step -1", 6, "`back` goes the other way"),
         ("show me", 6, "nothing is expected"),
         ("json maybe", 6, "`on` or `off`"),
         ("help brake", 6, "did you mean `break`?"),

@@ -95,7 +95,7 @@ impl DebugArgs {
         let (mut debugger, history) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                say_error(self.json, &error);
+                say_error(self.json, &error, "");
                 return ExitCode::from(error.exit_status());
             }
         };

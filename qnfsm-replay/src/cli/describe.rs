@@ -45,7 +45,7 @@ impl DescribeArgs {
     /// before the damage.
     #[must_use]
     pub fn execute(&self) -> ExitCode {
-        output::conclude(self.json, self.describe())
+        output::conclude_with_live(self.json, self.describe())
     }
 
     fn describe(&self) -> Result<(), DumpError> {

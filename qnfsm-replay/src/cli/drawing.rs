@@ -170,7 +170,7 @@ pub(super) fn conclude(
 ) -> ExitCode {
     let has_none = gathered.as_ref().is_err_and(|error| basis.rounds == 0 || is_of_nothing(error));
     let printed = if has_none { Ok(()) } else { print() };
-    output::conclude(json, printed.and(gathered))
+    output::conclude_with_live(json, printed.and(gathered))
 }
 
 /// True if what was asked for isn't there, or nothing of it happened.

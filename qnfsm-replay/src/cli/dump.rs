@@ -88,7 +88,7 @@ impl DumpArgs {
     /// is no failure.
     #[must_use]
     pub fn execute(&self) -> ExitCode {
-        output::conclude(self.json, self.dump())
+        output::conclude_with_live(self.json, self.dump())
     }
 
     fn dump(&self) -> Result<(), DumpError> {

@@ -17,6 +17,22 @@ use crate::{
 
 /// The status that a command ends with.
 pub(super) fn conclude(json: bool, done: Result<(), DumpError>) -> ExitCode {
+    conclude_with(json, "", done)
+}
+
+/// Likewise of a command that has `--live`, which it says where a node is running.
+pub(super) fn conclude_with_live(json: bool, done: Result<(), DumpError>) -> ExitCode {
+    let is_in_use = |unusable: &UnusableDirectory| matches!(unusable, UnusableDirectory::InUse(_));
+    let hint = match &done {
+        Err(DumpError::Journal(ReplayError::Directory(unusable))) if is_in_use(unusable) => {
+            "; with `--live` this command reads beside a running node"
+        }
+        _ => "",
+    };
+    conclude_with(json, hint, done)
+}
+
+fn conclude_with(json: bool, hint: &str, done: Result<(), DumpError>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
@@ -26,7 +42,7 @@ pub(super) fn conclude(json: bool, done: Result<(), DumpError>) -> ExitCode {
             ExitCode::from(SYSTEM_FAILED)
         }
         Err(DumpError::Journal(error)) => {
-            say_error(json, &error);
+            say_error(json, &error, hint);
             ExitCode::from(error.exit_status())
         }
     }
@@ -42,19 +58,12 @@ pub(super) fn unless_closed(printed: Result<(), DumpError>) -> Result<(), DumpEr
     printed.or_else(|error| if is_closed(&error) { Ok(()) } else { Err(error) })
 }
 
-/// Says what kept a journal from being read.
-pub(super) fn say_error(json: bool, error: &ReplayError) {
+/// Says what kept a journal from being read, and behind it what else this command can do about it.
+pub(super) fn say_error(json: bool, error: &ReplayError, hint: &str) {
     if json {
         let json = serde_json::to_string(&ReadError::new(error)).expect("an error is texts and numbers");
         let _ = writeln!(io::stdout(), "{json}");
     }
-    let is_in_use =
-        matches!(error, ReplayError::Directory(unusable) if matches!(**unusable, UnusableDirectory::InUse(_)));
-    let hint = if is_in_use {
-        "; commands that run nothing, and those that draw, read beside a running node with `--live`"
-    } else {
-        ""
-    };
     let _ = writeln!(io::stderr(), "error: {error}{hint}");
 }
 

@@ -49,6 +49,6 @@ impl SnapshotArgs {
         let shown =
             snapshot(&self.dir, worker, self.round, &options, |line| output::write_line(line, self.json, &mut out));
         let flushed = out.flush().map_err(Into::into);
-        output::conclude(self.json, shown.and(flushed))
+        output::conclude_with_live(self.json, shown.and(flushed))
     }
 }

@@ -44,7 +44,7 @@ impl StatArgs {
     /// before the damage.
     #[must_use]
     pub fn execute(&self) -> ExitCode {
-        output::conclude(self.json, self.stat())
+        output::conclude_with_live(self.json, self.stat())
     }
 
     fn stat(&self) -> Result<(), DumpError> {

@@ -44,7 +44,7 @@ impl TraceArgs {
     /// read.
     #[must_use]
     pub fn execute(&self, own: Option<Program>) -> ExitCode {
-        output::conclude(false, self.write(own))
+        output::conclude_with_live(false, self.write(own))
     }
 
     fn write(&self, own: Option<Program>) -> Result<(), DumpError> {

@@ -37,7 +37,7 @@ impl VerifyArgs {
         match self.verify() {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(DAMAGED),
-            Err(error) => output::conclude(self.json, Err(error)),
+            Err(error) => output::conclude_with_live(self.json, Err(error)),
         }
     }
 

@@ -151,6 +151,14 @@ impl<'l> Words<'l> {
         Ok(count.unwrap_or(1))
     }
 
+    /// A count of a command that goes one way alone; `turned` is the one that goes the other way.
+    fn count_one_way(&self, turned: &str) -> Result<i64, WrongLine> {
+        match self.count()? {
+            ..0 => self.wrong(format!("a count of 0 or more is expected here; `{turned}` goes the other way")),
+            count => Ok(count),
+        }
+    }
+
     fn queue(&self) -> Result<Option<RawQueueId>, WrongLine> {
         self.optional(queue, "a queue's name, such as w0/7.1,")
     }
@@ -183,8 +191,8 @@ impl Command {
     fn of(name: &str, words: &Words<'_>) -> Result<Command, WrongLine> {
         let text = || Some(words.rest().to_owned()).filter(|text| !text.is_empty());
         match name {
-            "step" => words.count().map(|count| Command::Go(By::Step, count)),
-            "back" => words.count().map(|count| Command::Go(By::Step, count.saturating_neg())),
+            "step" => words.count_one_way("back").map(|count| Command::Go(By::Step, count)),
+            "back" => words.count_one_way("step").map(|count| Command::Go(By::Step, -count)),
             "turn" => words.count().map(|count| Command::Go(By::Turn, count)),
             "round" => words.count().map(|count| Command::Go(By::Round, count)),
             "goto" => match destination(words.rest()) {
@@ -341,6 +349,19 @@ mod tests {
         for none in ["", "x", "w1:", "w:1", "+", "+5", "+-5s", "+1e400s", "w1:-3", "+s", "+."] {
             assert_eq!(destination(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_command_that_goes_one_way_alone_takes_no_count_below_zero() {
+        for (line, instead) in [("step -1", "`back`"), ("s -3", "`back`"), ("back -1", "`step`"), ("b -2", "`step`")] {
+            let wrong = Command::read(line).expect_err(line);
+            assert!(wrong.what.contains(instead) && wrong.at == line.find('-').unwrap_or_default(), "{wrong:?}");
+        }
+        assert_eq!(Command::read("step 0").ok(), Some(Command::Go(By::Step, 0)));
+        assert_eq!(Command::read("back 2").ok(), Some(Command::Go(By::Step, -2)));
+        // The help of these says that they do.
+        assert_eq!(Command::read("turn -1").ok(), Some(Command::Go(By::Turn, -1)));
+        assert_eq!(Command::read("round -1").ok(), Some(Command::Go(By::Round, -1)));
     }
 
     #[test]
