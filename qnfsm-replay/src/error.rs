@@ -12,7 +12,7 @@ use qnfsm::{
     playback::{Divergence, PlaybackError},
 };
 
-use crate::{Partly, status};
+use crate::{DamagedSnapshots, LeftWorker, Partly, Report, status};
 
 /// Why a replay comes to nothing. [`exit_status`](ReplayError::exit_status) tells a script which it was.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,9 @@ pub enum ReplayError {
     /// The program lacks some of the kinds or message types, and what can be played without them was played.
     #[error(transparent)]
     Partly(Box<Partly>),
+    /// Snapshots are damaged that workers were to begin with, and what could be played without them was played.
+    #[error(transparent)]
+    Snapshots(Box<DamagedSnapshots>),
     /// The bytes are not what was written.
     #[error(transparent)]
     Corrupt(Box<CorruptJournal>),
@@ -192,6 +195,26 @@ impl ReplayError {
         self.class().0
     }
 
+    /// What was replayed all the same, and did what was recorded.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            ReplayError::Partly(partly) => partly.report.as_ref(),
+            ReplayError::Snapshots(damaged) => Some(&damaged.report),
+            _ => None,
+        }
+    }
+
+    /// The workers of which not all was played, because the program lacks what they need.
+    #[must_use]
+    pub fn left(&self) -> &[LeftWorker] {
+        match self {
+            ReplayError::Partly(partly) => &partly.left,
+            ReplayError::Snapshots(damaged) => damaged.partly.as_ref().map_or(&[], |partly| &partly.left),
+            _ => &[],
+        }
+    }
+
     fn class(&self) -> (&'static str, u8) {
         match self {
             ReplayError::Kinds(_) | ReplayError::Misuse(_) => ("usage", status::USAGE),
@@ -208,6 +231,7 @@ impl ReplayError {
             }
             ReplayError::Partly(_) => ("partly", status::CHANGED_TYPES),
             ReplayError::Program(WrongProgram::OtherResources { .. }) => ("other_resources", status::OTHER_RESOURCES),
+            ReplayError::Snapshots(_) => ("damaged_snapshots", status::DAMAGED),
             ReplayError::Corrupt(_) => ("corrupt", status::DAMAGED),
             ReplayError::Unsupported(_) => ("unsupported", status::UNSUPPORTED),
             ReplayError::Diverged(_) => ("diverged", status::DIVERGED),

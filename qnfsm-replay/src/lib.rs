@@ -3,7 +3,7 @@
 //! [`replay`] opens a node's directory, plays everything from the journal's start to its end through the workers' own
 //! code, several workers at the same time, and compares each round's digest with the recorded one. It changes nothing,
 //! needs no permission to write, and uses no snapshot as a starting point, though it compares the workers with those that were
-//! taken; unless the journal's beginning was given up: then each worker that was started there goes on from the first that is left, or
+//! taken; unless the journal's beginning was given up: then each worker that was started there goes on from the first that is left and fit for it, or
 //! unless it is told to begin with one ([`Options::from`]).
 //!
 //! ```no_run
@@ -58,7 +58,7 @@
 //! | 15 | another program's directory | the caller: that program |
 //! | 16 | the program's types are other ones than the recorded, or it lacks some: then what can be played without was played | the developer: the build that wrote it |
 //! | 17 | the program's resources are other ones than the recorded | the caller: the resources that it was recorded with |
-//! | 20 | the journal is damaged; of `diff` and `bisect`: nothing was found in the part before; of `verify`: anything in the directory is | the operator: a copy; `verify` says what else |
+//! | 20 | the journal is damaged; of a replay: or a snapshot that a worker was to begin with, and what could be played without it was played; of `diff` and `bisect`: nothing was found in the part before; of `verify`: anything in the directory is | the operator: a copy; `verify` says what else |
 //! | 21 | written by a newer version of the library | the developer: that version |
 //! | 30 | diverged: the program does not do what was recorded | the developer: the FSM that is named |
 //! | 31 | `cover --min`: fewer pairs of a state and a message were seen than was asked for | the developer: the pairs that are named |
@@ -87,6 +87,7 @@ mod error;
 mod live;
 mod naming;
 pub mod nodes;
+mod not_begun;
 mod partly;
 mod player;
 mod players;
@@ -106,6 +107,7 @@ pub use debug::Debugger;
 pub use error::{CorruptJournal, Diverged, ReplayError, UnusableDirectory, WrongProgram};
 pub use naming::{NameError, RoundName, SnapshotName};
 pub use nodes::{Nodes, Sessions};
+pub use not_begun::{DamagedSnapshots, NotBegun, Unfit, UnfitSnapshot};
 pub use partly::{LeftWorker, Partly};
 pub use replay::{Options, Seen, replay};
 pub use report::{EndedIn, LeftOff, Report};

@@ -1,12 +1,15 @@
 //! What is played of a journal whose kinds aren't all registered: each worker up to the round that needs one which the program lacks, and
 //! the others to the end.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use qnfsm::{Catalogue, Table, WorkerId, playback::Left};
 use serde::Serialize;
 
-use crate::{Report, report::number};
+use crate::{NotBegun, Report, Unfit, report::number};
 
 /// A journal was played as far as it can be without the kinds and message types that the program lacks, and up to there the program did what
 /// was recorded.
@@ -28,7 +31,7 @@ pub struct LeftWorker {
     /// The worker.
     #[serde(serialize_with = "number")]
     pub worker: WorkerId,
-    /// The round that needs what is lacking.
+    /// The round that needs what is lacking, or the first behind a snapshot that holds it.
     pub round: u64,
     /// How many recorded rounds were not run.
     pub rounds: u64,
@@ -40,6 +43,17 @@ impl LeftWorker {
     fn of(left: &Left) -> LeftWorker {
         let Left { fault, rounds } = left;
         LeftWorker { worker: fault.worker, round: fault.round, rounds: *rounds, what: fault.to_string() }
+    }
+
+    /// One that began with a later snapshot.
+    fn late(not_begun: &NotBegun) -> LeftWorker {
+        let (worker, round) = (not_begun.worker, not_begun.first.round + 1);
+        LeftWorker {
+            worker,
+            round,
+            rounds: not_begun.rounds,
+            what: format!("{worker} round {round}: {}", not_begun.which()),
+        }
     }
 }
 
@@ -53,6 +67,29 @@ impl Partly {
         let left: Vec<_> = left.map(LeftWorker::of).collect();
         let lacks = catalogue.lacks().collect();
         (!left.is_empty()).then(|| Partly { dir: dir.into(), lacks, left, report: None })
+    }
+}
+
+impl Partly {
+    /// Likewise, with the workers that began later than they could have with what is lacking.
+    pub(crate) fn with_late(
+        partly: Option<Partly>,
+        dir: &Path,
+        catalogue: &Catalogue,
+        not_begun: &[NotBegun],
+    ) -> Option<Partly> {
+        let late = not_begun.iter().filter(|not_begun| not_begun.cause == Unfit::Lacking).map(LeftWorker::late);
+        let mut left: Vec<_> = late.collect();
+        if left.is_empty() {
+            return partly;
+        }
+        let before = partly.unwrap_or_else(|| {
+            let lacks = catalogue.lacks().collect();
+            Partly { dir: dir.into(), lacks, left: Vec::new(), report: None }
+        });
+        left.extend(before.left);
+        left.sort_by_key(|left| (left.worker, left.round));
+        Some(Partly { left, ..before })
     }
 }
 

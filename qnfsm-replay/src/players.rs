@@ -200,12 +200,14 @@ impl<'scope, 'env> Apart<'scope, 'env> {
         for seat in &mut self.seats {
             // Whether it has stopped is seen with the next record.
             let _ = seat.take_back();
-            let Progress { rounds, rounds_unproved, messages, workers, rounds_passed_over } = seat.progress;
+            let Progress { rounds, rounds_unproved, messages, workers, rounds_passed_over, rounds_not_begun } =
+                seat.progress;
             all.rounds += rounds;
             all.rounds_unproved += rounds_unproved;
             all.messages += messages;
             all.workers += workers;
             all.rounds_passed_over += rounds_passed_over;
+            all.rounds_not_begun += rounds_not_begun;
         }
         all
     }

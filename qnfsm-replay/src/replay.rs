@@ -17,8 +17,9 @@ use qnfsm::{
 };
 
 use crate::{
-    EndedIn, Partly, ReplayError, Report,
+    EndedIn, NotBegun, Partly, ReplayError, Report,
     naming::{RoundName, SnapshotName},
+    not_begun::conclude,
     players::Players,
     recorded::{Recorded, Segments},
     session::with_place,
@@ -148,14 +149,15 @@ impl<'a> Options<'a> {
 }
 
 /// Replays the node's directory `dir` from the journal's start to its end, with a program's kinds. Where that start was given up
-/// (`Limits::retain_bytes`), each worker goes on from the first snapshot that is left of it. What another version of the program recorded
+/// (`Limits::retain_bytes`), each worker goes on from the first snapshot that is left of it and fit for it. What another version of the program recorded
 /// is passed over: this one's parts are played, each from the snapshots with which the part before it ended. [`Options::from`] and
 /// [`Options::to`] replay a part. Nothing is changed there, and no permission to write is needed. Workers run on several threads, as they did live.
 ///
 /// # Errors
 /// When there is nothing to replay, the bytes are damaged, or the program does not do what was recorded: then the first
 /// difference is named. Where it lacks kinds or message types that were recorded, each worker is played up to the round that needs one, and
-/// the error says how far all came ([`ReplayError::Partly`]). See [`ReplayError`].
+/// the error says how far all came ([`ReplayError::Partly`]); likewise where a worker was to begin with a snapshot that is damaged, and began with a
+/// later one ([`ReplayError::Snapshots`]). See [`ReplayError`].
 ///
 /// # Panics
 /// When an FSM's handler breaks a rule of the library's that is asserted. A handler's own panic is caught, and is a
@@ -199,6 +201,8 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         journal_bytes: recorded.bytes(),
         oldest_segment: manifest.oldest_segment,
         rounds_passed_over: progress.rounds_passed_over,
+        rounds_not_begun: progress.rounds_not_begun,
+        not_begun: not_begun(&player.playback),
         other_resources: segments.passed_over.iter().map(OtherResource::to_string).collect(),
         digest: player.playback.digest(),
         clean: segments.stopped == Some(manifest.epoch),
@@ -210,10 +214,8 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         ended_behind: span.ended_behind(),
         seconds: begun.elapsed().as_secs_f64(),
     };
-    match recorded.partly(&player.playback) {
-        Some(partly) => Err(ReplayError::Partly(Box::new(Partly { report: Some(report), ..partly }))),
-        None => Ok(report),
-    }
+    let partly = Partly::with_late(recorded.partly(&player.playback), dir, &recorded.catalogue, &report.not_begun);
+    conclude(dir, report, partly)
 }
 
 /// A replay under way, as whoever reads sees it.
@@ -266,6 +268,13 @@ impl Run<'_> {
             bytes_total: self.recorded.bytes(),
         }
     }
+}
+
+/// The snapshots that workers could not begin with, in the order of the workers.
+fn not_begun(playback: &Playback) -> Vec<NotBegun> {
+    let mut all: Vec<_> = playback.refused().map(NotBegun::of).collect();
+    all.sort_by_key(|not_begun| (not_begun.worker, not_begun.first.round));
+    all
 }
 
 /// The rounds that the journal ends in and that have no end themselves.

@@ -5,7 +5,7 @@ use std::fmt;
 use qnfsm::WorkerId;
 use serde::{Serialize, Serializer};
 
-use crate::{BeganWith, EndedBehind};
+use crate::{BeganWith, EndedBehind, NotBegun};
 
 /// A replay that did what was recorded, round for round.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,6 +35,11 @@ pub struct Report {
     /// Rounds in the journal that can't be run, because they stand before the first snapshot of a worker whose start was given up, or
     /// another version of the program, or one with other resources, recorded them.
     pub rounds_passed_over: u64,
+    /// Rounds beside these that were not run, because no snapshot before them could be begun with. Those of workers that were
+    /// [left](crate::Partly::left) are not among them.
+    pub rounds_not_begun: u64,
+    /// The snapshots because of which that is so.
+    pub not_begun: Vec<NotBegun>,
     /// The resources with which such a version recorded rounds that were passed over, and which this program doesn't have: each with
     /// both hashes.
     pub other_resources: Vec<String>,
@@ -121,6 +126,9 @@ impl fmt::Display for Report {
             let rounds = count(self.rounds_passed_over, "round");
             writeln!(f, "  note: {rounds} not run, which stand before the first snapshots to go on from")?;
         }
+        for not_begun in &self.not_begun {
+            writeln!(f, "  note: {not_begun}")?;
+        }
         for resource in &self.other_resources {
             writeln!(
                 f,
@@ -155,7 +163,7 @@ impl fmt::Display for Report {
 }
 
 /// A number with its noun.
-fn count(number: u64, of: &str) -> String {
+pub(crate) fn count(number: u64, of: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {of}{plural}")
 }

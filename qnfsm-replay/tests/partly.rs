@@ -4,7 +4,7 @@
 
 mod rig;
 
-use std::{ops::ControlFlow, path::Path, time::Duration};
+use std::{fs, ops::ControlFlow, path::Path, time::Duration};
 
 use qnfsm::{
     Ask, Context, Fsm, Handler, Invariants, Kinds, Limits, Next, NodeBuilder, QueueId, Recording, WorkerId,
@@ -337,8 +337,18 @@ fn snapshots_are_begun_with_where_nothing_in_them_is_lacking() {
     assert!(own.oldest_segment > 1, "the test shows something");
     let Partly { left, report, .. } = partly(dir.path(), without_teller(), &Options::new());
     assert_eq!(left.iter().map(|left| left.worker).collect::<Vec<_>>(), [WorkerId(0)]);
-    assert!(left[0].what.contains("kind") && left[0].rounds > 0, "{left:?}");
+    assert!(left[0].what.contains("of kind teller, which isn't registered") && left[0].rounds > 0, "{left:?}");
+    assert!(left[0].what.lines().count() < 4, "{}", left[0].what);
     assert!(report.unwrap().rounds > 0);
+    // The other worker needs nothing that is lacking, so that nobody is to register anything for it.
+    for (worker, round) in snapshots::list(&RealFiles, dir.path()).unwrap() {
+        if worker == WorkerId(1) {
+            fs::write(snapshots::path(dir.path(), worker, round), "nothing").unwrap();
+        }
+    }
+    let error = replay(dir.path(), without_teller(), &Options::new()).unwrap_err();
+    assert_eq!((error.exit_status(), error.name()), (20, "corrupt"), "{error}");
+    assert!(error.to_string().contains("w1") && !error.to_string().contains("teller"), "{error}");
 
     let other = tempfile::tempdir().unwrap();
     recorded(other.path(), 3, Limits::default());

@@ -159,27 +159,24 @@ pub(super) fn show(args: &ReplayArgs, outcome: &Result<Report, ReplayError>) -> 
     match outcome {
         Ok(report) if !args.quiet => writeln!(out, "{report}")?,
         Ok(_) => {}
-        Err(ReplayError::Partly(partly)) if !args.quiet => {
-            partly.report.iter().try_for_each(|report| writeln!(out, "{report}"))?;
-            _ = writeln!(std::io::stderr(), "error: {partly}");
+        Err(error) => {
+            if let Some(report) = error.report().filter(|_| !args.quiet) {
+                writeln!(out, "{report}")?;
+            }
+            // Where standard error is closed, there is nobody to tell; the status tells all the same.
+            _ = writeln!(std::io::stderr(), "error: {error}");
         }
-        // Where standard error is closed, there is nobody to tell; the status tells all the same.
-        Err(error) => _ = writeln!(std::io::stderr(), "error: {error}"),
     }
     if args.json {
         let error = outcome.as_ref().err();
-        let partly = match error {
-            Some(ReplayError::Partly(partly)) => Some(partly),
-            _ => None,
-        };
         let json = Json {
             equal: error.is_none(),
             exit_status: error.map_or(0, ReplayError::exit_status),
             error: error.map(ReplayError::name),
             message: error.map(ToString::to_string),
             place: error.and_then(place),
-            left: partly.map(|partly| partly.left.as_slice()),
-            report: outcome.as_ref().ok().or_else(|| partly?.report.as_ref()),
+            left: error.map(ReplayError::left).filter(|left| !left.is_empty()),
+            report: outcome.as_ref().map_or_else(ReplayError::report, Some),
         };
         let json = serde_json::to_string(&json).expect("a report is strings and numbers");
         writeln!(out, "{json}")?;

@@ -53,7 +53,7 @@ fn check(dir: &Path, context: &str) {
             (Ok((progress, digest, faults)), Ok(report)) => {
                 let Report { rounds, rounds_unproved, messages, workers, .. } = report;
                 assert_eq!(
-                    Progress { rounds, rounds_unproved, messages, workers, rounds_passed_over: 0 },
+                    Progress { rounds, rounds_unproved, messages, workers, ..Progress::default() },
                     *progress,
                     "{context}"
                 );

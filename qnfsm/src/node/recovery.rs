@@ -308,7 +308,8 @@ fn restore(
             }
             Ok(Ok(worker))
         }
-        Err(Unusable::Damaged(why)) => Ok(Err(why)),
+        // A node has all that its program registers.
+        Err(Unusable::Damaged(why) | Unusable::Lacking(why)) => Ok(Err(why)),
         Err(Unusable::Left(source)) => {
             Err(StartError::Left { dir: dir.into(), worker: mark.worker, source: Box::new(source) })
         }

@@ -7,13 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use super::restored::{Restored, Unusable, restore};
+use super::{
+    refused::{Cause, Refusals, Refused, RefusedSnapshot},
+    restored::{Restored, Unusable, restore},
+};
 use crate::{
     codec::{Codec, Trust},
     digest::{Digest, StreamDigest},
     id::WorkerId,
     journal::{
-        Manifest, Record, Storage,
+        Corruption, Manifest, ReadError, Record, Storage, Why,
         snapshots::{self, Mark, Snapshot},
     },
     worker::{Catalogue, Worker, WorkerConfig},
@@ -47,9 +50,9 @@ impl Beginning {
         Beginning { chosen, ..self }
     }
 
-    fn restore(&self, mark: &Mark, catalogue: &Arc<Catalogue>) -> Result<Worker, String> {
-        let snapshot = mark.load(&*self.storage, &self.dir, self.identity).map_err(|error| error.to_string())?;
-        restored(&snapshot, catalogue)
+    fn restore(&self, mark: &Mark, catalogue: &Arc<Catalogue>) -> Result<Worker, Refusal> {
+        let loaded = mark.load(&*self.storage, &self.dir, self.identity);
+        self.restored(mark.worker, mark.round, loaded, catalogue).map(|(worker, _)| worker)
     }
 
     /// A worker as it was where a snapshot was begun. Whether that came to count, its mark will say.
@@ -59,20 +62,45 @@ impl Beginning {
         round: u64,
         digest: u64,
         catalogue: &Arc<Catalogue>,
-    ) -> Result<(Worker, Mark), String> {
-        let snapshot = snapshots::load(&*self.storage, &self.dir, self.identity, worker, round);
-        let snapshot = snapshot.map_err(|error| error.to_string())?;
+    ) -> Result<(Worker, Mark), Refusal> {
+        let loaded = snapshots::load(&*self.storage, &self.dir, self.identity, worker, round);
+        let (restored, snapshot) = self.restored(worker, round, loaded, catalogue)?;
         let (image_digest, driver_digest) = (StreamDigest::of(snapshot.image()), Digest::of(snapshot.driver()));
         let mark = Mark { worker, round, digest, image_digest, driver_digest };
-        restored(&snapshot, catalogue).map(|restored| (restored, mark))
+        Ok((restored, mark))
+    }
+
+    fn restored(
+        &self,
+        worker: WorkerId,
+        round: u64,
+        loaded: Result<Snapshot, ReadError>,
+        catalogue: &Arc<Catalogue>,
+    ) -> Result<(Worker, Snapshot), Refusal> {
+        let restored = loaded.map_err(unreadable).and_then(|snapshot| match restore(catalogue, &snapshot) {
+            Ok(Restored { worker, .. }) => Ok((worker, snapshot)),
+            Err(Unusable::Damaged(why)) => Err((Cause::Damaged, why)),
+            Err(Unusable::Lacking(why)) => Err((Cause::Lacking, why)),
+            Err(Unusable::Left(why)) => Err((Cause::Changed, why.to_string())),
+        });
+        let file = || snapshots::path(&self.dir, worker, round);
+        restored.map_err(|(cause, why)| Refusal { cause, snapshot: RefusedSnapshot { round, file: file(), why } })
     }
 }
 
-fn restored(snapshot: &Snapshot, catalogue: &Arc<Catalogue>) -> Result<Worker, String> {
-    match restore(catalogue, snapshot) {
-        Ok(Restored { worker, .. }) => Ok(worker),
-        Err(Unusable::Damaged(why)) => Err(why),
-        Err(Unusable::Left(why)) => Err(why.to_string()),
+/// A snapshot that can't be begun with, and why not.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) cause: Cause,
+    pub(super) snapshot: RefusedSnapshot,
+}
+
+/// Why a snapshot's file can't be read.
+fn unreadable(error: ReadError) -> (Cause, String) {
+    match error {
+        ReadError::Corrupt(Corruption { why: why @ Why::Missing, .. }) => (Cause::Missing, why.to_string()),
+        ReadError::Corrupt(Corruption { why, .. }) => (Cause::Damaged, why.to_string()),
+        other => (Cause::Damaged, other.to_string()),
     }
 }
 
@@ -81,22 +109,38 @@ fn restored(snapshot: &Snapshot, catalogue: &Arc<Catalogue>) -> Result<Worker, S
 pub(super) struct Unbegun {
     pub(super) beginning: Option<Beginning>,
     workers: BTreeMap<WorkerId, PassedOver>,
-    /// Rounds that stand before the snapshots with which workers began.
+    /// Rounds that stand before the first snapshots with which workers could have begun, were these fit for it.
     pub(super) passed_over: u64,
+    /// Rounds that stand between these and those with which they began.
+    pub(super) not_begun: u64,
+    /// The snapshots because of which these were not run.
+    pub(super) refused: Vec<Refused>,
+}
+
+/// A worker that will not begin.
+pub(super) struct GivenUp {
+    pub(super) worker: WorkerId,
+    /// The last round that was read of it.
+    pub(super) reached: u64,
+    /// How many were read.
+    pub(super) rounds: u64,
+    pub(super) why: String,
 }
 
 /// What was passed over of a worker.
 #[derive(Debug, Default)]
 struct PassedOver {
     rounds: u64,
+    /// Of these, those that would have been run with the first snapshot that was marked.
+    not_begun: u64,
     /// The last of them.
     reached: u64,
     /// Another version recorded them; the last snapshot of it that was marked.
     by_another: Option<Option<Mark>>,
     /// What shapes the worker, if that was changed since.
     config: Option<WorkerConfig>,
-    /// What was wrong with the snapshots that were marked.
-    why: Vec<String>,
+    /// What was wrong with the snapshots that were begun or marked.
+    refused: Refusals,
 }
 
 /// What a record of a worker that has not begun means.
@@ -108,7 +152,7 @@ pub(super) enum Begins {
     /// There is nothing to begin from but its start.
     Never,
     /// The snapshot that was chosen for it can't be used.
-    Unusable(String),
+    Unusable(Refusal),
 }
 
 impl Unbegun {
@@ -146,7 +190,7 @@ impl Unbegun {
         if let Some(mark) = beginning.chosen.get(&worker).copied().filter(|_| !is_behind_another) {
             return match beginning.restore(&mark, catalogue) {
                 Ok(restored) => self.begin(worker, restored, mark),
-                Err(why) => Begins::Unusable(why),
+                Err(refusal) => Begins::Unusable(refusal),
             };
         }
         if !beginning.is_cut && !is_behind_another {
@@ -164,6 +208,7 @@ impl Unbegun {
             }
             Record::Round { round, .. } => {
                 passed.rounds += 1;
+                passed.not_begun += u64::from(passed.refused.pass_round());
                 passed.reached = round;
                 return Begins::NotYet;
             }
@@ -175,8 +220,8 @@ impl Unbegun {
                 passed.config = None;
                 self.begin(worker, restored, mark)
             }
-            Err(why) => {
-                passed.why.push(why);
+            Err(Refusal { cause, snapshot }) => {
+                passed.refused.note(worker, cause, snapshot);
                 Begins::NotYet
             }
         }
@@ -191,8 +236,8 @@ impl Unbegun {
         };
         match self.beginning.as_ref().map(|beginning| beginning.restore(&mark, catalogue)) {
             Some(Ok(restored)) => self.begin(worker, restored, mark),
-            Some(Err(why)) => {
-                passed.why.push(why);
+            Some(Err(Refusal { cause, snapshot })) => {
+                passed.refused.note(worker, cause, snapshot);
                 passed.by_another = Some(None);
                 Begins::NotYet
             }
@@ -202,27 +247,38 @@ impl Unbegun {
 
     fn begin(&mut self, worker: WorkerId, mut restored: Worker, mark: Mark) -> Begins {
         let passed = self.workers.remove(&worker).unwrap_or_default();
-        self.passed_over += passed.rounds;
         if let Some(config) = passed.config {
             restored.configure(config);
         }
+        self.pass_over(passed);
         Begins::Here(Box::new(restored), mark)
+    }
+
+    /// Counts what was passed over of a worker that nobody waits for any more.
+    fn pass_over(&mut self, passed: PassedOver) {
+        self.passed_over += passed.rounds - passed.not_begun;
+        self.not_begun += passed.not_begun;
+        self.refused.extend(passed.refused.costly());
     }
 
     /// Passes over what another version recorded of workers that haven't begun: the journal ends with it.
     pub(super) fn pass_over_others(&mut self) {
-        let passed_over = &mut self.passed_over;
-        self.workers.retain(|_, passed| {
-            *passed_over += if passed.by_another.is_some() { passed.rounds } else { 0 };
-            passed.by_another.is_none()
-        });
+        for worker in self.of_another() {
+            let passed = self.workers.remove(&worker).expect("it hasn't begun");
+            self.pass_over(passed);
+        }
     }
 
     /// Passes over all that was read of workers that haven't begun, but for the last round of those: the playback ends before the journal
     /// does.
     pub(super) fn pass_over_all(&mut self, but_last: &BTreeSet<WorkerId>) {
-        for (worker, passed) in std::mem::take(&mut self.workers) {
-            self.passed_over += passed.rounds.saturating_sub(u64::from(but_last.contains(&worker)));
+        for (worker, mut passed) in std::mem::take(&mut self.workers) {
+            if but_last.contains(&worker) && passed.rounds > 0 {
+                passed.rounds -= 1;
+                passed.not_begun = passed.not_begun.saturating_sub(1);
+                passed.refused.take_back_round();
+            }
+            self.pass_over(passed);
         }
     }
 
@@ -237,23 +293,35 @@ impl Unbegun {
         self.workers.iter().map(|(worker, passed)| (*worker, passed.reached, passed.why_not_begun()))
     }
 
-    /// Nobody waits for those any more; gives how many rounds were read of each.
-    pub(super) fn give_up(&mut self) -> BTreeMap<WorkerId, u64> {
-        std::mem::take(&mut self.workers).into_iter().map(|(worker, passed)| (worker, passed.rounds)).collect()
+    /// Nobody waits any more for the workers of which a snapshot holds what the program lacks. That others of theirs are damaged is kept:
+    /// it isn't known what these would have been good for.
+    pub(super) fn give_up_lacking(&mut self) -> Vec<GivenUp> {
+        let lacking = self.workers.iter().filter(|(_, passed)| passed.refused.has(Cause::Lacking));
+        let lacking: Vec<_> = lacking.map(|(worker, _)| *worker).collect();
+        let given_up = lacking.into_iter().map(|worker| {
+            let passed = self.workers.remove(&worker).expect("it hasn't begun");
+            let (reached, rounds, why) = (passed.reached, passed.rounds, passed.why_not_begun());
+            self.refused.extend(passed.refused.costly().filter(|refused| refused.cause == Cause::Damaged));
+            GivenUp { worker, reached, rounds, why }
+        });
+        given_up.collect()
     }
 
     pub(super) fn absorb(&mut self, other: Unbegun) {
         self.workers.extend(other.workers);
         self.passed_over += other.passed_over;
+        self.not_begun += other.not_begun;
+        self.refused.extend(other.refused);
     }
 }
 
 impl PassedOver {
     fn why_not_begun(&self) -> String {
-        let PassedOver { reached, by_another, why: refused, .. } = self;
-        let why: String = refused.iter().map(|why| format!("\n  {why}")).collect();
+        let PassedOver { reached, by_another, refused, .. } = self;
         match by_another {
-            None => format!("its start was given up to keep the journal short, and no snapshot of it can be used{why}"),
+            None => {
+                format!("its start was given up to keep the journal short, and no snapshot of it can be used{refused}")
+            }
             Some(_) if refused.is_empty() => {
                 format!(
                     "it was recorded up to round {reached} by another version of the program, or with other resources, and not \
@@ -261,7 +329,7 @@ impl PassedOver {
                 )
             }
             Some(_) => {
-                format!("it was recorded by another version of the program, and no snapshot of it can be used{why}")
+                format!("it was recorded by another version of the program, and no snapshot of it can be used{refused}")
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Workers that a playback leaves, because they need a kind or a message type that the program doesn't register though the one that
 //! recorded them did. All workers depend on their own records alone, so the others are played on.
 
-use super::{Playback, PlaybackError};
+use super::{Playback, PlaybackError, beginning::GivenUp};
 use crate::{
     frame::{BatchRef, Class},
     id::WorkerId,
@@ -84,14 +84,11 @@ impl Playback {
         self.left.insert(fault.worker, Left { fault, rounds: 1 });
     }
 
-    /// Leaves workers that could not begin, though there are records of them.
+    /// Leaves workers that could not begin, because their snapshots hold what is lacking.
     pub(super) fn leave_unbegun(&mut self) {
-        let why: Vec<_> = self.unbegun.all().collect();
-        let rounds = self.unbegun.give_up();
-        for (worker, reached, what) in why {
-            let rounds = rounds.get(&worker).copied().unwrap_or_default();
+        for GivenUp { worker, reached, rounds, why } in self.unbegun.give_up_lacking() {
             let round = reached.saturating_sub(rounds) + 1;
-            let fault = Fault { worker, round, fsm: None, what: FaultKind::Lacking(what) };
+            let fault = Fault { worker, round, fsm: None, what: FaultKind::Lacking(why) };
             self.left.insert(worker, Left { fault, rounds });
         }
     }

@@ -11,6 +11,7 @@ mod error;
 mod hush;
 mod last_round;
 mod left;
+mod refused;
 mod replica;
 mod restored;
 
@@ -20,13 +21,14 @@ use std::{
 };
 
 pub use beginning::Beginning;
-use beginning::{Begins, Unbegun};
+use beginning::{Begins, Refusal, Unbegun};
 pub use divergence::Divergence;
 pub use error::PlaybackError;
 pub use hush::Hush;
 pub use last_round::{Attempt, LastRound, Unended};
 use left::Halt;
 pub use left::Left;
+pub use refused::{Cause, Refused, RefusedSnapshot};
 use replica::{Replica, Told};
 pub(crate) use restored::{Restored, Unusable, restore};
 
@@ -69,6 +71,8 @@ pub struct Progress {
     /// Rounds that were passed over, because they stand before the first snapshot of a worker whose start was given up, or another
     /// version of the program recorded them.
     pub rounds_passed_over: u64,
+    /// Rounds that were passed over beside these, because no snapshot before them could be begun with: see [`Playback::refused`].
+    pub rounds_not_begun: u64,
 }
 
 /// What was played back of a worker before another version of the program went on with it.
@@ -240,8 +244,9 @@ impl Playback {
     /// How far it has come.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let rounds_passed_over = self.unbegun.passed_over;
-        let mut progress = Progress { rounds: self.rounds, rounds_passed_over, ..Progress::default() };
+        let (rounds_passed_over, rounds_not_begun) = (self.unbegun.passed_over, self.unbegun.not_begun);
+        let mut progress =
+            Progress { rounds: self.rounds, rounds_passed_over, rounds_not_begun, ..Progress::default() };
         let played = self.replicas.values().map(Replica::played);
         for Played { messages, rounds_unproved, .. } in played.chain(self.played.values().copied()) {
             progress.messages += messages;
@@ -314,10 +319,10 @@ impl Playback {
                 Begins::Here(worker, mark) => self.begin(*worker, &mark),
                 Begins::NotYet => return Ok(()),
                 Begins::Never => return Err(contradiction("the worker was never started".to_owned()).into()),
-                Begins::Unusable(why) => {
-                    let what = format!("the snapshot that it is to begin with can't be used: {why}");
-                    let lacks = || Halt::lacks(id, round, what.clone());
-                    return Err(if self.catalogue.is_partial() { lacks() } else { contradiction(what).into() });
+                Begins::Unusable(Refusal { cause, snapshot }) => {
+                    let what = format!("the snapshot that it is to begin with can't be used: {snapshot}");
+                    let lacks = cause == Cause::Lacking;
+                    return Err(if lacks { Halt::lacks(id, round, what) } else { contradiction(what).into() });
                 }
             }
         }
@@ -484,9 +489,7 @@ impl Playback {
                 self.begin(*worker, &mark);
             }
         }
-        if self.catalogue.is_partial() {
-            self.leave_unbegun();
-        }
+        self.leave_unbegun();
         if let Some((worker, round, what)) = self.unbegun.all().next() {
             let is_of_another = self.unbegun.of_another().contains(&worker);
             return Err(match is_of_another {

@@ -20,8 +20,25 @@ pub(crate) struct Restored {
 pub(crate) enum Unusable {
     /// It is damaged. Another one may do.
     Damaged(String),
+    /// It holds what the program doesn't register though the one that recorded did: only a replay has such a catalogue.
+    Lacking(String),
     /// What it holds can't be carried over to this version of the program.
     Left(CarryOverError),
+}
+
+impl Unusable {
+    /// With a catalogue that lacks something, what is gone is lacking.
+    fn of(self, catalogue: &Catalogue) -> Unusable {
+        match self {
+            Unusable::Left(CarryOverError { of, why })
+                if catalogue.is_partial()
+                    && matches!(why, UpgradeError::Gone { .. } | UpgradeError::NoAnswer { .. }) =>
+            {
+                Unusable::Lacking(format!("{of}: {why}"))
+            }
+            other => other,
+        }
+    }
 }
 
 /// Brings back the worker of a snapshot.
@@ -35,10 +52,13 @@ pub(crate) fn restore(catalogue: &Arc<Catalogue>, snapshot: &Snapshot) -> Result
                 let of = format!("{queue} of kind {kind}");
                 Unusable::Left(CarryOverError { of, why: UpgradeError::NoAnswer { answer } })
             }
+            error @ ImageError::NoKind { .. } => Unusable::Lacking(error.to_string()),
             error => Unusable::Damaged(error.to_string()),
-        })?;
+        });
+        let worker = worker.map_err(|unusable| unusable.of(catalogue))?;
         return Ok(Restored { worker, written_by: None });
     }
-    let worker = CarryOver::new(&table, catalogue).worker(snapshot.image()).map_err(Unusable::Left)?;
+    let worker = CarryOver::new(&table, catalogue).worker(snapshot.image());
+    let worker = worker.map_err(|error| Unusable::Left(error).of(catalogue))?;
     Ok(Restored { worker, written_by: Some(table) })
 }

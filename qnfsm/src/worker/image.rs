@@ -42,6 +42,14 @@ pub enum ImageError {
         /// What is wrong.
         error: DecodeError,
     },
+    /// One FSM is of a kind that the program doesn't register though the one that recorded it did.
+    #[error("the worker's image: {queue} is of kind {kind}, which isn't registered")]
+    NoKind {
+        /// Its queue.
+        queue: RawQueueId,
+        /// Its kind.
+        kind: String,
+    },
     /// An FSM waits for an answer that this program doesn't say how to take.
     #[error(
         "the worker's image: {queue} of kind {kind} waits for an answer of type {answer}, which its messages don't take"
@@ -154,7 +162,10 @@ impl Worker {
                 return Err(ImageError::Inconsistent("an FSM is in a slot of another generation"));
             }
             let Worker { catalogue, pools, envelopes, seats, .. } = &mut worker;
-            let known = catalogue.kind(kind).ok_or(ImageError::Inconsistent("a kind that is not registered"))?;
+            let known = catalogue.kind(kind).ok_or_else(|| match catalogue.lacks_kind(kind) {
+                true => ImageError::NoKind { queue, kind: catalogue.kind_name(kind).to_owned() },
+                false => ImageError::Inconsistent("a kind that is not registered"),
+            })?;
             let in_cell = |error| ImageError::Cell { queue, kind: known.name.to_owned(), error };
             let cell = (known.restore)(&bytes.0, known.setup(queue, head.config.seed)).map_err(in_cell)?;
             let mut waiting = Waiting::of_image(waiting, known.intake, pools, envelopes).map_err(in_cell)?;

@@ -7,7 +7,7 @@ use qnfsm::{
     Kinds, Node, NodeBuilder, OldFsm, OldMessage, OnOtherBuild, QueueId, Reply, ReplyTo, StartError, Unanswered,
     UpgradeError,
     journal::{Reader, Record, snapshots},
-    playback::{Beginning, Playback},
+    playback::{Beginning, Playback, Progress},
 };
 use serde::{Deserialize, Serialize};
 
@@ -245,8 +245,8 @@ fn cents(node: &Node<now::Order>) -> i64 {
     node.host().request(node.root(), PATIENCE, now::Order::Ask).unwrap()
 }
 
-/// Plays back what this version recorded; gives how many rounds were passed over.
-fn replay(disk: &Memory, own_from: u64) -> u64 {
+/// Plays back what this version recorded; gives how many rounds were passed over, and how many of its own for want of a snapshot.
+fn replay(disk: &Memory, own_from: u64) -> (u64, u64) {
     let (storage, dir) = (disk.storage(), Path::new(DIR));
     let mut reader = Reader::open(storage.clone(), dir).unwrap();
     let (manifest, catalogue) = (reader.manifest().clone(), now::kinds().seal().unwrap());
@@ -258,7 +258,8 @@ fn replay(disk: &Memory, own_from: u64) -> u64 {
     }
     playback.finish(&mut ()).unwrap();
     assert_eq!(playback.workers().count(), 1);
-    playback.progress().rounds_passed_over
+    let Progress { rounds_passed_over, rounds_not_begun, .. } = playback.progress();
+    (rounds_passed_over, rounds_not_begun)
 }
 
 #[test]
@@ -278,12 +279,13 @@ fn a_new_version_goes_on_with_all_that_an_old_one_left() {
         let (node, _) = start_now(&disk);
         assert_eq!(cents(&node), 1000);
         node.stop().unwrap();
-        let passed_over = replay(&disk, 2);
-        assert!(passed_over > 0, "rounds of the old version are passed over");
+        let (passed_over, not_begun) = replay(&disk, 2);
+        assert!(passed_over > 0 && not_begun == 0, "rounds of the old version are passed over");
         // Where the old version's snapshot is gone, a replay begins with the first of its own.
         let (worker, round) = snapshots::list(&*disk.storage(), Path::new(DIR)).unwrap()[0];
         assert_eq!(disk.remove_all(&snapshots::path(Path::new(DIR), worker, round)), 1);
-        assert!(replay(&disk, 2) > passed_over);
+        let (still, not_begun) = replay(&disk, 2);
+        assert!(still == passed_over && not_begun > 0);
     }
 }
 
