@@ -74,7 +74,8 @@ impl<'a> Options<'a> {
         Options::default()
     }
 
-    /// Refuses directories that another program than that one wrote: the name given to `NodeBuilder::new`.
+    /// Refuses directories that another program than that one wrote: the name given to `NodeBuilder::new`. Those that tests saved belong to
+    /// none, and are taken.
     #[must_use]
     pub fn program(mut self, program: impl Into<String>) -> Options<'a> {
         self.program = Some(program.into());

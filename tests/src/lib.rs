@@ -7,3 +7,4 @@ pub mod golden;
 #[cfg(doctest)]
 mod guide;
 pub mod rally;
+pub mod shop;

@@ -3,8 +3,8 @@
 use std::{error::Error, ffi::OsString, path::Path, process::ExitCode, sync::Arc};
 
 use qnfsm::{
-    Catalogue, Invariants, Kinds,
-    journal::{Manifest, RealFiles},
+    Catalogue, Invariants, Kinds, Table,
+    journal::{Manifest, RealFiles, read_header},
 };
 
 use super::NodeArgs;
@@ -58,9 +58,10 @@ impl Program {
 
     /// The one that recorded a directory; where none did, this.
     pub(super) fn of(self, dir: &Path) -> Program {
-        let wrote = program_of(dir);
+        let author = Author::of(dir);
         let mut each: Vec<_> = self.each().collect();
-        let at = each.iter().position(|program| Some(&program.name) == wrote.as_ref()).unwrap_or(0);
+        let is_by = |program: &Program| author.is(&program.name, |kind| program.kinds.names().any(|own| own == kind));
+        let at = each.iter().position(is_by).unwrap_or(0);
         each.swap_remove(at)
     }
 
@@ -94,13 +95,44 @@ impl Programs {
 
     /// The name and the kinds of the one that recorded a directory; where none did, the first, by which that is an error.
     pub(super) fn of(&self, dir: &Path) -> &(String, Arc<Catalogue>) {
-        let wrote = program_of(dir);
-        let known = self.0.iter().find(|(name, _)| Some(name) == wrote.as_ref());
+        let author = Author::of(dir);
+        let is_by =
+            |(name, catalogue): &&(String, Arc<Catalogue>)| author.is(name, |kind| has_kind(catalogue.table(), kind));
+        let known = self.0.iter().find(is_by);
         known.unwrap_or_else(|| self.0.first().expect("there is the program itself"))
     }
 }
 
-/// The name of the program that a directory says recorded it. What keeps it from saying that, the command tells that reads it.
-fn program_of(dir: &Path) -> Option<String> {
-    Manifest::load(&RealFiles, dir).map(|manifest| manifest.program).ok()
+/// What a directory says of who recorded it. What keeps it from saying that, the command tells that reads it.
+enum Author {
+    Unknown,
+    /// A program of that name.
+    Program(String),
+    /// A test, of whichever program has the kinds of this table.
+    Test(Table),
+}
+
+impl Author {
+    fn of(dir: &Path) -> Author {
+        let Ok(manifest) = Manifest::load(&RealFiles, dir) else { return Author::Unknown };
+        if !manifest.is_of_test() {
+            return Author::Program(manifest.program);
+        }
+        let header = read_header(&RealFiles, dir, manifest.oldest_segment).ok().flatten();
+        let table = header.and_then(|header| Table::from_bytes(&header.info.catalogue).ok());
+        table.map_or(Author::Unknown, Author::Test)
+    }
+
+    /// True if it may be the program of that name, which has those kinds.
+    fn is(&self, name: &str, has_kind: impl Fn(&str) -> bool) -> bool {
+        match self {
+            Author::Unknown => false,
+            Author::Program(program) => program == name,
+            Author::Test(table) => table.kinds.iter().all(|kind| has_kind(&kind.name)),
+        }
+    }
+}
+
+fn has_kind(table: &Table, name: &str) -> bool {
+    table.kinds.iter().any(|kind| kind.name == name)
 }

@@ -18,6 +18,9 @@ const MANIFEST: BlockKind = BlockKind { magic: *b"QNFSM\x1amf", version: FORMAT_
 /// The longest name of a program, in bytes.
 pub const PROGRAM_NAME_BYTES_MAX: usize = 4096;
 
+/// What stands before the name of a test, in the place of a program's name.
+const OF_A_TEST: &str = "test:";
+
 /// The longest manifest file, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 8192;
 
@@ -28,7 +31,7 @@ pub struct Manifest {
     pub identity: u128,
     /// The node's number.
     pub node: NodeId,
-    /// The program's name; a node's directory belongs to one program.
+    /// The program's name; a node's directory belongs to one program. Of a journal that a test saved, `test:` and the test's name.
     pub program: String,
     /// The epoch that began last.
     pub epoch: Epoch,
@@ -61,6 +64,22 @@ impl Manifest {
             reached: Position::default(),
             kept_end: Position::default(),
         }
+    }
+
+    /// The manifest of a journal that the test of that name saves. A name that is too long is cut.
+    #[must_use]
+    pub fn of_test(identity: u128, node: NodeId, test: &str, epoch_random: u64) -> Manifest {
+        let mut program = format!("{OF_A_TEST}{test}");
+        while program.len() > PROGRAM_NAME_BYTES_MAX {
+            program.pop();
+        }
+        Manifest::new(identity, node, program, epoch_random)
+    }
+
+    /// True if a test saved it. It belongs to no program then, and each that has its kinds plays it.
+    #[must_use]
+    pub fn is_of_test(&self) -> bool {
+        self.program.starts_with(OF_A_TEST)
     }
 
     /// Reads the manifest of a node's directory, and says what stands there instead if there is none.

@@ -178,6 +178,11 @@ impl Kinds {
         kinds
     }
 
+    /// The names of the kinds that are registered, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.kinds.iter().map(|kind| kind.name)
+    }
+
     /// Registers a kind and its message type.
     #[must_use]
     pub fn with<F: Fsm>(mut self) -> Kinds {

@@ -496,7 +496,11 @@ fn a_panic_that_is_shrunk_is_printed_once() {
 fn the_command_that_is_told_runs_the_case_again_and_saves_it_where_it_is_told_to() {
     let dir = tempfile::tempdir().unwrap();
     let name = "claims::a_turnstile_that_may_fail";
-    let found = broken(turnstile().named(name), dir.path());
+    // As the harness runs it: on a thread of that name.
+    let of_test = std::thread::Builder::new().name(name.to_owned());
+    let found = std::thread::scope(|scope| {
+        of_test.spawn_scoped(scope, || broken(turnstile().named("coins"), dir.path())).unwrap().join().unwrap()
+    });
     assert_eq!(found.command, format!("QNFSM_PROPERTY_SEED={:016x} cargo test -p qnfsm-tests {name}", found.seed));
 
     let (holds, said) = run(name, dir.path(), &[]);

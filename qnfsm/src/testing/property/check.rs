@@ -109,7 +109,7 @@ impl fmt::Display for Broken {
         }
         writeln!(f, "\nto run this case again: {}", self.command)?;
         match &self.journal {
-            Ok(dir) => writeln!(f, "its journal: {0}; `qnfsm dump {0}` shows it", dir.display())?,
+            Ok(dir) => writeln!(f, "its journal: {}\n{}", dir.display(), self.opened_by(dir))?,
             Err(why) => writeln!(f, "its journal could not be saved: {why}")?,
         }
         match &self.kept {
@@ -119,9 +119,22 @@ impl fmt::Display for Broken {
     }
 }
 
+impl Broken {
+    /// The commands that open its journal.
+    fn opened_by(&self, dir: &Path) -> String {
+        let (package, dir) = (of_package(), dir.display());
+        format!(
+            "to step through it, with the program that has the FSM's kinds: cargo run{package} -- debug {dir}\n\
+             to read it: qnfsm dump {dir}"
+        )
+    }
+}
+
 /// Where the property's files lie, and what it is called there.
 pub(super) struct Places {
     property: String,
+    /// The test's name, by which cargo runs it alone; not known where all tests run on the program's first thread.
+    test: Option<String>,
     kind: &'static str,
     failures: PathBuf,
     kept: Option<PathBuf>,
@@ -136,20 +149,21 @@ impl Places {
         kept: Option<PathBuf>,
     ) -> Places {
         // Each test has a thread with its name, unless there is only one thread.
-        let of_thread = || thread::current().name().filter(|name| *name != "main").map(str::to_owned);
-        let property = name.or_else(of_thread).unwrap_or_else(|| kind.to_owned());
+        let test = thread::current().name().filter(|name| *name != "main").map(str::to_owned);
+        let property = name.or_else(|| test.clone()).unwrap_or_else(|| kind.to_owned());
         let package = PathBuf::from(variable("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".to_owned()));
         let failures = failures
             .or_else(|| variable(FAILURES_VARIABLE).map(PathBuf::from))
             .unwrap_or_else(|| target_dir(&package).unwrap_or_else(env::temp_dir).join(FAILURES_DIR));
         let kept = kept.or_else(|| kept::beside(source, &package));
-        Places { property, kind, failures, kept }
+        Places { property, test, kind, failures, kept }
     }
 
-    /// The command that runs a case again.
+    /// The command that runs a case again: by the test's name, whatever the property is called. Where that isn't known all tests of the
+    /// package run, each with this seed.
     fn command(&self, seed: u64) -> String {
-        let package = variable("CARGO_PKG_NAME").map(|package| format!(" -p {package}")).unwrap_or_default();
-        format!("{SEED_VARIABLE}={seed:016x} cargo test{package} {}", self.property)
+        let test = self.test.as_ref().map(|test| format!(" {test}")).unwrap_or_default();
+        format!("{SEED_VARIABLE}={seed:016x} cargo test{}{test}", of_package())
     }
 
     /// The directory of a case's journal.
@@ -159,6 +173,11 @@ impl Places {
         let name: String = name.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
         self.failures.join(name).join(format!("{seed:016x}"))
     }
+}
+
+/// The package of the test, as cargo's commands are told of it.
+fn of_package() -> String {
+    variable("CARGO_PKG_NAME").map(|package| format!(" -p {package}")).unwrap_or_default()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test is no FSM")]

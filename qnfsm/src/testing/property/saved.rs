@@ -1,4 +1,5 @@
-//! A failing case as the journal of a node, so that whatever opens journals opens it: replays, `qnfsm dump`, a debugger.
+//! A failing case as the journal of a node, so that whatever opens journals opens it: replays, `qnfsm dump`, a debugger. Its manifest says
+//! that a test saved it, so the commands of each program that has the kinds take it.
 //!
 //! It holds what a node with `Recording::Everything` would have written of these rounds, up to the one that failed.
 
@@ -12,10 +13,7 @@ use super::course::{Course, Round, Scene};
 use crate::{
     Codec, Digest, Epoch, GENERATOR,
     frame::BatchRef,
-    journal::{
-        Journal, JournalError, JournalOptions, Manifest, Outcome, PROGRAM_NAME_BYTES_MAX, RealFiles, Record,
-        SegmentInfo,
-    },
+    journal::{Journal, JournalError, JournalOptions, Manifest, Outcome, RealFiles, Record, SegmentInfo},
     node::build_identity,
     testing::twin::Told,
 };
@@ -30,7 +28,7 @@ pub(super) enum SaveError {
 }
 
 /// Writes the course into that directory, in place of the journal of a case that may stand there.
-pub(super) fn save(dir: &Path, program: &str, seed: u64, scene: &Scene, course: &Course) -> Result<(), SaveError> {
+pub(super) fn save(dir: &Path, property: &str, seed: u64, scene: &Scene, course: &Course) -> Result<(), SaveError> {
     let at = |error| SaveError::Io { path: dir.into(), error };
     let (node, worker) = Course::PLACE;
     if dir.join("manifest").exists() {
@@ -39,12 +37,8 @@ pub(super) fn save(dir: &Path, program: &str, seed: u64, scene: &Scene, course: 
     }
     fs::create_dir_all(dir).map_err(at)?;
     let storage = Arc::new(RealFiles);
-    let identity = u128::from(Digest::of(program.as_bytes())) << 64 | u128::from(seed);
-    let mut end = program.len().min(PROGRAM_NAME_BYTES_MAX);
-    while !program.is_char_boundary(end) {
-        end -= 1;
-    }
-    let manifest = Manifest::new(identity, node, &program[..end], seed);
+    let identity = u128::from(Digest::of(property.as_bytes())) << 64 | u128::from(seed);
+    let manifest = Manifest::of_test(identity, node, property, seed);
     manifest.create(&*storage, dir)?;
     let mut config = Vec::new();
     Codec::CURRENT.encode(&scene.config, &mut config).expect("a configuration is numbers");
