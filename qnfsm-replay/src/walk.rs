@@ -20,8 +20,8 @@ use crate::{
 
 /// How many bytes of rounds wait at most for an earlier one that has yet to end.
 const WAITING_BYTES_MAX: usize = 64 << 20;
-/// How many records are taken between two reports of progress.
-const RECORDS_BETWEEN_REPORTS: u64 = 256;
+/// How much is done between two reports of progress: records that are taken, and handlers that are run. A round may have very many of these.
+const WORK_BETWEEN_REPORTS: usize = 256;
 
 /// A journal that is gone through once.
 ///
@@ -148,7 +148,7 @@ impl<'o> Walk<'o> {
         let scan = Scan::new(recorded.player(), 0, None);
         let (segments, order) = (Segments::new(recorded), Order::new(*waiting_bytes_max));
         let again = Again::new(options.live);
-        Rounds { recorded, reader, options, segments, scan, order, again, records: 0, ended: None }
+        Rounds { recorded, reader, options, segments, scan, order, again, since_report: 0, ended: None }
     }
 }
 
@@ -161,7 +161,8 @@ pub(crate) struct Rounds<'w> {
     scan: Scan,
     order: Order,
     again: Again,
-    records: u64,
+    /// What was done since progress was reported.
+    since_report: usize,
     /// Nothing more is read; and why, until that was told.
     ended: Option<Result<(), ReplayError>>,
 }
@@ -212,11 +213,13 @@ impl Rounds<'_> {
         let position = entry.position;
         segments.note(&entry);
         let (logs, taken) = scan.take(&entry);
+        let handlers: usize = logs.iter().map(|log| log.steps.len()).sum();
         order.take(logs);
         taken.map_err(|stopped| segments.error(stopped))?;
         segments.check(reader, position)?;
-        self.records += 1;
-        if self.records.is_multiple_of(RECORDS_BETWEEN_REPORTS) {
+        self.since_report += 1 + handlers;
+        if self.since_report >= WORK_BETWEEN_REPORTS {
+            self.since_report = 0;
             self.report(recorded.bytes_before(position));
         }
         Ok(false)

@@ -3,7 +3,11 @@
 
 mod rig;
 
-use std::{cell::Cell, ops::ControlFlow, path::Path};
+use std::{
+    cell::{Cell, RefCell},
+    ops::ControlFlow,
+    path::Path,
+};
 
 use qnfsm::{Handler, Limits, QueueId, Recording, WorkerId};
 use qnfsm_replay::{Options, ReplayError, Session, Walk, Walked, replay, session::RoundLog};
@@ -105,4 +109,25 @@ fn a_walk_ends_where_enough_was_seen_and_says_how_far_it_has_come() {
     assert_eq!(enough.unwrap().rounds, 5);
     Walk::open(dir.path(), kinds::<1>(), &options).unwrap().rounds(|_| ControlFlow::Continue(())).unwrap();
     assert!(seen.get() > 0);
+}
+
+#[test]
+fn progress_is_told_by_what_was_done_however_much_a_round_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), Recording::Inputs).start(&Teller::<1>::default()).unwrap();
+    (1..=5_000).for_each(|coins| node.host().send(node.root(), &Order::Add(coins)).unwrap());
+    let _: u64 = node.host().request(node.root(), PATIENCE, Order::Count).unwrap();
+    node.stop().unwrap();
+    let told = RefCell::new(vec![0]);
+    let options = Options::new().on_progress(|seen| told.borrow_mut().push(seen.messages));
+    let mut largest = 0;
+    let walk = Walk::open(dir.path(), kinds::<1>(), &options).unwrap();
+    walk.rounds(|log| {
+        largest = largest.max(log.steps.len() as u64);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    let told = told.borrow();
+    let apart = told.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(apart <= 256 + 2 * largest, "{apart} messages without a word; the largest round has {largest}: {told:?}");
 }
