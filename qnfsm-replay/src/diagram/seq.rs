@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{
     event::{At, Crossed, Event, How, Ran, Sink, Way},
     layout::Size,
-    mermaid::text,
+    mermaid::{note, text},
     observed::plain,
     svg::{self, Canvas, Style},
 };
@@ -264,10 +264,8 @@ fn groups<'s>(sequence: &'s Sequence, order: &'s [usize]) -> impl Iterator<Item 
 /// As Mermaid's `sequenceDiagram`.
 pub(crate) fn mermaid(sequence: &Sequence, remarks: &[String]) -> String {
     let mut out = String::from("sequenceDiagram\n");
-    for remark in remarks {
-        let _ = writeln!(out, "    %% {}", plain(remark));
-    }
-    for (first, lanes) in groups(sequence, &sequence.order()) {
+    let order = sequence.order();
+    for (first, lanes) in groups(sequence, &order) {
         let is_worker = first.place.starts_with('w');
         if is_worker {
             let _ = writeln!(out, "    box transparent {}", text(&sequence.title(first)));
@@ -278,6 +276,13 @@ pub(crate) fn mermaid(sequence: &Sequence, remarks: &[String]) -> String {
         if is_worker {
             out.push_str("    end\n");
         }
+    }
+    for remark in remarks {
+        // Where nothing is drawn, there is nothing that a note could stand over.
+        let _ = match order.first() {
+            Some(lane) => writeln!(out, "    Note over p{lane}: {}", note(remark)),
+            None => writeln!(out, "    %% {}", plain(remark)),
+        };
     }
     for arrow in &sequence.arrows {
         let Arrow { from, to, what, goes_to, .. } = arrow;

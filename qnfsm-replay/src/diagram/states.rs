@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     layout::{Graph, Link, Size},
-    mermaid::text,
+    mermaid::{text, whole},
     observed::{Case, Kind, Node, Then, plain},
     svg::{self, Canvas},
 };
@@ -103,9 +103,6 @@ impl Diagram {
 /// All diagrams as one of Mermaid's `stateDiagram-v2`.
 pub(crate) fn mermaid(diagrams: &[Diagram], remarks: &[String]) -> String {
     let mut out = String::from("stateDiagram-v2\n");
-    for remark in remarks {
-        let _ = writeln!(out, "    %% {}", plain(remark));
-    }
     let several = diagrams.len() > 1;
     for (number, diagram) in diagrams.iter().enumerate() {
         if several {
@@ -115,6 +112,13 @@ pub(crate) fn mermaid(diagrams: &[Diagram], remarks: &[String]) -> String {
         if several {
             out.push_str("    }\n");
         }
+    }
+    for remark in remarks {
+        // Kinds of which something was seen have a state; where there is none, there is nothing that a note could stand beside.
+        let _ = match diagrams.iter().position(|diagram| !diagram.states.is_empty()) {
+            Some(number) => writeln!(out, "    note right of k{number}s0 : {}", whole(remark)),
+            None => writeln!(out, "    %% {}", plain(remark)),
+        };
     }
     out
 }

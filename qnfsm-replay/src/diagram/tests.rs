@@ -204,13 +204,18 @@ fn names_that_nobody_would_choose_break_nothing_that_is_drawn() {
         assert!(!text.contains('\u{1b}') && !text.contains("\\u001b["), "{name}: {text}");
         assert!(!text.contains("<script") || name.ends_with("json"), "{name}: {text}");
     }
+    // A remark is drawn, and no comment, which nobody sees who looks at the drawing.
+    for (drawn, note) in [(&drawn[0].1, "note right of k0s0 : "), (&drawn[2].1, "Note over p1: ")] {
+        assert!(drawn.contains(&format!("{note}#60;a remark#62; --#62; ")) && !drawn.contains("%%"), "{drawn}");
+    }
     // Each line is one that was meant: no name begins another.
     for line in drawn[0].1.lines().chain(drawn[2].1.lines()) {
         let line = line.trim_start();
         let meant = [
             "stateDiagram-v2",
             "sequenceDiagram",
-            "%% ",
+            "Note over p",
+            "note right of k",
             "state \"",
             "[*] --> ",
             "k0",
