@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 
 use arena::{bots, demo, server};
-use clap::Parser;
-use qnfsm_replay::cli::{self, Drawing, Reading, Running};
+use clap::{CommandFactory, Parser};
+use qnfsm_replay::cli::{self, CompletionsArgs, Drawing, Reading, Running};
 
 /// A multiplayer arena, recorded and replayable.
 #[derive(Parser)]
@@ -23,6 +23,7 @@ enum Arena {
     Reading(Reading),
     #[command(flatten)]
     Drawing(Drawing),
+    Completions(CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Arena::Running(running) => return running.execute(demo::programs()),
         Arena::Reading(reading) => return reading.execute(),
         Arena::Drawing(drawing) => return drawing.execute(Some(demo::programs())),
+        Arena::Completions(completions) => return completions.execute(Arena::command(), "arena"),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -136,8 +136,9 @@ fn coverage_counts_pairs_that_were_never_seen_and_its_status_says_when_it_is_too
     let below = format!("{}", percent.floor());
     let above = format!("{}", percent.floor() + 1.0);
     assert_eq!(run("cover", dir.path(), &["--min", &below]).0, 0);
-    let (status, text, _) = run("cover", dir.path(), &["--min", &above]);
+    let (status, text, err) = run("cover", dir.path(), &["--min", &above]);
     assert_eq!(status, 31, "{text}");
+    assert!(err.contains("% are covered, ") && err.contains(&format!(", {above} % were asked for")), "{err}");
     assert!(text.contains("never seen: ") && text.contains("Closing") && !text.contains('\x1b'), "{text}");
     assert_eq!(run("cover", dir.path(), &["--min", "101"]).0, 2);
     // One kind alone, all of whose messages came.

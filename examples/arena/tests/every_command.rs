@@ -11,7 +11,7 @@ use journals::{Dir, alone, copy, files, json};
 use serde_json::Value;
 
 /// What the arena has beside commands about a directory.
-const OF_THE_ARENA: [&str; 3] = ["serve", "bots", "demo"];
+const OF_THE_ARENA: [&str; 4] = ["serve", "bots", "demo", "completions"];
 
 /// The names below `Commands:`.
 fn helped(program: Program) -> BTreeSet<String> {
@@ -274,11 +274,29 @@ fn every_command_reads_what_the_bots_recorded_too() {
 
 #[test]
 fn completions_name_every_command() {
-    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let script = told(&call(Program::Qnfsm, &["completions", shell]));
-        assert_eq!(script.status, 0, "{shell}: {}", script.err);
-        for command in helped(Program::Qnfsm) {
-            assert!(script.out.contains(&command), "{shell} lacks {command}");
+    for program in PROGRAMS {
+        for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+            let script = told(&call(program, &["completions", shell]));
+            assert_eq!(script.status, 0, "{program:?} {shell}: {}", script.err);
+            for command in helped(program) {
+                assert!(script.out.contains(&command), "{program:?} {shell} lacks {command}");
+            }
         }
     }
+}
+
+#[test]
+fn of_a_command_that_takes_kinds_the_program_without_them_says_whose_it_is() {
+    let dir = tempfile::tempdir().expect("there is room");
+    for command in ["debug", "replay", "bisect"] {
+        let told = told(&call(Program::Qnfsm, &[command, &dir.path().to_string_lossy()]));
+        assert_eq!(told.status, 2, "{told:?}");
+        for part in
+            ["command of the program that wrote the journal", &format!("my-service {command} <dir>"), "cli::main"]
+        {
+            assert!(told.err.contains(part), "{part}: {told:?}");
+        }
+    }
+    let told = told(&call(Program::Qnfsm, &["debugg", "x"]));
+    assert!(told.status == 2 && !told.err.contains("my-service"), "{told:?}");
 }

@@ -3,9 +3,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use qnfsm::{NodeId, Recording};
-use qnfsm_replay::cli::{Drawing, Program, Reading, Running};
+use qnfsm_replay::cli::{CompletionsArgs, Drawing, Program, Reading, Running};
 use rally::{
     kinds,
     play::{PROGRAM, dir_of, play},
@@ -35,6 +35,7 @@ enum Rally {
     Reading(Reading),
     #[command(flatten)]
     Drawing(Drawing),
+    Completions(CompletionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Rally::Running(running) => running.execute(program),
         Rally::Reading(reading) => reading.execute(),
         Rally::Drawing(drawing) => drawing.execute(Some(program)),
+        Rally::Completions(completions) => completions.execute(Rally::command(), "rally"),
         Rally::Play { dir, nodes, hits, everything } => {
             let recording = if everything { Recording::Everything } else { Recording::Inputs };
             if let Err(error) = play(&dir, nodes, hits, recording) {

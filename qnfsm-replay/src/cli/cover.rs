@@ -1,6 +1,10 @@
 //! The subcommand `cover`: which messages came in which states.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Args;
 use serde_json::json;
@@ -71,7 +75,15 @@ impl CoverArgs {
             }
         });
         let is_below = self.min.is_some_and(|min| percent < f64::from(min));
-        if is_whole && is_below && concluded == ExitCode::SUCCESS { ExitCode::from(BELOW) } else { concluded }
+        match self.min.filter(|_| is_whole && is_below && concluded == ExitCode::SUCCESS) {
+            Some(min) => {
+                // Rounded down, so that what is too little never looks like enough. Where standard error is closed, the status tells.
+                let percent = (percent * 10.0).floor() / 10.0;
+                let _ = writeln!(io::stderr(), "error: {percent} % are covered, {min} % were asked for");
+                ExitCode::from(BELOW)
+            }
+            None => concluded,
+        }
     }
 }
 

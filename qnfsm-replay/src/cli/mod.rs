@@ -280,8 +280,22 @@ fn named(subcommand: clap::Command, program: &str) -> clap::Command {
 fn without_strange_subcommand(error: clap::Error, command: &mut clap::Command) -> clap::Error {
     match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(given)) if command.find_subcommand(given).is_none() => {
-            command.error(ErrorKind::UnknownArgument, format!("unexpected argument '{given}' found"))
+            let told = match is_of_programs(given) {
+                true => format!("{OF_PROGRAMS}: `{SERVICE} {given} <dir>`. {HOW_PROGRAMS_GET_IT}"),
+                false => format!("unexpected argument '{given}' found"),
+            };
+            command.error(ErrorKind::UnknownArgument, told)
         }
         _ => error,
     }
 }
+
+/// True of a command that runs what was recorded, which a program lacks that has no kinds or doesn't embed it.
+fn is_of_programs(given: &str) -> bool {
+    Running::augment_subcommands(clap::Command::new(SERVICE)).find_subcommand(given).is_some()
+}
+
+/// What is said of such a command where it isn't there.
+const OF_PROGRAMS: &str = "this is a command of the program that wrote the journal, whose FSMs it runs";
+const HOW_PROGRAMS_GET_IT: &str = "A program has it whose `main` is `qnfsm_replay::cli::main` or `node_main`, or whose subcommands have \
+                                   `qnfsm_replay::cli::Running` among them; see docs/guide.md, \"Recording and replaying\"";
