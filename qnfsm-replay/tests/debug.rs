@@ -395,6 +395,8 @@ fn fsms_queues_and_timers_are_shown_as_they_are_at_the_step() {
     said(&mut debugger, "find kind == teller and handler is handle");
     let timers = said(&mut debugger, "timers w0/0.1");
     assert!(timers.contains("timer `beat`") && timers.contains("every 1ms"), "{timers}");
+    // Many messages wait, and what else does stands behind them.
+    said(&mut debugger, "lines 1000");
     assert!(said(&mut debugger, "fsm").starts_with("w0/0.1 teller: Teller { total: 0"));
     said(&mut debugger, "find message is Count");
     assert!(said(&mut debugger, "fsm").contains("request"), "it waits for the till's answer");

@@ -175,3 +175,56 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// What it says to the last of these commands, in text.
+#[track_caller]
+fn last_answer(commands: &[&str], last: &str) -> String {
+    // What is asked is told from what comes before by a line that says nothing else.
+    let all = [commands, &["json off", last]].concat();
+    let output = debug("server", &[], &all);
+    assert!(output.status.success(), "{all:?}: {}", text(&output.stderr));
+    let out = text(&output.stdout);
+    out.rsplit_once("answers are text\n").expect("it is told").1.to_owned()
+}
+
+#[test]
+fn a_tick_of_the_world_stands_on_a_screen_of_24_lines_and_says_how_all_of_it_is_seen() {
+    let tick = ["end", "rfind kind == world and message is Tick and sent View"];
+    let shown = last_answer(&tick, "show");
+    // As a terminal of 80 columns breaks them, with the prompt below.
+    let rows: usize = shown.lines().map(|line| line.chars().count().div_ceil(80).max(1)).sum();
+    assert!(rows < 24, "{rows} rows:\n{shown}");
+    for part in ["more fields; `lines 1000` shows more", "more; `sent` lists them", "ended    "] {
+        assert!(shown.contains(part), "{part}:\n{shown}");
+    }
+    let all = last_answer(&[&tick[..], &["lines 1000"]].concat(), "show");
+    assert!(all.lines().count() > shown.lines().count() + 10 && !all.contains("… and "), "{all}");
+}
+
+#[test]
+fn a_long_list_is_cut_and_says_how_all_of_it_is_seen() {
+    let (tick, command) = ("rfind kind == world and sent View", "rfind kind == world and message is Command");
+    for (place, list) in [(command, "inputs"), (tick, "fsms w0"), (tick, "sent")] {
+        let tick = ["end", place, "lines 3"];
+        let few = last_answer(&tick, list);
+        let Some((_, hint)) = few.trim_end().split_once("\n… and ") else { panic!("{list} is short: {few}") };
+        let (_, how) = hint.split_once("`").expect("it says how");
+        let lines = how.split('`').next().expect("a command");
+        let all = last_answer(&[&tick[..], &[lines]].concat(), list);
+        assert!(!all.contains("… and ") && all.lines().count() > few.lines().count(), "{list}: {all}");
+    }
+}
+
+#[test]
+fn fsms_are_told_to_be_those_of_a_step_in_the_middle_of_a_round() {
+    let answers = answers("server", &["find kind == connection and message is Client", "where", "fsms", "lines 7"]);
+    let (at, fsms) = (&answers[1], &answers[2]);
+    let (step, steps) = (at["step"].as_u64().expect("a number"), at["steps"].as_u64().expect("a number"));
+    let text = last_answer(&["find kind == connection and message is Client"], "fsms");
+    if step < steps {
+        assert_eq!(fsms["after_step"], serde_json::json!([step, steps]));
+        assert!(text.starts_with(&format!("w0 after step {step} of {steps} of round {}: ", at["round"])), "{text}");
+    } else {
+        assert!(text.starts_with(&format!("w0 after round {}: ", at["round"])), "{text}");
+    }
+}

@@ -64,6 +64,7 @@ pub const COMMANDS: &[Help] = commands! {
     "kinds" "" "[KIND]" "the kinds of the program; the fields, states and messages of one" "kinds world";
     "json" "" "on|off" "whether answers are lines of JSON" "json on";
     "chars" "" "N" "shows at most so many characters of one value" "chars 2000";
+    "lines" "" "N" "shows at most so many lines of a list: inputs, FSMs, what waits, what changed" "lines 1000";
     "help" "h" "[COMMAND]" "these commands, or one of them; `help expressions` for what can be asked of a step" "help break";
     "quit" "exit" "" "ends the session" "quit";
 };
@@ -98,6 +99,7 @@ pub(super) enum Command {
     Kinds(Option<String>),
     Json(bool),
     Chars(usize),
+    Lines(usize),
     Help(Option<String>),
     Quit,
 }
@@ -156,6 +158,13 @@ impl<'l> Words<'l> {
         match self.count()? {
             ..0 => self.wrong(format!("a count of 0 or more is expected here; `{turned}` goes the other way")),
             count => Ok(count),
+        }
+    }
+
+    fn number(&self) -> Result<usize, WrongLine> {
+        match self.optional(number, "a number")? {
+            Some(number) => Ok(number),
+            None => self.wrong("a number is expected here"),
         }
     }
 
@@ -234,10 +243,8 @@ impl Command {
                 "off" => Ok(Command::Json(false)),
                 _ => words.wrong("`on` or `off` is expected here"),
             },
-            "chars" => match words.optional(number, "a number")? {
-                Some(chars) => Ok(Command::Chars(chars)),
-                None => words.wrong("a number is expected here"),
-            },
+            "chars" => words.number().map(Command::Chars),
+            "lines" => words.number().map(Command::Lines),
             "help" => Ok(Command::Help(text())),
             _ => words.none(Command::Quit),
         }

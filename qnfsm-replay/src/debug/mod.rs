@@ -87,11 +87,21 @@ use view::View;
 /// How much of one value is shown unless it is said.
 const CHARS_DEFAULT: usize = 500;
 
+/// How many lines of a list are shown unless it is said; and of a step, which with its place and its message still stands on a screen of 24
+/// lines then.
+const LINES_DEFAULT: usize = 12;
+
+/// How much of a value is shown unless it is said where a step lists what changed and what was asked for.
+const CHARS_LISTED: usize = 60;
+
 /// How much of one value is shown of a step in short, and how many fields that changed and things that were asked for.
 #[cfg(feature = "cli")]
 const CHARS_IN_SHORT: usize = 300;
 #[cfg(feature = "cli")]
 const LINES_IN_SHORT: usize = 12;
+
+/// How many lines of a list are shown at most.
+const LINES_MAX: usize = 1_000_000;
 
 /// How much of one value is shown at most.
 const CHARS_MAX: usize = 1 << 24;
@@ -107,6 +117,10 @@ pub struct Debugger {
     crossings: Crossings,
     json: bool,
     chars_max: usize,
+    /// How much of a value is shown where a step lists it.
+    chars_listed: usize,
+    /// How many lines of a list are shown in text.
+    lines_max: usize,
     /// The last line that was done.
     last: String,
     interrupted: Arc<AtomicBool>,
@@ -201,6 +215,8 @@ impl Debugger {
             crossings: Crossings::default(),
             json: false,
             chars_max: CHARS_DEFAULT,
+            chars_listed: CHARS_LISTED,
+            lines_max: LINES_DEFAULT,
             last: String::new(),
             interrupted: Arc::default(),
             on_progress: Box::new(|_| ()),
@@ -266,20 +282,20 @@ impl Debugger {
             DebugError::Line(wrong) => wrong.behind(at).into(),
             error => error,
         })?;
-        Ok(Answer { text: self.shown(&view), ended: false })
+        Ok(Answer { text: self.shown(view), ended: false })
     }
 
     /// The step at which the session stands, as `show` shows it.
     #[must_use]
     pub fn here(&self) -> String {
-        self.shown(&self.step())
+        self.shown(self.step())
     }
 
-    fn shown(&self, view: &View) -> String {
+    fn shown(&self, view: View) -> String {
         if self.json {
-            serde_json::to_string(view).expect("views are texts, numbers and what printers write")
+            serde_json::to_string(&view).expect("views are texts, numbers and what printers write")
         } else {
-            view.to_string()
+            view.at_most(self.lines_max, self.chars_listed).to_string()
         }
     }
 
@@ -321,7 +337,12 @@ impl Debugger {
             }
             Command::Chars(chars_max) => {
                 self.chars_max = chars_max.clamp(1, CHARS_MAX);
+                self.chars_listed = self.chars_max;
                 Ok(View::Said { text: format!("at most {} characters of a value are shown", self.chars_max) })
+            }
+            Command::Lines(lines_max) => {
+                self.lines_max = lines_max.clamp(3, LINES_MAX);
+                Ok(View::Said { text: format!("at most {} lines of a list are shown", self.lines_max) })
             }
             Command::Help(about) => command::help(about.as_deref()).map(|text| View::Said { text }).map_err(Into::into),
             asked => self.answer(&asked),
@@ -461,7 +482,7 @@ impl Debugger {
 /// are listed first.
 #[cfg(feature = "cli")]
 pub(crate) fn step_in_short(catalogue: &Catalogue, step: &crate::session::Step, named: &str) -> String {
-    step_view(catalogue, step, CHARS_IN_SHORT, named).at_most(LINES_IN_SHORT).to_string()
+    step_view(catalogue, step, CHARS_IN_SHORT, named).at_most(LINES_IN_SHORT, LINES_IN_SHORT).to_string()
 }
 
 /// A step as `show` has it as JSON, but for its place.
@@ -475,7 +496,14 @@ pub(crate) fn step_json(catalogue: &Catalogue, step: &crate::session::Step) -> B
 fn step_view(catalogue: &Catalogue, step: &crate::session::Step, chars_max: usize, named: &str) -> view::StepView {
     let tables = Tables::new(catalogue.table().clone());
     // Frames are not shown here, so whose queues they would be for doesn't matter.
-    let views = views::Views { node: NodeId(0), tables: &tables, chars_max, watched: Vec::new(), named };
+    let views = views::Views {
+        node: NodeId(0),
+        tables: &tables,
+        chars_max,
+        changes_max: views::CHANGES_MAX,
+        watched: Vec::new(),
+        named,
+    };
     views.step(None, step)
 }
 

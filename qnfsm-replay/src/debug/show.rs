@@ -7,7 +7,7 @@ use super::{
     command::Command,
     nearest::instead,
     view::{SpotView, View},
-    views::Views,
+    views::{CHANGES_MAX, Views},
 };
 use crate::{ReplayError, dump::What};
 
@@ -17,7 +17,8 @@ const CAUSES_MAX: usize = 10_000;
 impl Debugger {
     pub(super) fn views(&self) -> Views<'_> {
         let (node, watched) = (self.session.manifest().node, self.stops.watched());
-        Views { node, tables: &self.tables, chars_max: self.chars_max, watched, named: "" }
+        let changes_max = CHANGES_MAX.max(self.lines_max);
+        Views { node, tables: &self.tables, chars_max: self.chars_max, changes_max, watched, named: "" }
     }
 
     /// The step at which the session stands.
@@ -60,7 +61,7 @@ impl Debugger {
             Command::Sent => {
                 let views = self.views();
                 let asked = self.session.step().map_or(&[][..], |step| &step.asked);
-                Ok(View::Sent { asked: asked.iter().map(|wish| views.asked(wish)).collect() })
+                Ok(View::Sent { asked: asked.iter().map(|wish| views.asked(wish)).collect(), more: 0 })
             }
             Command::Inputs => Ok(self.session.log().map_or(View::NoRound, |log| self.views().inputs(&self.own, log))),
             Command::Outputs => {
@@ -108,7 +109,9 @@ impl Debugger {
         };
         let image = self.image(worker)?;
         let image = read(&image, worker)?;
-        Ok(self.views().fsms(&image, kind))
+        // Of the step's own worker it is what this step left, which mostly isn't the round's last one.
+        let under_way = self.session.spot().filter(|spot| spot.worker == worker && spot.step + 1 < spot.steps);
+        Ok(self.views().fsms(&image, kind, under_way.map(|spot| (spot.step + 1, spot.steps))))
     }
 
     fn image(&mut self, worker: WorkerId) -> Result<Vec<u8>, DebugError> {

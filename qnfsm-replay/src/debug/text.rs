@@ -9,9 +9,6 @@ use super::view::{
 };
 use crate::dump::Number;
 
-/// How much of what a step asked for is listed with it, so that how it ended is still on the screen.
-const ASKED_SHOWN_MAX: usize = 12;
-
 impl Display for View {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,22 +33,29 @@ impl Display for View {
                 write!(f, "{queue} {kind}: {}", data.text)?;
                 state.as_ref().map_or(Ok(()), |state| write!(f, " in {}", state.text))
             }
-            View::Sent { asked } if asked.is_empty() => f.write_str("nothing was asked for"),
-            View::Sent { asked } => lines(f, asked.iter()),
-            View::Frames { direction, frames } if frames.is_empty() => write!(f, "no {direction}"),
-            View::Frames { frames: shown, .. } | View::Fsm { lines: shown } if !shown.is_empty() => {
-                lines(f, shown.iter().map(|shown| &shown.text))
+            View::Sent { asked, .. } if asked.is_empty() => f.write_str("nothing was asked for"),
+            View::Sent { asked, more } => {
+                lines(f, asked.iter())?;
+                rest(f, *more, asked.len())
+            }
+            View::Frames { direction, frames, .. } if frames.is_empty() => write!(f, "no {direction}"),
+            View::Frames { frames: shown, more, .. } | View::Fsm { lines: shown, more } if !shown.is_empty() => {
+                lines(f, shown.iter().map(|shown| &shown.text))?;
+                rest(f, *more, shown.len())
             }
             View::Fsm { .. } | View::Frames { .. } => f.write_str("nothing waits"),
-            View::Fsms { worker, after_round, fsms } => {
-                write!(f, "w{worker} after round {after_round}: {}", count(fsms.len(), "FSM"))?;
+            View::Fsms { worker, after_round, after_step, fsms, more } => {
+                write!(f, "w{worker} after ")?;
+                after_step.map_or(Ok(()), |(step, steps)| write!(f, "step {step} of {steps} of "))?;
+                write!(f, "round {after_round}: {}", count(fsms.len() + more, "FSM"))?;
                 fsms.iter().try_for_each(|fsm| {
                     write!(f, "\n{} {}", fsm.queue, fsm.kind)?;
                     fsm.state.as_ref().map_or(Ok(()), |state| write!(f, " in {}", state.text))?;
                     let waits = [(fsm.waiting, "message"), (fsm.timers, "timer"), (fsm.requests, "request")];
                     let waits = waits.iter().filter(|(of, _)| *of != 0);
                     waits.into_iter().try_for_each(|(of, what)| write!(f, ", {}", count(*of, what)))
-                })
+                })?;
+                rest(f, *more, fsms.len())
             }
             View::Kinds { kinds } => lines(
                 f,
@@ -75,6 +79,11 @@ fn lines<T: Display>(f: &mut Formatter<'_>, lines: impl Iterator<Item = T>) -> f
         line.fmt(f)?;
     }
     Ok(())
+}
+
+/// Says how many lines of a list are left out, and how they are seen.
+fn rest(f: &mut Formatter<'_>, more: usize, shown: usize) -> fmt::Result {
+    if more == 0 { Ok(()) } else { write!(f, "\n… and {more} more; `lines {}` shows all", shown + more) }
 }
 
 fn count(count: usize, of: &str) -> String {
@@ -113,20 +122,19 @@ impl Display for StepView {
         }
         if self.changed_more > 0 {
             write!(f, "\n  {label} … and {}", count(self.changed_more, "more field"))?;
+            f.write_str(if self.in_debugger { "; `lines 1000` shows more" } else { "" })?;
         }
         if let Some(note) = &self.changed_note {
             write!(f, "\n  {label} {note}")?;
         }
         let mut label = "asked   ";
-        for asked in self.asked.iter().take(ASKED_SHOWN_MAX) {
+        for asked in &self.asked {
             write!(f, "\n  {label} {asked}")?;
             label = "        ";
         }
-        if let more @ 1.. = self.asked.len().saturating_sub(ASKED_SHOWN_MAX) {
-            write!(f, "\n  {label} … and {more} more; `sent` lists all")?;
-        }
         if self.asked_more > 0 {
             write!(f, "\n  {label} … and {} more", self.asked_more)?;
+            f.write_str(if self.in_debugger { "; `sent` lists them" } else { "" })?;
         }
         write!(f, "\n  ended    {}", self.ended)?;
         self.fault.as_ref().map_or(Ok(()), |fault| write!(f, ": {fault}"))

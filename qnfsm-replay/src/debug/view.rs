@@ -33,19 +33,78 @@ pub(super) enum View {
     /// An FSM's state and data.
     State { queue: String, kind: String, state: Option<Shown>, data: Shown },
     /// What this step asked for.
-    Sent { asked: Vec<AskedView> },
+    Sent {
+        asked: Vec<AskedView>,
+        #[serde(skip)]
+        more: usize,
+    },
     /// What a round was fed with, or put out.
-    Frames { direction: &'static str, frames: Vec<Shown> },
+    Frames {
+        direction: &'static str,
+        frames: Vec<Shown>,
+        #[serde(skip)]
+        more: usize,
+    },
     /// The FSMs of a worker.
-    Fsms { worker: u32, after_round: Number, fsms: Vec<FsmRow> },
+    Fsms {
+        worker: u32,
+        after_round: Number,
+        /// The round is under way, and this is after that of its steps, of so many.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after_step: Option<(usize, usize)>,
+        fsms: Vec<FsmRow>,
+        #[serde(skip)]
+        more: usize,
+    },
     /// Lines as `dump` has them: an FSM, and what waits for it.
-    Fsm { lines: Vec<Shown> },
+    Fsm {
+        lines: Vec<Shown>,
+        #[serde(skip)]
+        more: usize,
+    },
     /// The kinds of a program.
     Kinds { kinds: Vec<KindView> },
     /// The fields of one kind.
     Kind(Box<KindFields>),
     /// A sentence.
     Said { text: String },
+}
+
+impl View {
+    /// What fits into so many lines of text. Of lists it is told how many lines are left out.
+    pub(super) fn at_most(self, lines_max: usize, chars_max: usize) -> View {
+        fn cut<T>(mut list: Vec<T>, lines_max: usize) -> (Vec<T>, usize) {
+            let more = list.len().saturating_sub(lines_max);
+            list.truncate(lines_max);
+            (list, more)
+        }
+        match self {
+            View::Step(mut step) => {
+                step.cut_values(chars_max);
+                View::Step(Box::new(StepView { in_debugger: true, ..step.at_most(lines_max * 2 / 3, lines_max / 3) }))
+            }
+            View::Arrived { by, stop, expression, step } => {
+                View::Arrived { by, stop, expression, step: Box::new(step.at_most(lines_max, chars_max)) }
+            }
+            View::Sent { asked, .. } => {
+                let (asked, more) = cut(asked, lines_max);
+                View::Sent { asked, more }
+            }
+            View::Frames { direction, frames, .. } => {
+                let (frames, more) = cut(frames, lines_max);
+                View::Frames { direction, frames, more }
+            }
+            View::Fsm { lines, .. } => {
+                let (lines, more) = cut(lines, lines_max);
+                View::Fsm { lines, more }
+            }
+            View::Fsms { worker, after_round, after_step, fsms, .. } => {
+                let (fsms, more) = cut(fsms, lines_max);
+                View::Fsms { worker, after_round, after_step, fsms, more }
+            }
+            other => other,
+        }
+    }
 }
 
 /// A value, in both forms.
@@ -62,6 +121,14 @@ impl Serialize for Shown {
 }
 
 impl Shown {
+    /// Cuts its text.
+    fn cut(&mut self, chars_max: usize) {
+        if let Some((end, _)) = self.text.char_indices().nth(chars_max) {
+            self.text.truncate(end);
+            self.text.push('…');
+        }
+    }
+
     pub(super) fn new(text: String, json: String) -> Shown {
         let json = RawValue::from_string(json).expect("printers write well-formed JSON");
         Shown { text, json }
@@ -130,6 +197,9 @@ pub(super) struct StepView {
     pub(super) asked: Vec<AskedView>,
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) asked_more: usize,
+    /// It is told by which of a debugger's commands the rest is seen.
+    #[serde(skip)]
+    pub(super) in_debugger: bool,
     pub(super) ended: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fault: Option<String>,
@@ -137,12 +207,19 @@ pub(super) struct StepView {
 
 impl StepView {
     /// With so many fields that changed, and things that were asked for, at most; of the rest it is told how many there are.
-    pub(super) fn at_most(mut self, lines_max: usize) -> StepView {
-        self.changed_more += self.changed.len().saturating_sub(lines_max);
-        self.changed.truncate(lines_max);
-        self.asked_more += self.asked.len().saturating_sub(lines_max);
-        self.asked.truncate(lines_max);
+    pub(super) fn at_most(mut self, changed_max: usize, asked_max: usize) -> StepView {
+        self.changed_more += self.changed.len().saturating_sub(changed_max);
+        self.changed.truncate(changed_max);
+        self.asked_more += self.asked.len().saturating_sub(asked_max);
+        self.asked.truncate(asked_max);
         self
+    }
+
+    /// Cuts the texts of values in lists.
+    fn cut_values(&mut self, chars_max: usize) {
+        let changed = self.changed.iter_mut().flat_map(|change| [&mut change.before, &mut change.after]);
+        let asked = self.asked.iter_mut().map(|asked| &mut asked.value);
+        changed.chain(asked).flatten().for_each(|shown| shown.cut(chars_max));
     }
 }
 

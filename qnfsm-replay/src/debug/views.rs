@@ -21,15 +21,17 @@ use crate::{
     session::{Cause, Inside, Message, Origin, RoundLog, Step, Wish},
 };
 
-/// How many fields that changed are listed.
-const CHANGES_MAX: usize = 40;
+/// How many fields that changed are listed unless it is said.
+pub(super) const CHANGES_MAX: usize = 40;
 /// How many are looked at for those that are to be listed first.
 const CHANGES_LOOKED_AT_MAX: usize = 100_000;
 
 /// Something that a handler asked for, in words.
 #[cfg(feature = "cli")]
 pub(crate) fn asked_text(tables: &Tables, wish: &Wish, chars_max: usize) -> String {
-    Views { node: NodeId(0), tables, chars_max, watched: Vec::new(), named: "" }.asked(wish).to_string()
+    Views { node: NodeId(0), tables, chars_max, changes_max: CHANGES_MAX, watched: Vec::new(), named: "" }
+        .asked(wish)
+        .to_string()
 }
 
 /// Makes views.
@@ -39,6 +41,8 @@ pub(super) struct Views<'t> {
     pub(super) tables: &'t Tables,
     /// How much of one value is shown.
     pub(super) chars_max: usize,
+    /// How many fields that changed are listed.
+    pub(super) changes_max: usize,
     /// Fields that are watched: where many have changed, they are listed first.
     pub(super) watched: Vec<String>,
     /// What is said of the step, such as what an invariant says: behind these come the fields that its words name.
@@ -67,6 +71,7 @@ impl Views<'_> {
             changed_note: None,
             asked: asked.iter().map(|wish| self.asked(wish)).collect(),
             asked_more: 0,
+            in_debugger: false,
             ended: end_of(end).word(),
             fault: fault(end),
         };
@@ -78,7 +83,7 @@ impl Views<'_> {
 
     fn note_changes(&self, data: &Printer, before: &Inside, after: &Inside, view: &mut StepView) {
         let is_any_first = !(self.watched.is_empty() && self.named.is_empty());
-        let looked_at = if is_any_first { CHANGES_LOOKED_AT_MAX } else { CHANGES_MAX };
+        let looked_at = if is_any_first { CHANGES_LOOKED_AT_MAX } else { self.changes_max };
         let named = words(self.named);
         match data.changes(&before.data, &after.data, looked_at) {
             Ok(mut changes) => {
@@ -89,8 +94,8 @@ impl Views<'_> {
                     let telling = of_it.collect::<BTreeSet<_>>().intersection(&named).count();
                     (!self.is_watched(&path), Reverse(telling))
                 });
-                changes.more += changes.parts.len().saturating_sub(CHANGES_MAX);
-                changes.parts.truncate(CHANGES_MAX);
+                changes.more += changes.parts.len().saturating_sub(self.changes_max);
+                changes.parts.truncate(self.changes_max);
                 let shown = |content: Option<Content>| content.map(|content| Shown::content(&content, self.chars_max));
                 let parts = changes.parts.into_iter().map(|change| ChangeView {
                     path: change.path.to_string(),
@@ -223,13 +228,13 @@ impl Views<'_> {
     pub(super) fn inputs(&self, own: &Own, log: &RoundLog) -> View {
         let place = Place::worker(log.worker);
         let frames = log.batches.iter().flat_map(|batch| self.frames(own, log, place, batch));
-        View::Frames { direction: "inputs", frames: frames.collect() }
+        View::Frames { direction: "inputs", frames: frames.collect(), more: 0 }
     }
 
     /// What a round put out.
     pub(super) fn outputs(&self, own: &Own, log: &RoundLog) -> View {
         let frames = log.outputs.iter().flat_map(|(place, batch)| self.frames(own, log, *place, batch));
-        View::Frames { direction: "outputs", frames: frames.collect() }
+        View::Frames { direction: "outputs", frames: frames.collect(), more: 0 }
     }
 
     fn frames(&self, own: &Own, log: &RoundLog, place: Place, batch: &Batch) -> Vec<Shown> {
@@ -253,11 +258,11 @@ impl Views<'_> {
             Ok(())
         });
         shown.expect("taking lines down doesn't fail");
-        View::Fsm { lines }
+        View::Fsm { lines, more: 0 }
     }
 
     /// The FSMs of an image, each on a line; those of one kind, if it is given.
-    pub(super) fn fsms(&self, image: &ImageView, kind: Option<u32>) -> View {
+    pub(super) fn fsms(&self, image: &ImageView, kind: Option<u32>, after_step: Option<(usize, usize)>) -> View {
         let wanted = image.fsms().filter(|fsm| kind.is_none_or(|kind| fsm.kind() == kind));
         let fsms = wanted.map(|fsm| {
             let of_kind = self.tables.kind(fsm.kind());
@@ -274,7 +279,13 @@ impl Views<'_> {
                 requests: fsm.requests().count(),
             }
         });
-        View::Fsms { worker: image.worker().0, after_round: Number(image.round()), fsms: fsms.collect() }
+        View::Fsms {
+            worker: image.worker().0,
+            after_round: Number(image.round()),
+            after_step,
+            fsms: fsms.collect(),
+            more: 0,
+        }
     }
 
     fn line(&self, worker: WorkerId, round: u64, what: What<'_>) -> Shown {
