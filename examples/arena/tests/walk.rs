@@ -45,6 +45,15 @@ fn crashed(dir: &Path) -> String {
     panic!("80 kills, and no server has crashed");
 }
 
+/// What is typed to come to the step that `bisect` finds, as it prints it.
+fn go_there(server: &str) -> Vec<String> {
+    let text = String::from_utf8(arena(&["bisect", server, "--invariant", INVARIANT]).stdout).unwrap();
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("go there: ")).unwrap();
+    let commands: Vec<_> = line.split(" --command '").skip(1).map(|it| it.trim_end_matches('\'').to_owned()).collect();
+    assert!(!commands.is_empty(), "{text}");
+    commands
+}
+
 #[test]
 fn from_a_crash_to_its_cause() {
     let dir = tempfile::tempdir().unwrap();
@@ -76,7 +85,8 @@ fn from_a_crash_to_its_cause() {
 
     // What happened to that player before: his connection was replaced while he lay on the ground, and he paid, and still owed.
     let player: u32 = found["what"].as_str().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let goto = format!("goto w{worker}:{}", found["round"]);
+    let go_there = go_there(&server);
+    assert_eq!(go_there[0], format!("goto w{worker}:{}", found["round"]));
     let field = |field| format!("watch w1/0.1 data.world.players[\"PlayerId({player})\"].bounty.{field}");
     let debug = |commands: &[&str]| {
         let commands = commands.iter().flat_map(|command| ["--command", *command]);
@@ -88,15 +98,19 @@ fn from_a_crash_to_its_cause() {
     assert!(failed.contains("ended    panicked") && failed.contains("score is -"), "{failed}");
     assert!(failed.contains("bounty.rs:"), "{failed}");
     // A tick changes hundreds of fields: what is watched comes first.
-    let watched = debug(&[&*field("score"), &goto]);
+    let from_there = |first: &[&str], then: &[&str]| {
+        let there: Vec<_> = go_there.iter().map(String::as_str).collect();
+        debug(&[first, &there, then].concat())
+    };
+    let watched = from_there(&[&field("score")], &[]);
     let shown = watched.rsplit("handle WorldMessage").next().unwrap();
     let of_score = shown.lines().find(|line| line.starts_with("  changed  ")).unwrap();
     assert!(of_score.contains("bounty.score:") && of_score.contains("→ -"), "{watched}");
-    let paid = debug(&[&goto, &field("score"), "reverse"]);
+    let paid = from_there(&[], &[&field("score"), "reverse"]);
     let paid = paid.rsplit("stopped at").next().unwrap();
     assert!(paid.contains("WorldMessage Join") && paid.contains("bounty.score:"), "{paid}");
     assert!(!paid.contains("bounty.due:"), "he paid, and that is not taken off what is due: {paid}");
-    let fell = debug(&[&goto, &field("due"), "reverse"]);
+    let fell = from_there(&[], &[&field("due"), "reverse"]);
     let fell = fell.rsplit("stopped at").next().unwrap();
     assert!(fell.contains("WorldMessage Tick") && fell.contains("bounty.due: 0 →"), "{fell}");
 
