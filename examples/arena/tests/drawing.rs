@@ -241,6 +241,8 @@ fn a_trace_holds_each_round_and_handler_once_and_every_arrow_has_both_ends_in_a_
         let own = of.iter().filter(|it| it["tid"] == thread);
         own.map(|it| (number(it, "ts"), number(it, "ts") + number(it, "dur"))).collect()
     };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times are told in thousandths")]
+    let ns = |it: &Value| (number(it, "ts") * 1000.0).round() as u64;
     let nearly = 0.000_5;
     let within = |spans: &[(f64, f64)], at: f64| {
         let next = spans.partition_point(|span| span.0 <= at + nearly);
@@ -258,13 +260,19 @@ fn a_trace_holds_each_round_and_handler_once_and_every_arrow_has_both_ends_in_a_
         assert!(handlers.iter().all(|span| within(&rounds, span.0) && within(&rounds, span.1)), "thread {thread}");
         by_thread.insert(thread, rounds);
     }
-    // Each arrow leaves a slice and arrives in one, and within a worker it leaves before it arrives.
+    // Each arrow leaves a slice and arrives in one, and no earlier; the slice that it leaves is its sender's.
+    let by_start: BTreeMap<(u64, u64), &Value> =
+        slices.iter().map(|it| ((it["tid"].as_u64().expect("a number"), ns(it)), *it)).collect();
+    let handler = |end: &Value| {
+        let tid = end["tid"].as_u64().expect("a number");
+        by_start.range(..=(tid, ns(end))).next_back().map(|(_, slice)| *slice).expect("it has a handler before it")
+    };
     let ends_of = |ph: &str| -> BTreeMap<u64, &Value> {
         with(events, "ph", ph).into_iter().map(|it| (it["id"].as_u64().expect("a number"), it)).collect()
     };
     let (from, to) = (ends_of("s"), ends_of("f"));
     assert!(from.len() > 1000 && from.keys().eq(to.keys()), "{}", from.len());
-    let mut between = 0;
+    let (mut between, mut joins) = (0, 0);
     for (id, from) in &from {
         let to = to[id];
         for end in [from, &to] {
@@ -272,9 +280,18 @@ fn a_trace_holds_each_round_and_handler_once_and_every_arrow_has_both_ends_in_a_
             assert!(within(&by_thread[&thread], number(end, "ts")), "{end}");
         }
         between += usize::from(from["tid"] != to["tid"]);
-        assert!(from["tid"] != to["tid"] || number(from, "ts") < number(to, "ts"), "{from} {to}");
+        assert!(number(from, "ts") < number(to, "ts"), "{from} {to}");
+        let (sender, name) = (handler(from), from["name"].as_str().unwrap_or_default());
+        if from["tid"] == to["tid"] {
+            assert_eq!(sender["args"]["queue"], handler(to)["args"]["from"], "{from} {to}");
+        }
+        // What only one of the handlers asks for.
+        for (what, by) in [("Join", "connection: Client"), ("Joined", "world: Join"), ("watch", "world: Join")] {
+            assert!(name != what || sender["name"] == by, "{from} {sender}");
+        }
+        joins += usize::from(name == "Join" && from["tid"] != to["tid"]);
     }
-    assert!(between > 100, "messages between the workers: {between}");
+    assert!(between > 100 && joins > 0, "messages between the workers: {between}, {joins} of them to join");
 }
 
 #[test]

@@ -56,7 +56,11 @@ impl TraceArgs {
         if gathered.as_ref().is_err_and(|error| basis.rounds == 0 || (is_of_nothing(error) && !trace.is_begun())) {
             return gathered;
         }
-        trace.finish(&basis.remarks("trace"))?;
+        let mut remarks = basis.remarks("trace");
+        if basis.without_kinds {
+            remarks.push("there are no arrows: which handler sent a message doesn't stand in a record".to_owned());
+        }
+        trace.finish(&remarks)?;
         gathered
     }
 }

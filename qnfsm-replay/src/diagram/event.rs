@@ -53,6 +53,8 @@ pub(crate) struct Crossed<'a> {
     /// The number of its message type, or kind if it is a spawn.
     pub(crate) of: u32,
     pub(crate) request: Option<RequestId>,
+    /// Which of the round's handlers asked for it, as [`Ran`] numbers them, if it goes out and that is known.
+    pub(crate) by: Option<usize>,
     /// Where another node put it out, if it came from one and that is known.
     pub(crate) sent: Option<Sending>,
     pub(crate) bytes: &'a [u8],
@@ -78,6 +80,8 @@ pub(crate) struct Ran<'a> {
     /// The state after, if it still has one.
     pub(crate) after: Option<&'a [u8]>,
     pub(crate) ended: Ended,
+    /// Which of the round's handlers it is, from 0.
+    pub(crate) number: usize,
     /// The number of what happened, in its worker.
     pub(crate) happening: u64,
 }
@@ -92,6 +96,8 @@ pub(crate) struct Handled<'a> {
     pub(crate) how: How,
     /// What happened in the worker when it was put into the queue, if that is known.
     pub(crate) put_at: Option<u64>,
+    /// It was put there by the enter action that followed the handler which ran then.
+    pub(crate) by_enter: bool,
 }
 
 /// As what a message came, as far as that is known.

@@ -10,6 +10,7 @@ use std::{
 
 use qnfsm::{
     Codec, Deliveries, Delivery, Handler, NodeId, Place, RawQueueId, Recording, Time, Trust, WorkerConfig, WorkerId,
+    frame::Frame,
     journal::{Entry, Excerpt, Position, Reader, RealFiles, Record, Storage, holdings, segment_path},
 };
 
@@ -224,7 +225,7 @@ impl Known {
                 self.rounds.insert(worker, (at, 0));
                 feed.take(tables, &at, &Event::Round(&[]))?;
                 for batch in batches {
-                    let mut take = |it: Crossed<'_>| feed.take(tables, &at, &Event::Crossed(it));
+                    let mut take = |_: &Frame<'_>, it: Crossed<'_>| feed.take(tables, &at, &Event::Crossed(it));
                     frames(&batch, batch.source, Place::worker(worker), Way::In, self.node, &mut take)?
                         .map_err(|what| self.contradiction(entry.position, what))?;
                 }
@@ -254,7 +255,14 @@ impl Known {
         let Some((at, count)) = self.rounds.get_mut(&worker) else { return Ok(()) };
         *count += 1;
         let Delivery { queue, kind, handler, type_number, sender, .. } = *delivery;
-        let message = Handled { sender, of: type_number, bytes: &delivery.payload, how: How::Message, put_at: None };
+        let message = Handled {
+            sender,
+            of: type_number,
+            bytes: &delivery.payload,
+            how: How::Message,
+            put_at: None,
+            by_enter: false,
+        };
         let before = if handler == Handler::Start { None } else { self.states.get(&queue).map(Vec::as_slice) };
         let stateless = tables.kind(kind).is_some_and(|kind| kind.is_stateless());
         let is_gone = delivery.state.is_empty() && !stateless;
@@ -272,6 +280,7 @@ impl Known {
             before,
             after: (!is_gone).then_some(&delivery.state[..]),
             ended,
+            number: usize::try_from(*count - 1).unwrap_or(usize::MAX),
             happening: *count,
         };
         let taken = feed.take(tables, &At { is_whole: true, ..*at }, &Event::Ran(ran));

@@ -4,7 +4,11 @@
 //! told, or where the round before it ends. Handlers are slices in it. The journal has no times of these: they have the order in
 //! which they ran, and are all of one width, [`WIDE_NS`]; [`NARROW_NS`], where the worker has no room for more before it is told of a later
 //! time. A message is an arrow (a flow) from the handler that sent it to the one that took it, or to the round in which it
-//! entered another worker. What comes from an edge, or goes there, is a mark on the edge's thread.
+//! entered another worker. It begins at the round's own beginning where the worker told it by itself, or the handler isn't drawn. What comes
+//! from an edge, or goes there, is a mark on the edge's thread.
+//!
+//! No arrow goes back in time: a round is drawn no earlier than behind the handlers that sent what entered with it, though its worker was told
+//! of an earlier time than they are drawn at.
 //!
 //! Of several nodes each has a clock of its own, and none is right. So that nothing stands before what led to it, a node's clock is drawn later, from the round on
 //! that shows that it is slow; what was recorded stands beside the round.
@@ -12,10 +16,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io::{self, Write},
+    mem,
     time::Duration,
 };
 
-use qnfsm::{Handler, NodeId, Place, RawQueueId, WorkerId, frame::Class};
+use qnfsm::{Handler, NodeId, Place, WorkerId, frame::Class};
 use serde_json::{Value, json};
 
 use super::{
@@ -68,10 +73,10 @@ struct Lane {
     /// How far it is drawn.
     upto_ns: u64,
     width_ns: u64,
-    /// When handlers ran, by the number of what happened.
-    ran: VecDeque<(u64, u64)>,
-    /// When each FSM's last handler of the round ran.
-    last: BTreeMap<RawQueueId, u64>,
+    /// When handlers ran, by the number of what happened, and whether it was an enter action.
+    ran: VecDeque<((u64, bool), u64)>,
+    /// When each of the round's handlers ran.
+    of_round: BTreeMap<usize, u64>,
 }
 
 /// A round that has yet to be closed.
@@ -79,8 +84,19 @@ struct Open {
     begin_ns: u64,
     at: At,
     messages: u64,
+    /// What entered with it and has yet to be drawn, since all of it says when the round begins.
+    arrived: Vec<Arrived>,
     /// The events in it, written: a slice stands before those that lie in it.
     held: Vec<u8>,
+}
+
+/// What entered with a round.
+struct Arrived {
+    what: String,
+    /// From where and when an arrow leads to it.
+    sent: Option<(Thread, u64)>,
+    /// The edge on whose thread it is a mark, and what is said of it there.
+    edge: Option<(u64, Value)>,
 }
 
 impl<W: Write> Trace<W> {
@@ -143,7 +159,7 @@ impl<W: Write> Trace<W> {
 
     /// Writes an event that belongs to no round.
     fn event(&mut self, event: &Value) -> io::Result<()> {
-        let comma = if std::mem::replace(&mut self.has_events, true) { "," } else { "" };
+        let comma = if mem::replace(&mut self.has_events, true) { "," } else { "" };
         write!(self.out, "{comma}\n{event}")
     }
 
@@ -202,14 +218,44 @@ impl<W: Write> Trace<W> {
         let lane = self.lanes.entry(worker).or_default();
         lane.width_ns = if lane.upto_ns > now { NARROW_NS } else { WIDE_NS };
         lane.upto_ns = lane.upto_ns.max(now);
-        lane.open = Some(Open { begin_ns: lane.upto_ns, at: *at, messages: 0, held: Vec::new() });
-        lane.last.clear();
+        lane.open = Some(Open { begin_ns: lane.upto_ns, at: *at, messages: 0, arrived: Vec::new(), held: Vec::new() });
+        lane.of_round.clear();
         Ok(())
     }
 
-    fn close(&mut self, worker: Thread) -> io::Result<()> {
+    /// Draws what entered with a worker's round, once all of it is known: the round is begun behind what sent it.
+    fn arrive(&mut self, worker: Thread) -> io::Result<()> {
         let Some(lane) = self.lanes.get_mut(&worker) else { return Ok(()) };
-        let Some(Open { begin_ns, at, messages, held }) = lane.open.take() else { return Ok(()) };
+        let Some(open) = &mut lane.open else { return Ok(()) };
+        let arrived = mem::take(&mut open.arrived);
+        let sent = arrived.iter().filter_map(|arrived| Some(arrived.sent?.1 + NARROW_NS)).max();
+        if let Some(sent) = sent.filter(|sent| *sent > open.begin_ns) {
+            // It is drawn later than it was, and so are those behind it until they have caught up.
+            (open.begin_ns, lane.upto_ns, lane.width_ns) = (sent, sent, NARROW_NS);
+        }
+        let begin = open.begin_ns;
+        for Arrived { what, sent, edge } in arrived {
+            if let Some((edge, about)) = edge {
+                self.mark((worker.0, edge), begin, &what, &about)?;
+            }
+            if let Some(from) = sent {
+                self.flow(&what, from, (worker, begin))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A mark on an edge's thread.
+    fn mark(&mut self, (node, edge): (NodeId, u64), when: u64, name: &str, about: &Value) -> io::Result<()> {
+        self.event(&json!({
+            "ph": "i", "s": "t", "pid": pid(node), "tid": edge, "ts": Self::ts(when), "cat": "edge", "name": name, "args": about,
+        }))
+    }
+
+    fn close(&mut self, worker: Thread) -> io::Result<()> {
+        self.arrive(worker)?;
+        let Some(lane) = self.lanes.get_mut(&worker) else { return Ok(()) };
+        let Some(Open { begin_ns, at, messages, held, .. }) = lane.open.take() else { return Ok(()) };
         // A round in which nothing ran is seen too.
         lane.upto_ns = lane.upto_ns.max(begin_ns + lane.width_ns);
         let (ts, dur) = (Self::ts(begin_ns), Self::ts(lane.upto_ns - begin_ns));
@@ -230,15 +276,17 @@ impl<W: Write> Trace<W> {
             (None, Handler::Start) => "start".to_owned(),
             (None, _) => "enter".to_owned(),
         };
+        self.arrive(worker)?;
         let Some(lane) = self.lanes.get_mut(&worker) else { return Ok(()) };
         let Some(open) = &mut lane.open else { return Ok(()) };
         open.messages += u64::from(ran.message.is_some());
         let (begin, width) = (lane.upto_ns, lane.width_ns);
         lane.upto_ns += width;
-        lane.last.insert(ran.queue, begin);
-        let sender = ran.message.as_ref().and_then(|message| lane.when(message.put_at?));
-        if lane.ran.back().is_none_or(|(last, _)| *last < ran.happening) {
-            lane.ran.push_back((ran.happening, begin));
+        lane.of_round.insert(ran.number, begin);
+        let sender = ran.message.as_ref().and_then(|message| lane.when(message.put_at?, message.by_enter));
+        let happening = (ran.happening, ran.handler == Handler::Enter);
+        if lane.ran.back().is_none_or(|(last, _)| *last < happening) {
+            lane.ran.push_back((happening, begin));
         }
         if lane.ran.len() > REMEMBERED_MAX {
             lane.ran.pop_front();
@@ -268,31 +316,36 @@ impl<W: Write> Trace<W> {
             class => format!("{class:?}").to_lowercase(),
         };
         let worker = (at.node, at.worker);
-        let Some((begun, upto, sent)) = self.lanes.get(&worker).and_then(|lane| {
-            let begun = lane.open.as_ref()?.begin_ns;
-            Some((begun, lane.upto_ns, lane.last.get(&it.from).copied().unwrap_or(begun)))
-        }) else {
+        let edge = it.other.as_edge().map(|edge| EDGES + u64::from(edge.0));
+        if let Some(edge) = edge {
+            self.thread(at.node, edge, &format!("edge {}", it.other))?;
+        }
+        let about = json!({"from": it.from.to_string(), "to": it.to.to_string()});
+        if it.way == Way::In {
+            let sender = it.other.as_worker().map(|from| (at.node, from));
+            let sent = match (sender, it.sent) {
+                (Some(from), _) => {
+                    let sent = self.under_way.remove(&(from, Place::worker(at.worker), it.number));
+                    sent.map(|sent| (from, sent))
+                }
+                (None, sending) => sending.and_then(|sending| {
+                    Some(((sending.node, sending.worker), *self.under_way.get(&leaving(sending))?))
+                }),
+            };
+            if let Some(open) = self.lanes.get_mut(&worker).and_then(|lane| lane.open.as_mut()) {
+                open.arrived.push(Arrived { what, sent, edge: edge.map(|edge| (edge, about)) });
+            }
             return Ok(());
-        };
-        if it.way == Way::Out && (self.is_of_several || it.other.as_worker().is_some()) {
+        }
+        self.arrive(worker)?;
+        let Some(lane) = self.lanes.get(&worker) else { return Ok(()) };
+        let Some(Open { begin_ns, .. }) = lane.open else { return Ok(()) };
+        let (upto, sent) = (lane.upto_ns, it.by.and_then(|by| lane.of_round.get(&by).copied()).unwrap_or(begin_ns));
+        if self.is_of_several || edge.is_none() {
             self.leave((worker, it.other, it.number), sent);
         }
-        if let (Way::In, Some(from)) = (it.way, it.other.as_worker()) {
-            let sent = self.under_way.remove(&((at.node, from), Place::worker(at.worker), it.number));
-            return sent.map_or(Ok(()), |sent| self.flow(&what, ((at.node, from), sent), (worker, begun)));
-        }
-        let Some(edge) = it.other.as_edge() else { return Ok(()) };
-        let tid = EDGES + u64::from(edge.0);
-        self.thread(at.node, tid, &format!("edge {}", it.other))?;
-        let (when, name) = if it.way == Way::In { (begun, what.clone()) } else { (upto, format!("{what} (out)")) };
-        let about = json!({"from": it.from.to_string(), "to": it.to.to_string()});
-        self.event(&json!({
-            "ph": "i", "s": "t", "pid": pid(at.node), "tid": tid, "ts": Self::ts(when), "cat": "edge", "name": name, "args": about,
-        }))?;
-        match it.sent.and_then(|sending| Some((sending, *self.under_way.get(&leaving(sending))?))) {
-            Some((sending, sent)) => self.flow(&what, ((sending.node, sending.worker), sent), (worker, begun)),
-            None => Ok(()),
-        }
+        let Some(edge) = edge else { return Ok(()) };
+        self.mark((at.node, edge), upto, &format!("{what} (out)"), &about)
     }
 
     /// Remembers when the sender of a frame ran, until too many others have left.
@@ -320,9 +373,9 @@ impl<W: Write> Trace<W> {
 }
 
 impl Lane {
-    /// When the handler ran that is that happening.
-    fn when(&self, happening: u64) -> Option<u64> {
-        let at = self.ran.binary_search_by_key(&happening, |(number, _)| *number).ok()?;
+    /// When the handler ran that is that happening, or the enter action behind it.
+    fn when(&self, happening: u64, is_enter: bool) -> Option<u64> {
+        let at = self.ran.binary_search_by_key(&(happening, is_enter), |(number, _)| *number).ok()?;
         Some(self.ran[at].1)
     }
 }

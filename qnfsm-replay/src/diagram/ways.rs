@@ -5,11 +5,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     ops::ControlFlow,
+    sync::Arc,
 };
 
 use qnfsm::{
     Ask, CameAs, Catalogue, End, Handler, NodeId, Place, RawQueueId, RequestId, WorkerId,
-    frame::{Batch, BatchRef, Class, Header},
+    frame::{Batch, BatchRef, Class, Frame, Header},
 };
 
 use super::event::{At, Crossed, Ended, Event, Feed, Handled, How, Ran, Way};
@@ -17,7 +18,7 @@ use crate::{
     Nodes, Walk,
     dump::{DumpError, tables::Tables},
     nodes::{CameIn, NodesWalked},
-    session::{Message, RoundLog, Step},
+    session::{Inside, Message, PutOut, RoundLog, Senders, Step, sends},
 };
 
 /// What is known of a journal by the way in which it was gone through.
@@ -113,32 +114,38 @@ pub(crate) fn walked_together(nodes: Nodes<'_>, feed: &mut Feed<'_>, basis: &mut
 /// What a walk shows, on its way.
 struct Logs {
     node: NodeId,
+    catalogue: Arc<Catalogue>,
     tables: Tables,
     /// By who asked, and with which request, who has answered.
     answers: BTreeMap<(RawQueueId, RequestId), RawQueueId>,
     /// By who has yet to start, who spawned it.
     parents: BTreeMap<RawQueueId, RawQueueId>,
+    /// By happening and worker, what a handler and the enter action behind it asked for, where the latter asked for something.
+    entered: BTreeMap<(u64, WorkerId), [Step; 2]>,
 }
 
 /// How many answers may be under way, and FSMs have yet to start; of more, the senders of some aren't told.
 const UNDER_WAY_MAX: usize = 1 << 16;
+/// How many enter actions are remembered by what they asked for. What older ones sent is told as their handler's.
+const ENTERED_MAX: usize = 1 << 14;
 
 impl Logs {
-    fn new(node: NodeId, catalogue: &Catalogue) -> Logs {
+    fn new(node: NodeId, catalogue: &Arc<Catalogue>) -> Logs {
         let tables = Tables::new(catalogue.table().clone());
-        Logs { node, tables, answers: BTreeMap::new(), parents: BTreeMap::new() }
+        let (answers, parents, entered) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Logs { node, catalogue: catalogue.clone(), tables, answers, parents, entered }
     }
 
     /// Shows a round, in which those frames came in from other nodes.
-    fn show(&mut self, log: &RoundLog, came: &[CameIn], feed: &mut Feed<'_>) -> io::Result<()> {
-        let Logs { node, tables, answers, parents } = self;
+    fn show<'l>(&mut self, log: &'l RoundLog, came: &[CameIn], feed: &mut Feed<'_>) -> io::Result<()> {
+        let Logs { node, catalogue, tables, answers, parents, entered } = self;
         let RoundLog { ordinal, worker, round, now, .. } = *log;
         let at = At { node: *node, ordinal, worker, round, now, is_whole: true };
         feed.take(tables, &at, &Event::Round(came))?;
         let here = Place::worker(worker);
         let mut came = came.iter().peekable();
         for batch in log.batches.iter().map(Batch::as_ref) {
-            let mut take = |mut it: Crossed<'_>| {
+            let mut take = |_: &Frame<'_>, mut it: Crossed<'_>| {
                 // They stand in the order in which they came in.
                 let own = came.next_if(|came| (came.source, came.number) == (it.other, it.number));
                 it.sent = own.and_then(|came| came.whence.sending());
@@ -150,8 +157,17 @@ impl Logs {
             // The frames were taken by a worker, so they are sound.
             frames(&batch, batch.source, here, Way::In, *node, &mut take)?.unwrap_or_default();
         }
-        for step in &log.steps {
-            let mut ran = ran(step, log.fed_at);
+        for (number, step) in log.steps.iter().enumerate() {
+            let mut ran = ran(step, number, log.fed_at);
+            if let Some(message) = &mut ran.message {
+                let by = message.put_at.and_then(|put_at| entered.get(&(put_at, worker)));
+                message.by_enter = by
+                    .is_some_and(|[handler, enter]| !sends(catalogue, handler, step) && sends(catalogue, enter, step));
+            }
+            if step.handler == Handler::Enter && !step.asked.is_empty() && number > 0 {
+                let asked = [number - 1, number].map(|at| asked_only(&log.steps[at]));
+                entered.insert((ran.happening, worker), asked);
+            }
             if let Some((message, request)) = ran.message.as_mut().zip(step.message.as_ref().and_then(outcome)) {
                 message.sender = answers.remove(&(step.queue, request)).unwrap_or(message.sender);
             }
@@ -169,8 +185,14 @@ impl Logs {
                 }
             }
         }
+        let mut senders = Senders::of(log);
         for (to, batch) in &log.outputs {
-            let mut take = |it: Crossed<'_>| feed.take(tables, &at, &Event::Crossed(it));
+            let mut take = |frame: &Frame<'l>, mut it: Crossed<'_>| {
+                if let PutOut::By(step) = senders.next(*to, frame) {
+                    it.by = Some(step);
+                }
+                feed.take(tables, &at, &Event::Crossed(it))
+            };
             frames(&batch.as_ref(), *to, *to, Way::Out, *node, &mut take)?.unwrap_or_default();
         }
         while answers.len() > UNDER_WAY_MAX {
@@ -178,6 +200,9 @@ impl Logs {
         }
         while parents.len() > UNDER_WAY_MAX {
             parents.pop_first();
+        }
+        while entered.len() > ENTERED_MAX {
+            entered.pop_first();
         }
         Ok(())
     }
@@ -188,7 +213,14 @@ fn outcome(message: &Message) -> Option<RequestId> {
     if let CameAs::Outcome(request) = message.as_what { Some(request) } else { None }
 }
 
-fn ran(step: &Step, fed_at: u64) -> Ran<'_> {
+/// A step by what it asked for alone.
+fn asked_only(step: &Step) -> Step {
+    let Step { delivery, queue, kind, handler, ref asked, .. } = *step;
+    let (before, after, asked) = (Inside::default(), Inside::default(), asked.clone());
+    Step { delivery, queue, kind, handler, message: None, before, after, end: End::Stayed, asked }
+}
+
+fn ran(step: &Step, number: usize, fed_at: u64) -> Ran<'_> {
     let message = step.message.as_ref().map(|message| Handled {
         sender: message.sender,
         of: message.type_number,
@@ -199,6 +231,7 @@ fn ran(step: &Step, fed_at: u64) -> Ran<'_> {
             _ => How::Message,
         },
         put_at: message.happening,
+        by_enter: false,
     });
     let ended = match step.end {
         End::Stayed => Ended::Stayed,
@@ -218,18 +251,19 @@ fn ran(step: &Step, fed_at: u64) -> Ran<'_> {
         before: (step.handler != Handler::Start).then_some(&step.before.state[..]),
         after: (!matches!(ended, Ended::Stopped | Ended::Failed)).then_some(&step.after.state[..]),
         ended,
+        number,
         happening: fed_at + u64::from(step.delivery),
     }
 }
 
 /// Shows the frames of a batch to whom `to` says. The inner error says what is wrong with them.
-pub(super) fn frames(
-    batch: &BatchRef<'_>,
+pub(super) fn frames<'b>(
+    batch: &BatchRef<'b>,
     other: Place,
     to: Place,
     way: Way,
     node: NodeId,
-    take: &mut dyn FnMut(Crossed<'_>) -> io::Result<()>,
+    take: &mut dyn FnMut(&Frame<'b>, Crossed<'_>) -> io::Result<()>,
 ) -> io::Result<Result<(), String>> {
     for (number, frame) in (batch.first..).zip(batch.frames()) {
         let frame = match frame {
@@ -238,7 +272,8 @@ pub(super) fn frames(
         };
         let Header { class, type_number: of, slot, generation, sender: from, request, .. } = frame.header;
         let to = RawQueueId::new(node, to, slot, generation);
-        take(Crossed { way, other, number, class, from, to, of, request, sent: None, bytes: frame.payload })?;
+        let (by, sent) = (None, None);
+        take(&frame, Crossed { way, other, number, class, from, to, of, request, by, sent, bytes: frame.payload })?;
     }
     Ok(Ok(()))
 }

@@ -55,8 +55,8 @@ use qnfsm::{
 
 pub use between::{difference_between, step_between};
 pub use bisect::Broken;
-pub(crate) use cause::frames;
 pub use cause::{Cause, Origin};
+pub(crate) use cause::{PutOut, Senders, frames, sends};
 pub use difference::{Difference, FoundBy, Hint, Part, PartOf, Parted};
 pub(crate) use difference::{differing, parts};
 pub use search::{Direction, Found};

@@ -205,6 +205,19 @@ impl Catalogue {
         self.table.kinds.get(kind as usize).map_or("unknown kind", |kind| &kind.name)
     }
 
+    /// The bytes of what a queue of message type `to` makes of a message of type `from` that it is sent; none, if such queues take in no
+    /// such messages or `bytes` are none.
+    #[must_use]
+    pub fn taken_in(&self, bytes: &[u8], from: u32, to: u32) -> Option<Vec<u8>> {
+        let (mut pools, convert) = (self.new_pools(), Convert { from, to });
+        let accept = self.accept(convert)?;
+        let message = (accept.decode)(&mut pools, convert, bytes, Trust::Node).ok()?;
+        let mut taken_in = Vec::new();
+        let encoded = pools.see(to).encode(message, &mut taken_in);
+        pools.any(to).discard(message);
+        encoded.ok().map(|()| taken_in)
+    }
+
     pub(super) fn message_type(&self, number: u32) -> Option<&MessageType> {
         self.messages.get(number as usize)?.as_ref()
     }

@@ -1,14 +1,21 @@
 //! What led to a step: the message that was handled, the step that sent it, the message that was handled there, and so on, over workers.
+//!
+//! A message is known again by all that is known of it: how it came, its type and its bytes. Of those that are alike the first that entered
+//! is the first that is handled. `put_out` has the other end: which step put out a frame.
 
-use std::ops::ControlFlow;
+mod put_out;
+
+use std::{collections::VecDeque, ops::ControlFlow};
 
 use qnfsm::{
-    Ask, CameAs, End, Handler, Place, RawQueueId, WorkerId,
+    Ask, CameAs, Catalogue, End, Handler, Place, RawQueueId, WorkerId,
     frame::{Batch, Class, Frame},
 };
 
-use super::{RoundLog, Session, Step};
+use super::{Message, RoundLog, Session, Step};
 use crate::ReplayError;
+use put_out::put_out_in;
+pub(crate) use put_out::{PutOut, Senders};
 
 /// One step on the way back.
 #[derive(Debug, Clone)]
@@ -32,7 +39,7 @@ pub struct Cause {
 pub enum Origin {
     /// The step that is next on the way back sent it, or set its timer, or spawned or changed the FSM.
     Step,
-    /// It entered from there: an edge, or a worker of which the journal holds nothing.
+    /// It entered from there: an edge, or a worker which put it out before the journal begins, or by itself.
     Outside {
         /// The place.
         source: Place,
@@ -79,7 +86,11 @@ impl Session {
             return Ok(None);
         }
         let log = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;
-        Ok(step_that_put_out(&log, to, number).flatten().map(|at| (ordinal, at)))
+        Ok(match put_out_in(&log, to, number) {
+            Some(PutOut::By(at)) => Some((ordinal, at)),
+            Some(PutOut::BecauseOf(source, number)) => self.put_out(&log, source, number)?.1,
+            Some(PutOut::OfItself) | None => None,
+        })
     }
 
     /// Where what a step handled comes from, and the step if it is one.
@@ -104,23 +115,68 @@ impl Session {
             let delivery = happening - then.fed_at;
             // What an enter action sends is told apart by what it asked for, not by its number.
             let of_delivery = |step: &Step| u64::from(step.delivery) == delivery;
-            let asked = then.steps.iter().position(|sender| of_delivery(sender) && sends(sender, step));
+            let catalogue = self.catalogue();
+            let asked = then.steps.iter().position(|sender| of_delivery(sender) && sends(catalogue, sender, step));
             let first = || then.steps.iter().position(of_delivery);
             return Ok(found(asked.or_else(first).map(|sender| (ordinal, sender))));
         }
-        let earlier = then.steps.iter().take(if ordinal == log.ordinal { number } else { usize::MAX });
-        // A message that is postponed is handled again, and entered once.
-        let is_alike = |other: &&Step| other.queue == step.queue && other.message == step.message;
-        let is_put_off = |step: &Step| step.end == End::Postponed;
-        let alike = earlier.filter(is_alike).filter(|other| is_put_off(other) == is_put_off(step)).count();
-        self.entered(&then, step.queue, alike, |frame| {
-            // What was put in as another type, which the queue's takes in, mostly stands behind the name of a variant.
-            let is_taken_in =
-                || frame.header.type_number != message.type_number && message.bytes.ends_with(frame.payload);
-            frame.header.sender == message.sender && (frame.payload == message.bytes || is_taken_in())
-                || matches!(message.as_what, CameAs::Outcome(request) if frame.header.request == Some(request))
-                || message.as_what == CameAs::News && frame.header.class == Class::Down
-        })
+        self.origin_of_frame(log, number, &then)
+    }
+
+    /// Where what a step handled comes from, if it entered with that round.
+    fn origin_of_frame(
+        &mut self,
+        log: &RoundLog,
+        number: usize,
+        then: &RoundLog,
+    ) -> Result<(Origin, Option<Spot>), ReplayError> {
+        let step = &log.steps[number];
+        let Some(message) = &step.message else { return Ok((Origin::Unknown, None)) };
+        let alike: Vec<_> = frames(&then.batches)
+            .filter(|(_, _, frame)| is_to(frame, step.queue) && is_of(self.catalogue(), message, frame))
+            .map(|(source, number, _)| (source, number))
+            .collect();
+        // Who was here and was told to stop has its end told here too.
+        let stopped = || {
+            let is_stop = |frame: &Frame<'_>| frame.header.class == Class::Stop && is_to(frame, message.sender);
+            let stop = frames(&then.batches).find(|(_, _, frame)| is_stop(frame));
+            let is_here = message.as_what == CameAs::News && message.sender.place() == Place::worker(then.worker);
+            stop.filter(|_| is_here).map(|(source, number, _)| (source, number))
+        };
+        let which = if alike.len() > 1 { self.which_of_alike(log, number, then.ordinal, alike.len())? } else { 0 };
+        match alike.get(which).copied().or_else(stopped) {
+            Some((source, number)) => self.put_out(then, source, number),
+            None => Ok((Origin::Unknown, None)),
+        }
+    }
+
+    /// Which of so many messages that are alike, and entered with that round, a step handled.
+    fn which_of_alike(
+        &mut self,
+        log: &RoundLog,
+        number: usize,
+        entered: u64,
+        alike: usize,
+    ) -> Result<usize, ReplayError> {
+        let step = &log.steps[number];
+        let (mut waiting, mut postponed) = (VecDeque::from_iter(0..alike), VecDeque::new());
+        for ordinal in entered..=log.ordinal {
+            if self.runner.timeline.worker(ordinal) != Some(log.worker) {
+                continue;
+            }
+            let round = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;
+            let before = if ordinal == log.ordinal { number } else { round.steps.len() };
+            for earlier in round.steps[..before].iter().filter(|earlier| earlier.queue == step.queue) {
+                let handled = if earlier.message == step.message { waiting.pop_front() } else { None };
+                match earlier.end {
+                    End::Postponed => postponed.extend(handled),
+                    // What was postponed comes before what wasn't.
+                    End::Changed => postponed.drain(..).rev().for_each(|which| waiting.push_front(which)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(waiting.front().copied().unwrap_or(alike - 1))
     }
 
     /// Where the FSM comes from whose start handler a step is.
@@ -169,23 +225,6 @@ impl Session {
         }
     }
 
-    /// Where the frame comes from that entered with a round for a queue, after `alike` others of which it can't be told.
-    fn entered(
-        &mut self,
-        log: &RoundLog,
-        queue: RawQueueId,
-        alike: usize,
-        is: impl Fn(&Frame<'_>) -> bool,
-    ) -> Result<(Origin, Option<Spot>), ReplayError> {
-        let to_queue =
-            |frame: &Frame<'_>| (frame.header.slot, frame.header.generation) == (queue.slot(), queue.generation());
-        let entered = frames(&log.batches).filter(|(_, _, frame)| to_queue(frame) && is(frame));
-        match entered.take(alike + 1).last().map(|(source, number, _)| (source, number)) {
-            Some((source, number)) => self.put_out(log, source, number),
-            None => Ok((Origin::Unknown, None)),
-        }
-    }
-
     /// The step of another worker that put out a frame, which entered with a round; or the place that it comes from.
     fn put_out(&mut self, log: &RoundLog, source: Place, number: u64) -> Result<(Origin, Option<Spot>), ReplayError> {
         let outside = (Origin::Outside { source, number, ordinal: log.ordinal }, None);
@@ -199,12 +238,18 @@ impl Session {
                 if earlier.worker != sender || earlier.ordinal > log.ordinal {
                     return ControlFlow::Continue(());
                 }
-                let Some(put) = step_that_put_out(earlier, here, number) else { return ControlFlow::Continue(()) };
-                found = Some(put.map(|at| (earlier.ordinal, at)));
+                let Some(put) = put_out_in(earlier, here, number) else { return ControlFlow::Continue(()) };
+                found = Some((earlier.ordinal, put));
                 ControlFlow::Break(())
             })?;
-            if let Some(spot) = found {
-                return Ok((spot.map_or(Origin::Unknown, |_| Origin::Step), spot));
+            match found {
+                Some((ordinal, PutOut::By(at))) => return Ok((Origin::Step, Some((ordinal, at)))),
+                Some((ordinal, PutOut::BecauseOf(source, number))) => {
+                    let earlier = self.logs.get_or(ordinal, |ordinal| self.runner.log(ordinal))?;
+                    return self.put_out(&earlier, source, number);
+                }
+                Some((_, PutOut::OfItself)) => return Ok(outside),
+                None => {}
             }
             match station.checked_sub(1) {
                 Some(before) => station = before,
@@ -212,17 +257,6 @@ impl Session {
             }
         }
     }
-}
-
-/// The step of a round that put out a frame for a place: none, if the round didn't; and none of its steps, if the worker tells it by itself.
-fn step_that_put_out(log: &RoundLog, to: Place, number: u64) -> Option<Option<usize>> {
-    let out = log.outputs.iter().filter(|(place, _)| *place == to).map(|(_, batch)| batch);
-    let (_, _, frame) = frames(out).find(|(_, of, _)| *of == number)?;
-    let is_sender = |step: &Step| step.queue == frame.header.sender;
-    let put = log.steps.iter().position(|step| is_sender(step) && puts_out(step, &frame));
-    // What a worker tells by itself, such as that an FSM is gone, follows from the last thing that this did.
-    let last = || log.steps.iter().rposition(is_sender);
-    Some(put.or_else(last))
 }
 
 /// The frames of batches, each with its source and its number.
@@ -237,29 +271,57 @@ pub(crate) fn frames<'b>(
     })
 }
 
-/// True if a step asked for what another one handled.
-fn sends(sender: &Step, handled: &Step) -> bool {
-    let Some(message) = &handled.message else { return false };
-    sender.asked.iter().any(|wish| match (&wish.what, message.as_what) {
-        (Ask::Send { to, .. }, _) => *to == handled.queue && wish.bytes == message.bytes,
-        (Ask::SendSelf | Ask::SetTimer { .. }, _) => sender.queue == handled.queue && wish.bytes == message.bytes,
-        (Ask::Reply { to, request } | Ask::Fail { to, request }, CameAs::Outcome(outcome)) => {
-            *to == handled.queue && *request == outcome
-        }
-        (Ask::Stop { .. }, CameAs::News) => true,
-        _ => false,
-    })
+/// True if a frame is for a queue of the worker that it enters.
+fn is_to(frame: &Frame<'_>, queue: RawQueueId) -> bool {
+    (frame.header.slot, frame.header.generation) == (queue.slot(), queue.generation())
 }
 
-/// True if a step asked for what a frame carries.
-fn puts_out(step: &Step, frame: &Frame<'_>) -> bool {
-    let to_seat = |to: &RawQueueId| (to.slot(), to.generation()) == (frame.header.slot, frame.header.generation);
-    step.asked.iter().any(|wish| match &wish.what {
-        Ask::Send { to, .. } => to_seat(to) && wish.bytes == frame.payload,
-        Ask::Reply { to, request } | Ask::Fail { to, request } => to_seat(to) && frame.header.request == Some(*request),
-        Ask::SpawnOn { request, .. } => frame.header.request == Some(*request),
-        Ask::Stop { queue } => frame.header.class == Class::Stop && to_seat(queue),
-        Ask::Watch { queue } => frame.header.class == Class::Watch && to_seat(queue),
-        _ => false,
+/// True if a message is what became of a frame that entered for its queue.
+fn is_of(catalogue: &Catalogue, message: &Message, frame: &Frame<'_>) -> bool {
+    let header = &frame.header;
+    let is_message = |request| {
+        (header.class, header.sender, header.request) == (Class::Message, message.sender, request)
+            && is_as(catalogue, message, header.type_number, frame.payload)
+    };
+    match message.as_what {
+        CameAs::Message => is_message(None),
+        CameAs::Request(request) => is_message(Some(request)),
+        CameAs::Outcome(request) => {
+            let is_answer = matches!(header.class, Class::Reply | Class::Failed | Class::Spawned);
+            is_answer && header.request == Some(request)
+        }
+        CameAs::News => (header.class, header.sender) == (Class::Down, message.sender),
+        CameAs::Timer { .. } => false,
+    }
+}
+
+/// True if a message is what its queue makes of these bytes of a type.
+fn is_as(catalogue: &Catalogue, message: &Message, type_number: u32, bytes: &[u8]) -> bool {
+    if type_number == message.type_number {
+        return bytes == message.bytes;
+    }
+    catalogue.taken_in(bytes, type_number, message.type_number).is_some_and(|taken_in| taken_in == message.bytes)
+}
+
+/// True if a step asked for what another one handled.
+pub(crate) fn sends(catalogue: &Catalogue, sender: &Step, handled: &Step) -> bool {
+    let Some(message) = &handled.message else { return false };
+    let is_its_own = || sender.queue == handled.queue;
+    sender.asked.iter().any(|wish| {
+        let is_message = || wish.type_number.is_some_and(|of| is_as(catalogue, message, of, &wish.bytes));
+        match (&wish.what, message.as_what) {
+            (Ask::Send { to, request }, CameAs::Request(of)) => {
+                *to == handled.queue && *request == Some(of) && is_message()
+            }
+            (Ask::Send { to, request: None }, CameAs::Message) => *to == handled.queue && is_message(),
+            (Ask::SendSelf, CameAs::Message) | (Ask::SetTimer { .. }, CameAs::Timer { .. }) => {
+                is_its_own() && is_message()
+            }
+            (Ask::Reply { to, request } | Ask::Fail { to, request }, CameAs::Outcome(outcome)) => {
+                *to == handled.queue && *request == outcome
+            }
+            (Ask::Stop { queue } | Ask::Watch { queue }, CameAs::News) => *queue == message.sender,
+            _ => false,
+        }
     })
 }
