@@ -1,6 +1,7 @@
 // Renders what the drawing commands print with the tools that people view it with, in a headless Chromium: Mermaid draws the diagrams,
 // speedscope reads the traces, Chromium shows the pictures. Each gives a PNG beside its source. Whatever one of them doesn't understand is
-// an error, and so is a picture in which a text stands on another or leaves the picture.
+// an error, and so is a picture in which a text stands on another, anything leaves the picture, or nothing leads from one thing to another;
+// and a trace with an arrow that goes back in time or that begins or ends outside a slice.
 //
 // node render.mjs <directory with node_modules> <file>...
 
@@ -40,11 +41,51 @@ async function mermaid(file) {
     mermaid.initialize({ startOnLoad: false, maxTextSize: 10_000_000, maxEdges: 100_000 });
     const { svg, diagramType } = await mermaid.render('m', text);
     document.getElementById('drawn').innerHTML = svg;
-    return { diagramType, text: document.getElementById('drawn').textContent };
+    const drawn = document.getElementById('drawn');
+    const lines = drawn.querySelectorAll('path.transition, [class^="messageLine"]').length;
+    return { diagramType, lines, text: drawn.textContent };
   }, fs.readFileSync(file, 'utf8'));
   await shot(page, file, '#drawn');
   await page.close();
+  if (drawn.lines === 0) throw new Error('nothing leads from one thing to another');
   return drawn;
+}
+
+// What speedscope leaves out: the arrows.
+function arrows(file) {
+  const events = JSON.parse(fs.readFileSync(file, 'utf8')).traceEvents;
+  const nearly = 0.0005;
+  const slices = new Map();
+  for (const { ph, cat, pid, tid, ts, dur, args } of events) {
+    if (ph !== 'X') continue;
+    const of = `${cat} ${pid} ${tid}`;
+    if (!slices.has(of)) slices.set(of, []);
+    slices.get(of).push({ ts, end: ts + dur, args });
+  }
+  for (const of of slices.values()) of.sort((a, b) => a.ts - b.ts);
+  const around = (cat, { pid, tid, ts }) => {
+    const of = slices.get(`${cat} ${pid} ${tid}`) ?? [];
+    let [low, high] = [0, of.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (of[middle].ts <= ts + nearly) low = middle + 1; else high = middle;
+    }
+    const slice = of[low - 1];
+    return slice && ts <= slice.end + nearly ? slice : undefined;
+  };
+  const begun = new Map(events.filter(({ ph }) => ph === 's').map((it) => [it.id, it]));
+  const ended = events.filter(({ ph }) => ph === 'f');
+  if (ended.length !== begun.size) throw new Error(`${begun.size} arrows begin and ${ended.length} end`);
+  for (const end of ended) {
+    const begin = begun.get(end.id);
+    if (!begin) throw new Error(`arrow ${end.id} has no beginning`);
+    if (begin.ts > end.ts) throw new Error(`arrow ${end.id} (${end.name}) goes back in time`);
+    if (!around('round', begin) || !around('round', end)) throw new Error(`arrow ${end.id} (${end.name}) is outside all rounds`);
+    if (begin.pid !== end.pid || begin.tid !== end.tid) continue;
+    const [sender, taker] = [around('handler', begin), around('handler', end)];
+    if (!sender || sender.args.queue !== taker?.args.from) throw new Error(`arrow ${end.id} (${end.name}) doesn't begin in its sender`);
+  }
+  return begun.size;
 }
 
 async function trace(file) {
@@ -70,7 +111,7 @@ async function trace(file) {
   }
   await page.close();
   if (dialogs.length > 0) throw new Error(`speedscope says: ${dialogs.join('; ')}`);
-  return { text };
+  return { text, lines: arrows(file) };
 }
 
 async function picture(file) {
@@ -79,7 +120,14 @@ async function picture(file) {
   const found = await page.evaluate(() => {
     const { width, height } = document.documentElement.viewBox.baseVal;
     const boxes = [...document.querySelectorAll('text')].map((it) => [it.textContent, it.getBBox()]);
-    const outside = boxes.filter(([, box]) => box.x < 0 || box.y < 0 || box.x + box.width > width || box.y + box.height > height);
+    const shapes = [...document.querySelectorAll('rect, line, path, polyline, polygon, circle, ellipse')];
+    const drawn = shapes.filter((it) => !it.closest('defs, marker') && (it.getBBox().width > 0 || it.getBBox().height > 0));
+    // An arrow is a line or an open path, which a lane isn't that is dashed, and a head, which is a closed one.
+    const isHead = (it) => it.tagName === 'path' && /Z$/.test(it.getAttribute('d'));
+    const heads = drawn.filter(isHead).length;
+    const lines = drawn.filter((it) => /^(line|path)$/.test(it.tagName) && !isHead(it) && !it.hasAttribute('stroke-dasharray')).length;
+    const outlines = drawn.map((it) => [`<${it.tagName}>`, it.getBBox()]);
+    const outside = [...boxes, ...outlines].filter(([, box]) => box.x < 0 || box.y < 0 || box.x + box.width > width || box.y + box.height > height);
     const over = [];
     // Letters stand within a smaller box than the font's highest and lowest ones would.
     const apart = (a, b) => a.x + a.width <= b.x + 1 || b.x + b.width <= a.x + 1 || a.y + a.height * 0.8 <= b.y + b.height * 0.2 || b.y + b.height * 0.8 <= a.y + a.height * 0.2;
@@ -88,12 +136,15 @@ async function picture(file) {
         if (!apart(boxes[one][1], boxes[other][1])) over.push(`${boxes[one][0]} and ${boxes[other][0]}`);
       }
     }
-    return { width, height, texts: boxes.length, outside: outside.map(([text]) => text), over };
+    const text = boxes.map(([text]) => text).join('\n');
+    return { width, height, texts: boxes.length, lines, heads, text, outside: outside.map(([text]) => text), over };
   });
   await page.setViewportSize({ width: Math.min(4000, Math.ceil(found.width)), height: Math.min(4000, Math.ceil(found.height)) });
   await shot(page, file);
   await page.close();
-  if (found.outside.length > 0) throw new Error(`texts leave the picture: ${found.outside.slice(0, 5).join(', ')}`);
+  if (found.outside.length > 0) throw new Error(`this leaves the picture: ${found.outside.slice(0, 5).join(', ')}`);
+  if (found.texts === 0) throw new Error('there is no text');
+  if (found.lines === 0 || found.heads === 0) throw new Error(`of arrows there are ${found.lines} lines and ${found.heads} heads`);
   if (found.over.length > 0) throw new Error(`texts stand on one another: ${found.over.slice(0, 5).join('; ')}`);
   return found;
 }
