@@ -251,10 +251,10 @@ fn a_damaged_journal_tells_what_is_lacking_too() {
     let dir = tempfile::tempdir().unwrap();
     recorded(dir.path(), 2, Limits::default());
     let segment = dir.path().join("journal/00000002.qjl");
-    let mut bytes = std::fs::read(&segment).unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
     let last = bytes.len() - 200;
     bytes[last] ^= 1;
-    std::fs::write(&segment, bytes).unwrap();
+    fs::write(&segment, bytes).unwrap();
     let session = Session::open(dir.path(), without_teller(), &Options::new()).unwrap();
     assert_eq!(session.stopped().map(ReplayError::name), Some("corrupt"));
     assert_eq!(session.partly().map(|partly| partly.left[0].worker), Some(WorkerId(0)));
