@@ -94,7 +94,7 @@ fn from_a_crash_to_its_cause() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let failed = debug(&["end"]);
+    let failed = debug(&["find ended panicked"]);
     assert!(failed.contains("ended    panicked") && failed.contains("score is -"), "{failed}");
     assert!(failed.contains("bounty.rs:"), "{failed}");
     // A tick changes hundreds of fields: what is watched comes first.
