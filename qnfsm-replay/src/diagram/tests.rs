@@ -3,13 +3,16 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder, Recording, ReplyTo};
+use qnfsm::{
+    Context, Fsm, Handler, Kinds, Next, NodeBuilder, NodeId, Place, RawQueueId, Recording, ReplyTo, Time, WorkerId,
+    frame::Class,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     cover::{Cover, percent},
-    event::{Chosen, Feed, Sink},
+    event::{self, At, Chosen, Crossed, Ended, Feed, Ran, Sink, Way},
     observed::{Observed, Then, Trigger},
     records,
     seq::{self, Sequence},
@@ -17,7 +20,7 @@ use super::{
     trace::Trace,
     ways::{self, Basis},
 };
-use crate::{Options, Walk};
+use crate::{Options, Walk, dump::tables::Tables};
 
 /// A gate that holds what comes too early, in names that mean something to whoever draws them.
 #[derive(Serialize, Deserialize)]
@@ -230,4 +233,60 @@ fn names_that_nobody_would_choose_break_nothing_that_is_drawn() {
     if let Some(out) = std::env::var_os("QNFSM_DRAWN") {
         drawn.iter().for_each(|(name, text)| fs::write(Path::new(&out).join(name), text).expect("there is room"));
     }
+}
+
+/// A worker is told of a time at which another one's handlers have yet to be drawn, of which the last sent it something.
+#[test]
+fn an_arrow_to_a_round_of_an_earlier_time_doesn_t_go_back_in_it() {
+    let tables = Tables::new(kinds().seal().expect("they are sound").table().clone());
+    let at = |worker, now: u64| At {
+        node: NodeId(0),
+        ordinal: u64::from(worker),
+        worker: WorkerId(worker),
+        round: 1,
+        now: Time::from_nanos(5_000_000_000 + now),
+        is_whole: true,
+    };
+    let queue = |worker| RawQueueId::new(NodeId(0), Place::worker(WorkerId(worker)), 0, 1);
+    let ran = |number: usize| Ran {
+        queue: queue(0),
+        kind: 0,
+        handler: Handler::Start,
+        parent: None,
+        message: None,
+        before: None,
+        after: None,
+        ended: Ended::Stayed,
+        number,
+        happening: 2,
+    };
+    let crossed = |way, other, by| Crossed {
+        way,
+        other: Place::worker(WorkerId(other)),
+        number: 1,
+        class: Class::Stop,
+        from: queue(0),
+        to: queue(1),
+        of: 0,
+        request: None,
+        by,
+        sent: None,
+        bytes: &[],
+    };
+    let mut bytes = Vec::new();
+    let mut trace = Trace::new(&mut bytes);
+    let mut take = |at: &At, event| trace.take(&tables, at, &event).expect("there is memory");
+    let (sends, takes) = (at(0, 0), at(1, 500));
+    take(&sends, event::Event::Round(&[]));
+    (0..40).for_each(|number| take(&sends, event::Event::Ran(ran(number))));
+    take(&sends, event::Event::Crossed(crossed(Way::Out, 1, Some(30))));
+    take(&takes, event::Event::Round(&[]));
+    take(&takes, event::Event::Crossed(crossed(Way::In, 0, None)));
+    trace.finish(&[]).expect("there is memory");
+    let trace: Value = serde_json::from_slice(&bytes).expect("it is JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    let when = |ph: &str| events.iter().find(|it| it["ph"] == ph).and_then(|it| it["ts"].as_f64()).expect("an arrow");
+    let (begin, end) = (when("s"), when("f"));
+    assert!((begin - 1_000_030.0).abs() < 0.1, "in the handler that sent it: {begin}");
+    assert!(begin < end && end - begin < 0.1, "{begin} {end}");
 }
