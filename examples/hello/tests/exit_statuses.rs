@@ -266,10 +266,20 @@ fn a_journal_of_a_newer_version() {
 }
 
 #[test]
-fn a_disk_that_gives_no_bytes() {
+fn a_directory_in_place_of_a_segment() {
     let dir = recorded();
     fs::remove_file(segment(dir.path())).unwrap();
     fs::create_dir(segment(dir.path())).unwrap();
+    check(dir.path(), 20, "it is a directory, and no file");
+}
+
+/// A file of the system's that is there, and of which the first bytes can't be had.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_gives_no_bytes() {
+    let dir = recorded();
+    fs::remove_file(segment(dir.path())).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", segment(dir.path())).unwrap();
     check(dir.path(), 40, "cannot read");
 }
 

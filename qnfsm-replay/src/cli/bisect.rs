@@ -137,6 +137,7 @@ impl BisectArgs {
 fn broken_at(broken: Broken, session: &Session) -> BrokenAt {
     let Broken { violation, ordinal, step, is_first } = broken;
     let here = step.and_then(|_| session.step());
+    let what_changed = here.map(|step| step_json(session.catalogue(), step, &violation.what));
     BrokenAt {
         invariant: violation.invariant,
         what: violation.what,
@@ -148,7 +149,7 @@ fn broken_at(broken: Broken, session: &Session) -> BrokenAt {
         queue: violation.fsm.as_ref().map(|(queue, _)| queue.to_string()),
         kind: violation.fsm.map(|(_, kind)| kind),
         is_first,
-        what_changed: here.map(|step| step_json(session.catalogue(), step)),
+        what_changed,
     }
 }
 

@@ -487,8 +487,12 @@ pub(crate) fn step_in_short(catalogue: &Catalogue, step: &crate::session::Step, 
 
 /// A step as `show` has it as JSON, but for its place.
 #[cfg(feature = "cli")]
-pub(crate) fn step_json(catalogue: &Catalogue, step: &crate::session::Step) -> Box<serde_json::value::RawValue> {
-    let view = step_view(catalogue, step, CHARS_DEFAULT, "");
+pub(crate) fn step_json(
+    catalogue: &Catalogue,
+    step: &crate::session::Step,
+    named: &str,
+) -> Box<serde_json::value::RawValue> {
+    let view = step_view(catalogue, step, CHARS_DEFAULT, named);
     serde_json::value::to_raw_value(&view).expect("what is shown is texts, numbers and lists of them")
 }
 
