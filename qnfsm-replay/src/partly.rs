@@ -65,12 +65,13 @@ impl Partly {
         left: impl Iterator<Item = &'l Left>,
     ) -> Option<Partly> {
         let left: Vec<_> = left.map(LeftWorker::of).collect();
-        let lacks = catalogue.lacks().collect();
-        (!left.is_empty()).then(|| Partly { dir: dir.into(), lacks, left, report: None })
+        (!left.is_empty()).then(|| Partly::new(dir, catalogue, left))
     }
-}
 
-impl Partly {
+    fn new(dir: impl Into<PathBuf>, catalogue: &Catalogue, left: Vec<LeftWorker>) -> Partly {
+        Partly { dir: dir.into(), lacks: catalogue.lacks().collect(), left, report: None }
+    }
+
     /// Likewise, with the workers that began later than they could have with what is lacking.
     pub(crate) fn with_late(
         partly: Option<Partly>,
@@ -83,13 +84,9 @@ impl Partly {
         if left.is_empty() {
             return partly;
         }
-        let before = partly.unwrap_or_else(|| {
-            let lacks = catalogue.lacks().collect();
-            Partly { dir: dir.into(), lacks, left: Vec::new(), report: None }
-        });
-        left.extend(before.left);
+        left.extend(partly.into_iter().flat_map(|partly| partly.left));
         left.sort_by_key(|left| (left.worker, left.round));
-        Some(Partly { left, ..before })
+        Some(Partly::new(dir, catalogue, left))
     }
 }
 

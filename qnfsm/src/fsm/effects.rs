@@ -179,6 +179,10 @@ impl TypeNumbers {
         TypeNumbers { lacking, ..self }
     }
 
+    pub(crate) fn what_is_lacking(&self) -> &Lacking {
+        &self.lacking
+    }
+
     pub(crate) fn are_partial(&self) -> bool {
         self.lacking != Lacking::default()
     }

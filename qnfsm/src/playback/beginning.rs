@@ -288,6 +288,11 @@ impl Unbegun {
         of_another.map(|(worker, _)| *worker).collect()
     }
 
+    /// True if there are no workers that have yet to begin though there are records of them.
+    pub(super) fn is_empty(&self) -> bool {
+        self.workers.is_empty()
+    }
+
     /// The workers that haven't begun though there are records of them, each with the last round that was read of it, and why not.
     pub(super) fn all(&self) -> impl Iterator<Item = (WorkerId, u64, String)> + '_ {
         self.workers.iter().map(|(worker, passed)| (*worker, passed.reached, passed.why_not_begun()))

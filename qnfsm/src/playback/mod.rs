@@ -215,7 +215,7 @@ impl Playback {
     /// True if records of workers were passed over that have yet to begin with a snapshot.
     #[must_use]
     pub fn is_passing_over(&self) -> bool {
-        self.unbegun.all().next().is_some()
+        !self.unbegun.is_empty()
     }
 
     /// True if a round of that worker was read and has yet to run.

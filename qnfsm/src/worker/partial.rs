@@ -106,10 +106,9 @@ impl Catalogue {
 
     /// What a journal's program had and this one hasn't, such as `kind teller`: kinds first, in the order of their numbers.
     pub fn lacks(&self) -> impl Iterator<Item = String> {
-        let kinds = (0..).zip(&self.kinds).filter(|(_, kind)| kind.is_none());
-        let messages = (0..).zip(&self.messages).filter(|(_, message)| message.is_none());
-        let kinds = kinds.map(|(number, _)| format!("kind {}", self.kind_name(number)));
-        kinds.chain(messages.map(|(number, _)| format!("message type {}", self.message_name(number))))
+        let Lacking { kinds, messages } = self.numbers.what_is_lacking();
+        let kinds = kinds.iter().map(|name| format!("kind {name}"));
+        kinds.chain(messages.iter().map(|name| format!("message type {name}")))
     }
 
     /// True if it lacks the kind of that number.
