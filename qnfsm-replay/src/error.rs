@@ -200,7 +200,7 @@ impl ReplayError {
     pub fn report(&self) -> Option<&Report> {
         match self {
             ReplayError::Partly(partly) => partly.report.as_ref(),
-            ReplayError::Snapshots(damaged) => Some(&damaged.report),
+            ReplayError::Snapshots(damaged) => damaged.report.as_ref(),
             _ => None,
         }
     }

@@ -84,6 +84,7 @@ mod diagram;
 mod divergences;
 pub mod dump;
 mod error;
+mod left_out;
 mod live;
 mod naming;
 pub mod nodes;

@@ -1,10 +1,7 @@
 //! What is said of snapshots that workers could not begin with, where the journal's beginning is gone: rounds that are on record weren't run
 //! because of them, so a replay that is equal otherwise isn't one of all that could be replayed.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::PathBuf};
 
 use qnfsm::{
     WorkerId,
@@ -13,7 +10,7 @@ use qnfsm::{
 use serde::Serialize;
 
 use crate::{
-    Partly, ReplayError, Report,
+    Partly, Report,
     report::{count, number},
 };
 
@@ -107,15 +104,17 @@ impl fmt::Display for NotBegun {
 pub struct DamagedSnapshots {
     /// The directory.
     pub dir: PathBuf,
-    /// What came of the rest; it names the snapshots too.
-    pub report: Report,
+    /// Those that are damaged, in the order of the workers.
+    pub damaged: Vec<NotBegun>,
+    /// What came of the rest, where the whole journal was replayed.
+    pub report: Option<Report>,
     /// What the program lacks besides, and the workers that were left because of it.
     pub partly: Option<Partly>,
 }
 
 impl fmt::Display for DamagedSnapshots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DamagedSnapshots { dir, report, partly } = self;
+        let DamagedSnapshots { dir, damaged, partly, .. } = self;
         let dir = dir.display();
         write!(
             f,
@@ -123,21 +122,9 @@ impl fmt::Display for DamagedSnapshots {
              recorded; the rest was not looked at. Put the files back from a copy, or, to do without them: `qnfsm repair {dir} \
              --unusable-snapshots`:"
         )?;
-        let mut damaged = report.not_begun.iter().filter(|not_begun| not_begun.cause == Unfit::Damaged);
-        damaged.try_for_each(|not_begun| write!(f, "\n  {not_begun}"))?;
+        damaged.iter().try_for_each(|not_begun| write!(f, "\n  {not_begun}"))?;
         partly.iter().try_for_each(|partly| write!(f, "\n{partly}"))
     }
 }
 
 impl std::error::Error for DamagedSnapshots {}
-
-/// What a replay comes to that did what was recorded as far as it went: its report, if nothing was left out that could have been run.
-pub(crate) fn conclude(dir: &Path, report: Report, partly: Option<Partly>) -> Result<Report, ReplayError> {
-    if report.not_begun.iter().any(|not_begun| not_begun.cause == Unfit::Damaged) {
-        return Err(ReplayError::Snapshots(Box::new(DamagedSnapshots { dir: dir.into(), report, partly })));
-    }
-    match partly {
-        Some(partly) => Err(ReplayError::Partly(Box::new(Partly { report: Some(report), ..partly }))),
-        None => Ok(report),
-    }
-}

@@ -58,35 +58,18 @@ impl LeftWorker {
 }
 
 impl Partly {
-    /// None, if all workers were played to their ends.
+    /// Of the workers that were left, and of those that began later than they could have with what is lacking. None, if there is neither.
     pub(crate) fn of<'l>(
-        dir: impl Into<PathBuf>,
-        catalogue: &Catalogue,
-        left: impl Iterator<Item = &'l Left>,
-    ) -> Option<Partly> {
-        let left: Vec<_> = left.map(LeftWorker::of).collect();
-        (!left.is_empty()).then(|| Partly::new(dir, catalogue, left))
-    }
-
-    fn new(dir: impl Into<PathBuf>, catalogue: &Catalogue, left: Vec<LeftWorker>) -> Partly {
-        Partly { dir: dir.into(), lacks: catalogue.lacks().collect(), left, report: None }
-    }
-
-    /// Likewise, with the workers that began later than they could have with what is lacking.
-    pub(crate) fn with_late(
-        partly: Option<Partly>,
         dir: &Path,
         catalogue: &Catalogue,
+        left: impl Iterator<Item = &'l Left>,
         not_begun: &[NotBegun],
     ) -> Option<Partly> {
         let late = not_begun.iter().filter(|not_begun| not_begun.cause == Unfit::Lacking).map(LeftWorker::late);
-        let mut left: Vec<_> = late.collect();
-        if left.is_empty() {
-            return partly;
-        }
-        left.extend(partly.into_iter().flat_map(|partly| partly.left));
+        let mut left: Vec<_> = left.map(LeftWorker::of).chain(late).collect();
         left.sort_by_key(|left| (left.worker, left.round));
-        Some(Partly::new(dir, catalogue, left))
+        let lacks = || catalogue.lacks().collect();
+        (!left.is_empty()).then(|| Partly { dir: dir.into(), lacks: lacks(), left, report: None })
     }
 }
 

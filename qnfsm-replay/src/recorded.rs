@@ -18,7 +18,8 @@ use qnfsm::{
 };
 
 use crate::{
-    CorruptJournal, LeftOff, Partly, ReplayError, WrongProgram,
+    CorruptJournal, LeftOff, ReplayError, WrongProgram,
+    left_out::LeftOut,
     live::Again,
     partly,
     player::{Player, Stopped, Why},
@@ -96,9 +97,9 @@ impl Recorded {
         self.others.contains(&segment)
     }
 
-    /// What a playback couldn't play, because the program lacks what it needs.
-    pub(crate) fn partly(&self, playback: &Playback) -> Option<Partly> {
-        Partly::of(&self.dir, &self.catalogue, playback.left())
+    /// What a playback left out.
+    pub(crate) fn left_out(&self, playback: &Playback) -> LeftOut {
+        LeftOut::of(&self.dir, &self.catalogue, playback)
     }
 
     /// How long the journal is.

@@ -17,9 +17,8 @@ use qnfsm::{
 };
 
 use crate::{
-    EndedIn, NotBegun, Partly, ReplayError, Report,
+    EndedIn, ReplayError, Report,
     naming::{RoundName, SnapshotName},
-    not_begun::conclude,
     players::Players,
     recorded::{Recorded, Segments},
     session::with_place,
@@ -189,6 +188,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     if let Some(on_progress) = &options.on_progress {
         on_progress(Seen { bytes: recorded.bytes(), ..run.seen(progress, end) });
     }
+    let left_out = recorded.left_out(&player.playback);
     let manifest = &recorded.manifest;
     let report = Report {
         node: manifest.program.clone(),
@@ -203,7 +203,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         oldest_segment: manifest.oldest_segment,
         rounds_passed_over: progress.rounds_passed_over,
         rounds_not_begun: progress.rounds_not_begun,
-        not_begun: not_begun(&player.playback),
+        not_begun: left_out.not_begun.clone(),
         other_resources: segments.passed_over.iter().map(OtherResource::to_string).collect(),
         digest: player.playback.digest(),
         clean: segments.stopped == Some(manifest.epoch),
@@ -215,8 +215,7 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
         ended_behind: span.ended_behind(),
         seconds: begun.elapsed().as_secs_f64(),
     };
-    let partly = Partly::with_late(recorded.partly(&player.playback), dir, &recorded.catalogue, &report.not_begun);
-    conclude(dir, report, partly)
+    left_out.error(dir, Some(&report)).map_or(Ok(report), Err)
 }
 
 /// A replay under way, as whoever reads sees it.
@@ -269,13 +268,6 @@ impl Run<'_> {
             bytes_total: self.recorded.bytes(),
         }
     }
-}
-
-/// The snapshots that workers could not begin with, in the order of the workers.
-fn not_begun(playback: &Playback) -> Vec<NotBegun> {
-    let mut all: Vec<_> = playback.refused().map(NotBegun::of).collect();
-    all.sort_by_key(|not_begun| (not_begun.worker, not_begun.first.round));
-    all
 }
 
 /// The rounds that the journal ends in and that have no end themselves.

@@ -201,8 +201,8 @@ impl Rounds<'_> {
                 order.take(logs);
                 taken.map_err(|stopped| segments.error(stopped))?;
                 self.report(recorded.bytes());
-                let partly = recorded.partly(&self.scan.player.playback);
-                return partly.map_or(Ok(true), |partly| Err(ReplayError::Partly(Box::new(partly))));
+                let left_out = recorded.left_out(&self.scan.player.playback);
+                return left_out.error(&recorded.dir, None).map_or(Ok(true), Err);
             }
             Err(error) if again.may(&error) => {
                 reader.look_again()?;

@@ -4,14 +4,14 @@
 
 mod rig;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, ops::ControlFlow, path::Path, sync::Arc};
 
 use qnfsm::{
     Context, Fsm, Kinds, Limits, Next, NodeBuilder, QueueId, ReplyTo, WorkerId,
     journal::{Reader, RealFiles, Record, snapshots},
     playback::{Beginning, Playback, PlaybackError},
 };
-use qnfsm_replay::{Options, Partly, ReplayError, Report, Unfit, replay};
+use qnfsm_replay::{Options, Partly, ReplayError, Report, Session, Unfit, Walk, replay};
 use rig::PATIENCE;
 use serde::{Deserialize, Serialize};
 
@@ -132,7 +132,7 @@ fn a_replay_that_damaged_snapshots_made_begin_later_does_not_end_well_and_says_w
     }
     assert!(text.contains("--unusable-snapshots") && text.lines().count() < 4 && damaged.len() > 4, "{text}");
     let ReplayError::Snapshots(it) = error else { panic!("{error}") };
-    let report = it.report;
+    let report = it.report.unwrap();
     let [not_begun] = &report.not_begun[..] else { panic!("{report}") };
     assert_eq!((not_begun.cause, not_begun.snapshots), (Unfit::Damaged, damaged.len() as u64), "{report}");
     assert_eq!((not_begun.first.round, not_begun.last.round), (damaged[0], *damaged.last().unwrap()));
@@ -143,6 +143,57 @@ fn a_replay_that_damaged_snapshots_made_begin_later_does_not_end_well_and_says_w
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["not_begun"][0]["cause"], "damaged");
     assert_eq!(json["not_begun"][0]["first"]["file"], file(damaged[0]));
+}
+
+/// What whoever walks through a journal or stands in it comes to see: the rounds that ran, and why there are no more.
+fn gone_through(dir: &Path, kinds: fn() -> Kinds) -> (u64, ReplayError, Session) {
+    let options = Options::new();
+    let mut rounds = 0;
+    let walked = Walk::open(dir, kinds(), &options).unwrap().rounds(|_| {
+        rounds += 1;
+        ControlFlow::Continue(())
+    });
+    let session = Session::open(dir, kinds(), &options).unwrap();
+    (rounds, walked.unwrap_err(), session)
+}
+
+#[test]
+fn who_walks_through_the_rest_or_stands_in_it_is_told_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), None);
+    let there = rounds(dir.path());
+    let (damaged, _) = there.split_at(there.len() - 2);
+    damage(dir.path(), damaged);
+    let ReplayError::Snapshots(it) = replay(dir.path(), kinds(), &Options::new()).unwrap_err() else { panic!() };
+    let report = it.report.as_ref().unwrap();
+
+    let (rounds, error, mut session) = gone_through(dir.path(), kinds);
+    assert_eq!((rounds, error.to_string()), (report.rounds, it.to_string()));
+    assert_eq!(session.stopped().map(ToString::to_string), Some(it.to_string()));
+    assert_eq!(session.not_begun(), &report.not_begun[..]);
+    // What there is can be gone through to its end.
+    session.go_to_end().unwrap();
+    assert_eq!(session.spot().map(|spot| spot.ordinal + 1), Some(session.rounds()));
+    assert!(session.difference().unwrap().is_none());
+
+    // Files that aren't there are no damage, and are told.
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), None);
+    fs::remove_file(snapshots::path(dir.path(), WorkerId(0), self::rounds(dir.path())[0])).unwrap();
+    let session = Session::open(dir.path(), kinds(), &Options::new()).unwrap();
+    assert!(session.stopped().is_none(), "{:?}", session.stopped());
+    assert_eq!(session.not_begun().iter().map(|it| it.cause).collect::<Vec<_>>(), [Unfit::Missing]);
+
+    // So is what is lacking: the worker began later than it could have.
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), Some(150));
+    let ReplayError::Partly(partly) = replay(dir.path(), without_helper(), &Options::new()).unwrap_err() else {
+        panic!()
+    };
+    let (rounds, error, session) = gone_through(dir.path(), without_helper);
+    assert_eq!((rounds, error.to_string()), (partly.report.as_ref().unwrap().rounds, partly.to_string()));
+    assert_eq!(session.partly().map(|partly| &partly.left), Some(&partly.left));
+    assert_eq!(session.stopped().map(ReplayError::name), Some("partly"));
 }
 
 #[test]

@@ -3,17 +3,31 @@
 
 use std::io::{self, Write};
 
-use crate::{ReplayError, Session};
+use crate::{ReplayError, Session, Unfit};
 
 /// What stands behind a verdict that is of a part alone.
 pub(super) fn sound_part(is_part: bool) -> &'static str {
     if is_part { ", as far as it can be gone through" } else { "" }
 }
 
-/// Says which workers were left before that end, unless this is what keeps the journal from being gone through.
+/// Says which workers were left before that end, and which began later than they could have, unless this is what keeps the journal from
+/// being gone through.
 pub(super) fn say_left_out(session: &Session, stopped: Option<&ReplayError>) {
-    if let (Some(partly), false) = (session.partly(), matches!(stopped, Some(ReplayError::Partly(_)))) {
-        let _ = writeln!(io::stderr(), "error: {partly}");
+    let says_damaged = matches!(stopped, Some(ReplayError::Snapshots(_)));
+    let says_lacking = says_damaged || matches!(stopped, Some(ReplayError::Partly(_)));
+    let mut stderr = io::stderr();
+    if let (Some(partly), false) = (session.partly(), says_lacking) {
+        let _ = writeln!(stderr, "error: {partly}");
+    }
+    for not_begun in session.not_begun() {
+        let is_said = match not_begun.cause {
+            Unfit::Damaged => says_damaged,
+            Unfit::Lacking => true,
+            Unfit::Missing | Unfit::Changed => false,
+        };
+        if !is_said {
+            let _ = writeln!(stderr, "note: {not_begun}");
+        }
     }
 }
 
@@ -21,7 +35,7 @@ pub(super) fn say_left_out(session: &Session, stopped: Option<&ReplayError>) {
 pub(super) fn say_stopped(stopped: &ReplayError) {
     let until = match stopped {
         // It says itself what is left out.
-        ReplayError::Partly(_) => "",
+        ReplayError::Partly(_) | ReplayError::Snapshots(_) => "",
         _ => "the journal can be gone through up to where this was found: ",
     };
     // Where standard error is closed, there is nobody to tell; the status tells all the same.

@@ -63,7 +63,7 @@ pub use search::{Direction, Found};
 pub use step::{Inside, Message, RoundLog, Step, Wish};
 pub(crate) use step::{Tape, with_place};
 
-use crate::{Options, Partly, ReplayError, Walk, live::Again, recorded::Recorded};
+use crate::{NotBegun, Options, Partly, ReplayError, Walk, live::Again, recorded::Recorded};
 use runner::Runner;
 use timeline::Timeline;
 
@@ -173,7 +173,14 @@ impl Session {
     /// What the program lacks, and the workers that were left because of it, whatever else keeps the journal from being played to its end.
     #[must_use]
     pub fn partly(&self) -> Option<&Partly> {
-        self.runner.timeline.partly.as_ref()
+        self.runner.timeline.left_out.partly.as_ref()
+    }
+
+    /// The snapshots that workers could not begin with where the journal's beginning is gone, so that rounds that are on record aren't in the
+    /// session; in the order of the workers.
+    #[must_use]
+    pub fn not_begun(&self) -> &[NotBegun] {
+        &self.runner.timeline.left_out.not_begun
     }
 
     /// Takes out why the journal can't be played to its end.

@@ -19,7 +19,8 @@ use qnfsm::{
 
 use super::unplayed::Unplayed;
 use crate::{
-    Partly, ReplayError, Seen,
+    ReplayError, Seen,
+    left_out::LeftOut,
     player::{Player, Stopped},
     recorded::{Recorded, Segments},
 };
@@ -41,8 +42,8 @@ pub(super) struct Timeline {
     pub(super) end: (Position, u64),
     /// Why the journal can't be played to its end, if it can't.
     pub(super) stopped: Option<ReplayError>,
-    /// What the program lacks, and which workers were left because of it.
-    pub(super) partly: Option<Partly>,
+    /// What was left out before that end.
+    pub(super) left_out: LeftOut,
     pub(super) unplayed: Unplayed,
     /// What is behind the end can't be read.
     pub(super) is_damaged: bool,
@@ -131,7 +132,7 @@ impl Timeline {
                 first_rounds: BTreeMap::new(),
                 end: (Position::default(), 0),
                 stopped: None,
-                partly: None,
+                left_out: LeftOut::default(),
                 unplayed: Unplayed::default(),
                 is_damaged: false,
             },
@@ -146,12 +147,11 @@ impl Timeline {
         let stopped = pass.read(recorded, reader, &mut segments, on_progress)?;
         let end = reader.position();
         let finished = stopped.map_or_else(|| pass.player.finish(end, segments.segment), Err);
-        let partly = recorded.partly(&pass.player.playback);
+        let left_out = recorded.left_out(&pass.player.playback);
         // That the program parts from the record before is said rather than where that is damaged, and this rather than what it lacks.
         let finished = finished.err().map(|stopped| segments.error(stopped));
-        let lacks = || partly.clone().map(|partly| ReplayError::Partly(Box::new(partly)));
-        pass.timeline.stopped = finished.or(pass.timeline.stopped).or_else(lacks);
-        pass.timeline.partly = partly;
+        pass.timeline.stopped = finished.or(pass.timeline.stopped).or_else(|| left_out.error(&recorded.dir, None));
+        pass.timeline.left_out = left_out;
         for left in pass.player.playback.left() {
             let Fault { worker, round, .. } = left.fault;
             let ordinal = pass.timeline.ordinal(worker, round).unwrap_or_default();
