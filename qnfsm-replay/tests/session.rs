@@ -67,7 +67,9 @@ fn where_the_beginning_was_given_up_a_session_stands_at_the_first_round_that_can
     let report = replay(dir.path(), kinds::<1>(), &Options::new()).unwrap();
     assert!(report.oldest_segment > 1 && report.rounds_passed_over > 0, "the test shows something: {report}");
     let (played, rounds) = rig::walked::session_goes_as_a_walk_does(dir.path(), kinds::<1>);
-    assert_eq!((played.len() as u64, rounds), (report.rounds, report.rounds + report.rounds_passed_over));
+    // Of a snapshot that was given up, too, the rounds behind it are on record and can't be played.
+    let unplayed = report.rounds_passed_over + report.rounds_not_begun;
+    assert_eq!((played.len() as u64, rounds), (report.rounds, report.rounds + unplayed));
 
     let mut session = open(dir.path(), 64 << 20);
     let many = |till: &Till, (): ()| if till.coins < 20_000 { Ok(()) } else { Err("there are many".to_owned()) };
@@ -469,18 +471,21 @@ fn changed_code_is_told_as_closely_as_what_was_recorded_allows() {
     assert_eq!((till.place(), path.to_string().as_str()), (Place::worker(WorkerId(1)), "0"));
     let unsigned = |number| Some(qnfsm::schema::Content::Unsigned(number));
     assert_eq!((recorded, found), (&unsigned(5), &unsigned(6)));
+    // What the data were before nobody has recorded.
+    assert!(by_output.may_have_begun_before);
 
-    // A sum that only the host was told: the round, and that it is the same each time.
+    // A sum that only the host was told: the round, and that it is the same each time. It was another from an earlier round on.
     let (by_round, _) = difference::<2>(Recording::Inputs);
     assert_eq!((by_round.found_by, &by_round.hints[..]), (FoundBy::Round, &[Hint::Elsewhere][..]));
     assert!(
         by_round.step.is_none()
+            && by_round.may_have_begun_before
             && by_round.agreed.is_some_and(|agreed| agreed + 1 == by_round.diverged.divergence.round)
     );
 
     // With everything recorded, the very message from which on the sums differ.
     let (by_delivery, order) = difference::<2>(Recording::Everything);
-    assert_eq!(by_delivery.found_by, FoundBy::Deliveries);
+    assert_eq!((by_delivery.found_by, by_delivery.may_have_begun_before), (FoundBy::Deliveries, false));
     assert!(matches!(order, Order::Add(5)), "{order:?}");
     assert!(by_delivery.step.unwrap().parts.iter().any(|part| part.of == PartOf::Data));
 }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub const COGS: usize = 12;
 /// The cog that a fault is planted in, and at which of its turns, counting from 1, the fault shows.
 pub const PLANTED: (usize, u64) = (6, 3);
+/// At which of their turns cogs tell what they have kept.
+pub const TOLD_AT: u64 = 9;
 
 /// What an FSM must not depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,8 @@ pub enum Reaches {
     Message,
     /// The FSM's own state.
     State,
+    /// The FSM's own data, of which nobody is told before a later turn.
+    Data,
 }
 
 /// A planted fault.
@@ -124,7 +128,7 @@ impl Fsm for Shaft {
         let dial = cx.spawn(Dial);
         for cog in 0..COGS {
             let plant = self.plant.filter(|_| cog == PLANTED.0);
-            self.cogs.push(cx.spawn(Cog { dial, plant, turns: 0 }));
+            self.cogs.push(cx.spawn(Cog { dial, plant, turns: 0, kept: 0 }));
         }
     }
 
@@ -143,6 +147,8 @@ struct Cog {
     dial: QueueId<Mark>,
     plant: Plant,
     turns: u64,
+    /// What it tells the dial at its turn [`TOLD_AT`].
+    kept: u64,
 }
 
 impl Fsm for Cog {
@@ -160,7 +166,11 @@ impl Fsm for Cog {
         match self.plant.filter(|_| self.turns == PLANTED.1) {
             Some((fault, Reaches::State)) => to = fault.number(),
             Some((fault, Reaches::Message)) => mark = fault.number(),
+            Some((fault, Reaches::Data)) => self.kept = fault.number(),
             None => {}
+        }
+        if self.turns == TOLD_AT {
+            mark = self.kept;
         }
         cx.send(self.dial, Mark(mark));
         cx.reply(reply, self.turns);

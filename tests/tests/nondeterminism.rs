@@ -6,6 +6,7 @@ use std::{
     path::Path,
     process::{Command, Output},
     sync::Arc,
+    time::Duration,
 };
 
 use qnfsm::{
@@ -148,6 +149,7 @@ fn each_fault_is_explained(recording: &str) {
             let of = |of: &PartOf| match reaches {
                 Reaches::State => *of == PartOf::State,
                 Reaches::Message => matches!(of, PartOf::Asked(0)),
+                Reaches::Data => *of == PartOf::Data,
             };
             let part = parted.parts.iter().find(|part| of(&part.of));
             let expected = match (recording, reaches) {
@@ -176,9 +178,62 @@ fn with_inputs_recorded_each_fault_is_explained_by_two_runs() {
     each_fault_is_explained("inputs");
 }
 
+/// Data that depend on something outside, and of which nobody is told for six turns: the step in which they came to be so is named, and
+/// not the one in which it shows.
+fn each_fault_is_found_where_it_begins(recording: &str, stations_apart: Duration) {
+    for fault in FAULTS {
+        let dir = tempfile::tempdir().unwrap();
+        let plant = format!("{:?}", (fault, Reaches::Data));
+        let record = cogs(&["record", dir.path().to_str().unwrap(), &plant, recording]);
+        assert!(record.status.success(), "{record:?}");
+        let options = Options::new().stations_apart(stations_apart);
+        let mut session = Session::open(dir.path(), kinds(), &options).unwrap();
+        let difference = session.difference().unwrap().unwrap_or_else(|| panic!("{plant}: nothing differs"));
+        if fault == Fault::Address && difference.found_by != FoundBy::Repetition && recording == "inputs" {
+            // An address may come again. What differs then is told as far as it is known, and that it may not be all.
+            assert!(difference.may_have_begun_before, "{difference:?}");
+            continue;
+        }
+        let (begins, _) = planted_place(dir.path());
+        let parted = difference.step.as_ref().unwrap_or_else(|| panic!("{plant}: {difference:?}"));
+        let kind = &session.catalogue().table().kinds[parted.step.kind as usize];
+        let before = kind.value.printer().text(&parted.step.before.data, 1000);
+        let is_planted = kind.name == "cog" && before.contains(&format!("turns: {}", PLANTED.1 - 1));
+        assert!(is_planted && parted.round == begins, "{plant}: round {} of {begins}, {before}", parted.round);
+        assert_eq!((difference.agreed, difference.may_have_begun_before), (Some(begins - 1), false), "{plant}");
+        let shows_at = difference.diverged.divergence.round;
+        let (found_by, shows_later) = match recording {
+            "everything" => (FoundBy::Deliveries, false),
+            _ => (FoundBy::Repetition, true),
+        };
+        assert_eq!((difference.found_by, shows_at > begins), (found_by, shows_later), "{plant}: {shows_at}");
+        let spot = session.spot().unwrap();
+        assert_eq!((spot.round, spot.step), (begins, parted.number), "{plant}: the session stands there");
+        let part = parted.parts.iter().find(|part| part.of == PartOf::Data && part.path.to_string() == "kept");
+        match (part, fault) {
+            (Some(_), _) => assert!(difference.hints.contains(&looks_like(fault)), "{plant}: {:?}", difference.hints),
+            (None, Fault::Address) => {}
+            (None, _) => panic!("{plant}: {:?}", parted.parts),
+        }
+    }
+}
+
+#[test]
+fn with_inputs_recorded_data_that_differ_are_found_before_they_show() {
+    // With one station, at the start, and with many.
+    for stations_apart in [Duration::from_secs(3600), Duration::ZERO] {
+        each_fault_is_found_where_it_begins("inputs", stations_apart);
+    }
+}
+
+#[test]
+fn with_everything_recorded_data_that_differ_are_found_at_once() {
+    each_fault_is_found_where_it_begins("everything", Duration::ZERO);
+}
+
 #[test]
 fn the_command_says_what_the_library_says() {
-    for (recording, known_by) in [("inputs", "run twice"), ("everything", "each delivery was recorded")] {
+    for (recording, known_by) in [("inputs", "played twice"), ("everything", "each delivery was recorded")] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
         let record = cogs(&["record", path, &format!("{:?}", (Fault::Clock, Reaches::State)), recording]);
@@ -210,6 +265,22 @@ fn the_command_says_what_the_library_says() {
         let of_whom = step.split('(').next().unwrap();
         assert!(last.contains(of_whom), "{of_whom:?} is not in {shown}");
     }
+    // What shows late is told where it begins, and where it shows.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    assert!(cogs(&["record", path, &format!("{:?}", (Fault::Clock, Reaches::Data)), "inputs"]).status.success());
+    let (begins, _) = planted_place(dir.path());
+    let json: serde_json::Value = serde_json::from_slice(&cogs(&["diff", path, "--json"]).stdout).unwrap();
+    assert_eq!(
+        (json["step_round"].as_u64(), json["agreed_round"].as_u64()),
+        (Some(begins), Some(begins - 1)),
+        "{json}"
+    );
+    assert!(json["round"].as_u64() > Some(begins) && json["may_have_begun_before"] == false, "{json}");
+    let text = String::from_utf8(cogs(&["diff", path]).stdout).unwrap();
+    assert!(text.contains(&format!("\n  began:    in its round {begins} (round ")), "{text}");
+    assert!(text.contains(&format!(" --command 'goto w0:{begins}'")), "{text}");
+
     // Of what a handler asked for it says what that was.
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    rc::Rc,
 };
 
 use clap::Args;
@@ -128,7 +129,12 @@ impl DiffArgs {
     fn look(&self, program: Program) -> Result<u8, DumpError> {
         let Program { name, kinds, .. } = program;
         let mut session = self.session(&name, |options| Session::open(&self.dir, kinds, options))?;
-        let difference = session.difference()?;
+        let line = Rc::new(LiveLine::new("playing twice", self.json));
+        let drawn = line.clone();
+        session.on_progress(move |rounds, total| drawn.draw(rounds, total, || format!(", {rounds} rounds")));
+        let difference = session.difference();
+        line.clear();
+        let difference = difference?;
         // Something else may keep it from being played to its end.
         let stopped = session.take_stopped().filter(|_| difference.is_none());
         let exit_status = match (&difference, &stopped) {

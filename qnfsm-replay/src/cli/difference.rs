@@ -24,12 +24,17 @@ pub(super) struct DifferenceView {
     offset: u64,
     expected: String,
     found: String,
+    /// The step's own round: what is known by two plays may have begun before it shows.
+    step_round: Option<u64>,
+    step_ordinal: Option<u64>,
     step: Option<usize>,
     delivery: Option<u32>,
     queue: Option<String>,
     kind: Option<String>,
     message: Option<String>,
     known_by: String,
+    /// True if it may have begun before, in what wasn't recorded.
+    may_have_begun_before: bool,
     parts: Vec<PartView>,
     hints: Vec<String>,
     #[serde(flatten)]
@@ -110,7 +115,7 @@ fn parts_of(parted: &Parted, session: &Session) -> Vec<PartView> {
 impl DifferenceView {
     /// Where the program of a session parts from its record.
     pub(super) fn of(difference: &Difference, session: &Session) -> DifferenceView {
-        let Difference { diverged, ordinal, agreed, step, found_by, hints } = difference;
+        let Difference { diverged, ordinal, agreed, step, may_have_begun_before, found_by, hints } = difference;
         let divergence = &diverged.divergence;
         let view = DifferenceView {
             worker: divergence.worker.0,
@@ -121,6 +126,8 @@ impl DifferenceView {
             offset: diverged.offset,
             expected: divergence.expected.clone(),
             found: divergence.found.clone(),
+            step_round: None,
+            step_ordinal: None,
             step: None,
             delivery: None,
             queue: None,
@@ -128,6 +135,7 @@ impl DifferenceView {
             message: None,
             known_by: found_by.to_string(),
             parts: Vec::new(),
+            may_have_begun_before: *may_have_begun_before,
             hints: hints.iter().map(Hint::to_string).collect(),
             between: None,
             words: String::new(),
@@ -149,6 +157,8 @@ impl DifferenceView {
             offset: *offset,
             expected: expected.clone(),
             found: found.clone(),
+            step_round: None,
+            step_ordinal: None,
             step: None,
             delivery: None,
             queue: None,
@@ -156,6 +166,7 @@ impl DifferenceView {
             message: None,
             known_by: found_by.to_string(),
             parts: parts.iter().map(|part| PartView::new(part, None)).collect(),
+            may_have_begun_before: false,
             hints: Vec::new(),
             between: Some(BetweenView {
                 differs_in: aspect.to_string(),
@@ -175,6 +186,8 @@ impl DifferenceView {
     fn with_step(mut self, parted: Option<&Parted>, session: Option<&Session>) -> DifferenceView {
         let (Some(parted), Some(session)) = (parted, session) else { return self };
         let words = StepText { step: &parted.step, catalogue: session.catalogue() };
+        self.step_round = Some(parted.round);
+        self.step_ordinal = Some(parted.ordinal);
         self.step = Some(parted.number);
         self.delivery = Some(parted.step.delivery);
         self.queue = Some(parted.step.queue.to_string());
@@ -210,6 +223,13 @@ impl DifferenceView {
             None if self.between.is_some() => text.push_str("  agreed:   in nothing of that before\n"),
             None => text.push_str("  agreed:   in nothing: it is the first of its rounds\n"),
         }
+        if let (Some(round), Some(ordinal)) = (self.step_round, self.step_ordinal)
+            && ordinal < self.ordinal
+        {
+            text.push_str(&format!(
+                "  began:    in its round {round} (round {ordinal} of the journal), before it showed\n"
+            ));
+        }
         if let Some(step) = self.between.as_ref().and_then(|between| between.agreed_step.as_ref()) {
             text.push_str("  whose last step was\n");
             step.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
@@ -223,6 +243,12 @@ impl DifferenceView {
         // What is read in both isn't known by anything else.
         if self.between.is_none() || self.step.is_some() {
             text.push_str(&format!("  known by: {}\n", self.known_by));
+        }
+        if self.may_have_begun_before {
+            text.push_str(
+                "  before:   it may have begun earlier: data were not recorded, and a round's digest doesn't tell of them; \
+                 record with `Recording::Everything` to be told\n",
+            );
         }
         self.hints.iter().for_each(|hint| text.push_str(&format!("  hint:     {hint}\n")));
         text

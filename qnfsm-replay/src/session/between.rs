@@ -56,13 +56,16 @@ fn name_step(one: &mut Session, other: &mut Session, parted: &mut Apart) -> Resu
     if at_one >= one.rounds() || at_other >= other.rounds() {
         return Ok(());
     }
+    one.go_to(at_one)?;
+    other.go_to(at_other)?;
     let (log, of_other) = (one.runner.log(at_one)?, other.runner.log(at_other)?);
-    let Some(Parted { number, step, parts }) = first_difference(one, &log, &of_other)? else { return Ok(()) };
+    let Some(step) = first_difference(one.catalogue(), [&log, &of_other]) else { return Ok(()) };
     // Two runs: the one is as the first journal has it, the other as the other.
+    let parts = step.parts.into_iter();
     let parts =
-        parts.into_iter().map(|part| super::Part { recorded: part.found, found: part.again, again: None, ..part });
-    (one.at, other.at) = (number, number.min(of_other.steps.len().saturating_sub(1)));
-    parted.step = Some(Parted { number, step, parts: parts.collect() });
+        parts.map(|part| super::Part { recorded: part.found, found: part.again, again: None, ..part }).collect();
+    (one.at, other.at) = (step.number, step.number.min(of_other.steps.len().saturating_sub(1)));
+    parted.step = Some(Parted { parts, ..step });
     parted.found_by = FoundBy::Runs;
     Ok(())
 }

@@ -158,8 +158,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Calls that function with how many rounds of how many were gone through, while [`bisect`](Session::bisect) and
-    /// [`check`](Session::check) go through them, and [`causes`](Session::causes) back from each.
+    /// Calls that function with how many rounds of how many were gone through, while [`bisect`](Session::bisect),
+    /// [`check`](Session::check) and [`difference`](Session::difference) go through them, and [`causes`](Session::causes) back from each.
     pub fn on_progress(&mut self, on_progress: impl FnMut(u64, u64) + 'static) {
         self.on_progress = Box::new(on_progress);
     }

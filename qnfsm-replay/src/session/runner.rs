@@ -2,7 +2,11 @@
 //!
 //! Workers depend on their own records alone, so a single round takes its worker's records and no other's.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    collections::BTreeMap,
+    mem,
+    ops::{ControlFlow, Range},
+};
 
 use qnfsm::{
     Place, Time, Worker, WorkerId,
@@ -81,6 +85,78 @@ impl Runner {
         }
     }
 
+    /// Plays a worker twice, from its start to that round. Gives what the two plays did in the first round that they didn't do alike, and in
+    /// the last one where all are alike. `on_progress` is told the ordinals that are reached.
+    ///
+    /// Two plays that go on from one station have the same data there, wherever that came from. So a play from the start is held against
+    /// the stations that the first pass has left, and only between two of them are rounds played twice and compared.
+    pub(super) fn first_unlike(
+        &mut self,
+        last: u64,
+        on_progress: &mut dyn FnMut(u64),
+    ) -> Result<[RoundLog; 2], ReplayError> {
+        let (worker, _) = self.round(last)?;
+        let between = self.parted_between(last, on_progress)?;
+        self.lives.remove(&worker);
+        let mut other = None;
+        for ordinal in between {
+            if self.timeline.worker(ordinal) == Some(worker) && self.timeline.is_played(ordinal) {
+                let logs = self.log_twice(ordinal, &mut other)?;
+                if logs[0].steps != logs[1].steps {
+                    return Ok(logs);
+                }
+            }
+        }
+        self.log_twice(last, &mut other)
+    }
+
+    /// Between which rounds a play of a worker came to part from the first pass; those before the round `last`, if it did so in none of
+    /// its stations.
+    fn parted_between(&mut self, last: u64, on_progress: &mut dyn FnMut(u64)) -> Result<Range<u64>, ReplayError> {
+        let (worker, round) = self.round(last)?;
+        let kept = self.timeline.stations().iter().filter_map(|station| station.kept.get(&worker));
+        let mut all: Vec<_> = kept.map(|kept| kept.taken.clone()).filter(|taken| taken.rounds < round).collect();
+        all.dedup_by_key(|taken| taken.rounds);
+        self.lives.remove(&worker);
+        let mut from = 0;
+        for taken in all {
+            // One that began with a snapshot has no round before.
+            let Some(ordinal) = self.timeline.ordinal(worker, taken.rounds) else { continue };
+            if !self.timeline.is_played(ordinal) {
+                continue;
+            }
+            on_progress(ordinal);
+            let is_alike = match self.image_after(ordinal) {
+                Err(ReplayError::Diverged(_)) => false,
+                image => image?.is_some_and(|image| image == taken.image),
+            };
+            if !is_alike {
+                return Ok(from..ordinal + 1);
+            }
+            from = ordinal + 1;
+        }
+        Ok(from..last)
+    }
+
+    /// Runs a round in two plays of its worker, of which the other one was kept by whoever asks.
+    fn log_twice(&mut self, ordinal: u64, other: &mut Option<Live>) -> Result<[RoundLog; 2], ReplayError> {
+        let (worker, _) = self.round(ordinal)?;
+        let log = self.log(ordinal)?;
+        let live = mem::replace(other, self.lives.remove(&worker));
+        self.lives.extend(live.map(|live| (worker, live)));
+        let again = self.log(ordinal)?;
+        let live = mem::replace(other, self.lives.remove(&worker));
+        self.lives.extend(live.map(|live| (worker, live)));
+        Ok([log, again])
+    }
+
+    /// What the worker of a round was after it; nothing, if that can't be encoded.
+    fn image_after(&mut self, ordinal: u64) -> Result<Option<Vec<u8>>, ReplayError> {
+        let mut image = Vec::new();
+        let worker = self.worker_after_mut(ordinal)?;
+        Ok(worker.snapshot(&mut image).is_ok().then_some(image))
+    }
+
     /// The worker of a round, where so many of its deliveries were made.
     pub(super) fn worker_within(&mut self, ordinal: u64, deliveries: u32) -> Result<Box<Worker>, ReplayError> {
         match self.play(ordinal, Upto::Delivery(deliveries))? {
@@ -91,6 +167,10 @@ impl Runner {
 
     /// The worker of a round, as it was after it.
     pub(super) fn worker_after(&mut self, ordinal: u64) -> Result<&Worker, ReplayError> {
+        self.worker_after_mut(ordinal).map(|worker| &*worker)
+    }
+
+    fn worker_after_mut(&mut self, ordinal: u64) -> Result<&mut Worker, ReplayError> {
         let (id, round) = self.round(ordinal)?;
         if self.lives.get_mut(&id).is_none_or(|live| live.rounds() != round) {
             self.log(ordinal)?;

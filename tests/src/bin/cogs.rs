@@ -8,8 +8,9 @@ use qnfsm_tests::cogs::{COGS, FAULTS, Reaches, Shaft, TurnCog, kinds, move_the_c
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn record(dir: &str, plant: &str, recording: &str) -> Result<(), Box<dyn Error>> {
-    let plants = FAULTS.iter().flat_map(|fault| [(*fault, Reaches::Message), (*fault, Reaches::State)]);
-    let plant = plants.into_iter().find(|planted| format!("{planted:?}") == plant);
+    let reached = [Reaches::Message, Reaches::State, Reaches::Data];
+    let mut plants = FAULTS.iter().flat_map(|fault| reached.map(|reaches| (*fault, reaches)));
+    let plant = plants.find(|planted| format!("{planted:?}") == plant);
     let recording = if recording == "everything" { Recording::Everything } else { Recording::Inputs };
     let node = NodeBuilder::new("cogs", kinds()).dir(dir).recording(recording).start(&Shaft::new(plant))?;
     for _ in 0..3 {

@@ -5,8 +5,9 @@
 //!
 //! - with `Recording::Everything` each delivery stands in the journal, with the state after it and digests of the rest (`record`);
 //! - what a worker put out for another one stands there as that one's input (`record`);
-//! - an FSM that depends on something outside its data often does something else each time: the round is run twice, and where
-//!   the two runs part is where it depends on it (`twice`).
+//! - an FSM that depends on something outside its data often does something else each time: the worker is played twice up to the round,
+//!   and where the two plays part is where it depends on it (`twice`). That may lie before: a round's digest is of states and of what is
+//!   put out, and an FSM's data can be another for long before any of these is.
 //!
 //! What the values look like hints at the usual causes (`hint`).
 
@@ -37,10 +38,13 @@ pub struct Difference {
     pub diverged: Diverged,
     /// The ordinal of the round.
     pub ordinal: u64,
-    /// The worker's last round that did what was recorded, as its digest says; none, if this is its first.
+    /// The worker's last round that did what was recorded, as its digest says, and the same again each time that it was played; none, if
+    /// the first didn't.
     pub agreed: Option<u64>,
-    /// The step in which it shows first, if that can be told.
+    /// The step in which it shows first, if that can be told. Where that is known by [`FoundBy::Repetition`], it may be of a round before.
     pub step: Option<Parted>,
+    /// True if it may have begun before that: in data, of which a round's digest doesn't tell.
+    pub may_have_begun_before: bool,
     /// What tells the step.
     pub found_by: FoundBy,
     /// The usual causes, the likeliest first.
@@ -50,6 +54,10 @@ pub struct Difference {
 /// A step in which a program parts from the record.
 #[derive(Debug, Clone)]
 pub struct Parted {
+    /// The ordinal of the step's round.
+    pub ordinal: u64,
+    /// The worker's own number of it.
+    pub round: u64,
     /// Which of the round's steps.
     pub number: usize,
     /// The step, as it ran now.
@@ -97,7 +105,7 @@ pub enum FoundBy {
     Deliveries,
     /// Another worker took what was put out, and that was recorded.
     Outputs,
-    /// The round was run twice, and did something else each time.
+    /// The worker was played twice up to the round, and did something else each time.
     Repetition,
     /// The round of two journals was run in both.
     Runs,
@@ -106,24 +114,29 @@ pub enum FoundBy {
 }
 
 impl Session {
-    /// Where the program parts from the record, if it does, in this order of closeness: by the deliveries that were recorded, by two runs
-    /// of the round, by what other workers were recorded to have taken from it. The session stands there then, at the
-    /// step if it is known.
+    /// Where the program parts from the record, if it does, in this order of closeness: by the deliveries that were recorded, by two plays
+    /// up to that round, by what other workers were recorded to have taken from it. The session stands there then, at the
+    /// step if it is known. Two plays take as long as the first pass took, at most, and what lies between two stations twice more.
     ///
     /// # Errors
-    /// When the round can't be run again.
+    /// When the rounds can't be run again.
     pub fn difference(&mut self) -> Result<Option<Difference>, ReplayError> {
         let Some(ReplayError::Diverged(diverged)) = self.stopped() else { return Ok(None) };
         let diverged = (**diverged).clone();
         let (worker, round) = (diverged.divergence.worker, diverged.divergence.round);
         let Some(ordinal) = self.runner.timeline.ordinal(worker, round) else { return Ok(None) };
-        let log = Arc::new(self.runner.log(ordinal)?);
+        let log = self.runner.log(ordinal)?;
         let own = self.runner.deliveries_now(worker);
-        let again = self.runner.log(ordinal)?;
-        let twice = first_difference(self, &log, &again)?;
-        let deliveries = self.runner.recorded_deliveries(ordinal)?;
+        let recorded = self.runner.recorded_deliveries(ordinal)?;
+        let is_of_deliveries = recorded.is_some();
         let by_deliveries =
-            deliveries.and_then(|recorded| record::by_deliveries(self.catalogue(), &log, &recorded, &own));
+            recorded.and_then(|recorded| record::by_deliveries(self.catalogue(), &log, &recorded, &own));
+        // Where each delivery was recorded, all that came before was as it is now.
+        let [log, again] = match &by_deliveries {
+            Some(_) => [log, self.runner.log(ordinal)?],
+            None => self.runner.first_unlike(ordinal, &mut |reached| (self.on_progress)(reached, ordinal))?,
+        };
+        let twice = first_difference(self.catalogue(), [&log, &again]);
         let (step, found_by) = match (by_deliveries, twice) {
             (Some(step), twice) => (Some(step.joined(twice)), FoundBy::Deliveries),
             (None, Some(step)) => (Some(step), FoundBy::Repetition),
@@ -134,12 +147,14 @@ impl Session {
                 (step, found_by)
             }
         };
-        let is_same_twice = log.steps == again.steps;
+        let hints = hint::hints(step.as_ref(), log.steps == again.steps, diverged.build_differs);
+        let agreed = log.round.checked_sub(1).filter(|round| *round > 0);
+        let is_shown_where_it_begins = is_of_deliveries || found_by == FoundBy::Repetition;
+        let has_any_before = agreed.is_some() || step.as_ref().is_some_and(|step| step.number > 0);
+        let may_have_begun_before = has_any_before && !is_shown_where_it_begins;
         // The very run that is told of: another one may differ again.
-        (self.here, self.at) = (Some(log), step.as_ref().map_or(0, |step| step.number));
-        let hints = hint::hints(step.as_ref(), is_same_twice, diverged.build_differs);
-        let agreed = round.checked_sub(1).filter(|round| *round > 0);
-        Ok(Some(Difference { diverged, ordinal, agreed, step, found_by, hints }))
+        (self.here, self.at) = (Some(Arc::new(log)), step.as_ref().map_or(0, |step| step.number));
+        Ok(Some(Difference { diverged, ordinal, agreed, step, may_have_begun_before, found_by, hints }))
     }
 }
 
@@ -176,7 +191,7 @@ impl fmt::Display for FoundBy {
         f.write_str(match self {
             FoundBy::Deliveries => "each delivery was recorded",
             FoundBy::Outputs => "another worker took what was put out, and that was recorded",
-            FoundBy::Repetition => "the round was run twice, and did something else each time",
+            FoundBy::Repetition => "the worker was played twice, and did something else each time",
             FoundBy::Runs => "the round was run in both journals",
             FoundBy::Round => {
                 "only the round's digest was recorded; record with `Recording::Everything` to be told the FSM and the message"

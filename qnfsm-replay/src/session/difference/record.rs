@@ -22,7 +22,7 @@ pub(super) fn by_deliveries(catalogue: &Catalogue, log: &RoundLog, recorded: &[u
     let number = written.nth(at).map_or(last, |(number, _)| number);
     let step = log.steps[number].clone();
     let parts = recorded.get(at).zip(own.get(at)).map(|(recorded, own)| differing(catalogue.table(), recorded, own));
-    Some(Parted { number, step, parts: parts.unwrap_or_default() })
+    Some(Parted { ordinal: log.ordinal, round: log.round, number, step, parts: parts.unwrap_or_default() })
 }
 
 /// What of a delivery is another, by the tables of a program.
@@ -79,7 +79,7 @@ fn parted(
     let of = PartOf::Output(queue);
     let parts = parts(schema, recorded.payload, own.payload).into_iter();
     let parts = parts.map(|(path, [recorded, found])| Part { of, path, recorded, found, again: None }).collect();
-    Some(Parted { number, step: log.steps[number].clone(), parts })
+    Some(Parted { ordinal: log.ordinal, round: log.round, number, step: log.steps[number].clone(), parts })
 }
 
 fn numbered(batch: &Batch) -> impl Iterator<Item = (u64, Frame<'_>)> {

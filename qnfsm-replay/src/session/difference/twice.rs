@@ -1,24 +1,17 @@
-//! Where two runs of the same round part.
+//! Where two runs of the same round part: of one program twice, or of two programs.
 
 use qnfsm::Catalogue;
 
 use super::{Part, PartOf, Parted, parts};
-use crate::{
-    ReplayError,
-    session::{RoundLog, Session, Step},
-};
+use crate::session::{RoundLog, Step};
 
 /// The first step that two runs of a round did not do alike.
-pub(in crate::session) fn first_difference(
-    session: &Session,
-    log: &RoundLog,
-    again: &RoundLog,
-) -> Result<Option<Parted>, ReplayError> {
+pub(in crate::session) fn first_difference(catalogue: &Catalogue, [log, again]: [&RoundLog; 2]) -> Option<Parted> {
     let differs = |number: &usize| log.steps.get(*number) != again.steps.get(*number);
-    let Some(number) = (0..log.steps.len()).find(differs) else { return Ok(None) };
+    let number = (0..log.steps.len()).find(differs)?;
     let (step, other) = (log.steps[number].clone(), again.steps.get(number));
-    let parts = other.map_or_else(Vec::new, |other| parted(session.catalogue(), &step, other));
-    Ok(Some(Parted { number, step, parts }))
+    let parts = other.map_or_else(Vec::new, |other| parted(catalogue, &step, other));
+    Some(Parted { ordinal: log.ordinal, round: log.round, number, step, parts })
 }
 
 fn parted(catalogue: &Catalogue, step: &Step, again: &Step) -> Vec<Part> {
