@@ -194,6 +194,7 @@ fn stat_counts_who_sent_what_to_whom_and_how_long_it_took() {
     }
     // Between the workers: the time of the round that a frame enters, less that of the sender's last round before it.
     let (mut latest, mut longest, mut lags) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut longest_of_queues: BTreeMap<(String, String), u64> = BTreeMap::new();
     for line in &lines {
         let worker = format!("w{}", line["worker"]);
         if line["what"] == "round" {
@@ -203,6 +204,8 @@ fn stat_counts_who_sent_what_to_whom_and_how_long_it_took() {
             && let Some(source) = line["source"].as_str().filter(|source| source.starts_with('w'))
         {
             let lag = latest[&worker].saturating_sub(latest[source]);
+            let of_queues = longest_of_queues.entry((text(&line["from"]), text(&line["to"]))).or_default();
+            *of_queues = lag.max(*of_queues);
             let pair = (source.to_owned(), worker);
             *lags.entry(pair.clone()).or_insert(0_u64) += 1;
             longest.entry(pair).and_modify(|longest: &mut u64| *longest = lag.max(*longest)).or_insert(lag);
@@ -216,6 +219,17 @@ fn stat_counts_who_sent_what_to_whom_and_how_long_it_took() {
         let (said, longest) = (lag["ns"]["max"].as_u64().expect("a number"), longest[&pair]);
         assert!(said >= longest && said <= longest + longest / 50, "to two digits: {said} {longest}");
     }
+    // And between the queues themselves, of those that are in different workers.
+    let mut timed = 0;
+    for pair in talkers {
+        let longest = longest_of_queues.get(&(text(&pair["from"]), text(&pair["to"]))).copied();
+        assert_eq!(pair["lag_ns"].is_object(), longest.is_some(), "{pair}");
+        if let (Some(longest), Some(said)) = (longest, pair["lag_ns"]["max"].as_u64()) {
+            assert!(said >= longest && said <= longest + longest / 10, "to one digit: {said} {longest}");
+            timed += 1;
+        }
+    }
+    assert!(timed > 0, "the test shows something: {counted}");
     assert!(counted["remarks"].to_string().contains("isn't recorded"), "what it can't tell: {counted}");
     let (status, text, err) = run("stat", dir.path(), &[]);
     assert!(status == 0 && text.contains("ClientMessage") && text.contains("note: "), "{text} {err}");

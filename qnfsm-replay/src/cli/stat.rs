@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     dump::{DumpError, Name},
-    stat::{Lag, Options, Statistics, stat},
+    stat::{Lag, Options, Percentiles, Statistics, stat},
     status::reading_help,
 };
 
@@ -124,9 +124,11 @@ fn types(it: &Statistics) -> Table {
 }
 
 fn talkers(it: &Statistics) -> Table {
-    let mut table = Table::new(&["from", "to", ">frames", ">payloads"]);
+    let mut table = Table::new(&["from", "to", ">frames", ">payloads", ">at least p50", ">p99", ">max"]);
     for pair in &it.talkers {
-        table.row([pair.from.to_string(), pair.to.to_string(), count(pair.frames.0), bytes(pair.payload_bytes.0)]);
+        let took = |of: fn(&Percentiles) -> u64| pair.lag_ns.as_ref().map_or_else(String::new, |lag| duration(of(lag)));
+        let cells = [pair.from.to_string(), pair.to.to_string(), count(pair.frames.0), bytes(pair.payload_bytes.0)];
+        table.row(cells.into_iter().chain([took(|lag| lag.p50), took(|lag| lag.p99), took(|lag| lag.max)]));
     }
     table
 }

@@ -19,6 +19,9 @@ use crate::{
 /// The most pairs of queues, and the most open requests, that are kept.
 const KEPT_MAX: usize = 1 << 20;
 
+/// The most pairs of queues of which is kept how long their frames took: each takes up to 4 KiB.
+const TIMED_MAX: usize = 1 << 14;
+
 /// A figure's spread. Two digits take little memory, whatever comes.
 #[derive(Debug)]
 struct Spread(Histogram<u64>);
@@ -26,6 +29,11 @@ struct Spread(Histogram<u64>);
 impl Spread {
     fn new() -> Spread {
         Spread(Histogram::new(2).expect("two digits are a precision that there is"))
+    }
+
+    /// To one digit, where there are many.
+    fn coarse() -> Spread {
+        Spread(Histogram::new(1).expect("one digit is a precision that there is"))
     }
 
     fn note(&mut self, value: u64, times: u64) {
@@ -58,6 +66,15 @@ struct OfType {
     size: Spread,
 }
 
+/// A pair of queues, of which the one sent to the other.
+#[derive(Debug, Default)]
+struct Pair {
+    frames: u64,
+    payload_bytes: u64,
+    /// How long its frames took at least, if that is known.
+    lag: Option<Box<Spread>>,
+}
+
 /// A journal on its way through.
 #[derive(Debug)]
 pub(super) struct Counting<'a> {
@@ -73,8 +90,11 @@ pub(super) struct Counting<'a> {
     kinds: Vec<usize>,
     /// Where frames of a class without a type are counted.
     classes: BTreeMap<Class, usize>,
-    talkers: BTreeMap<(RawQueueId, RawQueueId), (u64, u64)>,
+    talkers: BTreeMap<(RawQueueId, RawQueueId), Pair>,
     others: u64,
+    /// Of how many of them is kept how long their frames took; and of how many frames that isn't.
+    timed: usize,
+    untimed: u64,
     lags: BTreeMap<(WorkerId, WorkerId), Spread>,
     /// When a request entered the worker of whom it is asked.
     asked: BTreeMap<(RawQueueId, RequestId), (WorkerId, Time)>,
@@ -99,6 +119,8 @@ impl<'a> Counting<'a> {
             classes: BTreeMap::new(),
             talkers: BTreeMap::new(),
             others: 0,
+            timed: 0,
+            untimed: 0,
             lags: BTreeMap::new(),
             asked: BTreeMap::new(),
             asked_left_out: 0,
@@ -164,6 +186,9 @@ impl<'a> Counting<'a> {
     /// Counts a batch that enters a worker. Gives how many frames and bytes of payloads it has.
     fn batch(&mut self, worker: WorkerId, now: Time, batch: &BatchRef<'_>) -> (u64, u64) {
         let (mut frames, mut bytes) = (0, 0);
+        let sender = batch.source.as_worker().filter(|sender| *sender != worker);
+        let of_sender = sender.and_then(|sender| Some((sender, self.workers.get(&sender)?.latest)));
+        let lag = of_sender.map(|(_, latest)| u64::try_from(now.since(latest).as_nanos()).unwrap_or(u64::MAX));
         for frame in batch.frames() {
             let Ok(frame) = frame else {
                 self.malformed += 1;
@@ -177,11 +202,9 @@ impl<'a> Counting<'a> {
             of_type.frames += 1;
             of_type.payload_bytes += payload_bytes;
             of_type.size.note(payload_bytes, 1);
-            self.talk(worker, now, &header, payload_bytes);
+            self.talk(worker, now, &header, payload_bytes, lag);
         }
-        let sender = batch.source.as_worker().filter(|sender| *sender != worker);
-        if let Some((sender, of_sender)) = sender.and_then(|sender| Some((sender, self.workers.get(&sender)?))) {
-            let lag = now.since(of_sender.latest).as_nanos().try_into().unwrap_or(u64::MAX);
+        if let (Some((sender, _)), Some(lag)) = (of_sender, lag) {
             self.lags.entry((sender, worker)).or_insert_with(Spread::new).note(lag, frames);
         }
         (frames, bytes)
@@ -205,14 +228,24 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// Counts who talks to whom, and how long an answer took.
-    fn talk(&mut self, worker: WorkerId, now: Time, header: &Header, payload_bytes: u64) {
+    /// Counts who talks to whom, how long that took at least, and how long an answer took.
+    fn talk(&mut self, worker: WorkerId, now: Time, header: &Header, payload_bytes: u64, lag: Option<u64>) {
         let to = RawQueueId::new(self.manifest.node, Place::worker(worker), header.slot, header.generation);
         let pair = (header.sender, to);
         if self.talkers.len() < KEPT_MAX || self.talkers.contains_key(&pair) {
-            let (frames, bytes) = self.talkers.entry(pair).or_default();
-            *frames += 1;
-            *bytes += payload_bytes;
+            let pair = self.talkers.entry(pair).or_default();
+            pair.frames += 1;
+            pair.payload_bytes += payload_bytes;
+            if let Some(lag) = lag {
+                if pair.lag.is_none() && self.timed < TIMED_MAX {
+                    self.timed += 1;
+                    pair.lag = Some(Box::new(Spread::coarse()));
+                }
+                match &mut pair.lag {
+                    Some(spread) => spread.note(lag, 1),
+                    None => self.untimed += 1,
+                }
+            }
         } else {
             self.others += 1;
         }
@@ -297,6 +330,10 @@ impl<'a> Counting<'a> {
         if self.others != 0 {
             remarks.push(format!("{} frames are of more pairs of queues than are counted one by one", self.others));
         }
+        if self.untimed != 0 {
+            let text = format!("{} frames are of more pairs of queues than are timed one by one", self.untimed);
+            remarks.push(text);
+        }
         if self.asked_left_out != 0 {
             remarks.push(format!("{} requests were open beside more than are kept", self.asked_left_out));
         }
@@ -325,15 +362,16 @@ impl OfWorker {
 }
 
 /// The pairs with the most frames.
-fn busiest(talkers: BTreeMap<(RawQueueId, RawQueueId), (u64, u64)>, top: usize) -> Vec<Talker> {
+fn busiest(talkers: BTreeMap<(RawQueueId, RawQueueId), Pair>, top: usize) -> Vec<Talker> {
     let mut pairs: Vec<_> = talkers.into_iter().collect();
-    pairs.sort_by_key(|(_, (frames, _))| std::cmp::Reverse(*frames));
+    pairs.sort_by_key(|(_, pair)| std::cmp::Reverse(pair.frames));
     pairs.truncate(top);
-    let talker = |((from, to), (frames, bytes))| Talker {
+    let talker = |((from, to), Pair { frames, payload_bytes, lag }): (_, Pair)| Talker {
         from: Queue(from),
         to: Queue(to),
         frames: Number(frames),
-        payload_bytes: Number(bytes),
+        payload_bytes: Number(payload_bytes),
+        lag_ns: lag.map(|lag| lag.percentiles()),
     };
     pairs.into_iter().map(talker).collect()
 }
