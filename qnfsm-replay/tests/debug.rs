@@ -519,6 +519,33 @@ fn ways_to_go_lead_where_the_session_s_own_do() {
 }
 
 #[test]
+fn a_run_that_nothing_stops_says_how_one_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path(), 25);
+    let mut debugger = Debugger::new(session(dir.path()));
+    said(&mut debugger, "find kind == till and message.0 == 9");
+    said(&mut debugger, "step");
+    let before = debugger.session().spot().unwrap();
+    assert!(before.step > 0, "the test shows something");
+    for line in ["reverse", "run"] {
+        let text = said(&mut debugger, line);
+        assert_ne!(debugger.session().spot(), Some(before), "{line}");
+        let head = text.lines().next().unwrap();
+        let commands: Vec<_> = head.split('`').skip(1).step_by(2).filter(|it| !it.starts_with("help")).collect();
+        assert_eq!(commands.len(), 2, "{head}");
+        commands.iter().for_each(|command| _ = said(&mut debugger, command));
+        assert_eq!(debugger.session().spot(), Some(before), "{head}");
+    }
+    // What it is called elsewhere isn't a command here, and it is said which is.
+    let error = debugger.line("continue").unwrap_err().to_string();
+    assert!(error.contains("here that is `run`"), "{error}");
+    // Where it has gone nowhere there is no way back.
+    said(&mut debugger, "reverse");
+    let text = said(&mut debugger, "reverse");
+    assert!(!text.lines().next().unwrap().contains("come back"), "{text}");
+}
+
+#[test]
 fn what_led_to_a_message_is_told_over_workers_up_to_where_it_came_from() {
     let dir = tempfile::tempdir().unwrap();
     bank(dir.path(), 25);

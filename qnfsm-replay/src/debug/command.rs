@@ -118,6 +118,22 @@ pub(super) enum Destination {
 /// How many causes are shown unless it is said.
 const CAUSES_DEFAULT: usize = 20;
 
+/// What other debuggers call the commands that whoever comes from them types first.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("continue", "run"),
+    ("cont", "run"),
+    ("reverse-continue", "reverse"),
+    ("next", "step"),
+    ("n", "step"),
+    ("stepi", "step"),
+    ("reverse-step", "back"),
+    ("rs", "back"),
+    ("print", "state"),
+    ("info", "show"),
+    ("bt", "why"),
+    ("backtrace", "why"),
+];
+
 /// A line, in parts.
 struct Words<'l> {
     line: &'l str,
@@ -191,7 +207,9 @@ impl Command {
         let known = COMMANDS.iter().find(|help| help.name == word || (help.short == word && !word.is_empty()));
         let Some(help) = known else {
             let names = COMMANDS.iter().map(|help| help.name);
-            let what = format!("there is no command `{}`: {}", shortened(word), instead(word, names));
+            let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == word);
+            let instead = elsewhere.map_or_else(|| instead(word, names), |(_, here)| format!("here that is `{here}`"));
+            let what = format!("there is no command `{}`: {instead}", shortened(word));
             return Err(WrongLine { at: start, what });
         };
         Command::of(help.name, &words)
@@ -355,6 +373,14 @@ mod tests {
         assert_eq!(destination("-2m"), Some(Destination::Before(Duration::from_secs(120))));
         for none in ["", "x", "w1:", "w:1", "+", "+5", "+-5s", "+1e400s", "w1:-3", "+s", "+."] {
             assert_eq!(destination(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_called_something_else_elsewhere_is_a_command_here() {
+        let is_known = |name| COMMANDS.iter().any(|help| help.name == name || help.short == name);
+        for (elsewhere, here) in ELSEWHERE {
+            assert!(!is_known(elsewhere) && is_known(here), "{elsewhere} {here}");
         }
     }
 

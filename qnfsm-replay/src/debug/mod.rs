@@ -422,6 +422,7 @@ impl Debugger {
 
     fn run(&mut self, direction: Direction) -> Result<View, DebugError> {
         let (stops, tables) = (std::mem::take(&mut self.stops), self.tables.clone());
+        let before = self.session.spot();
         let found = self.search(direction, |log, step| stops.first(&tables, log, step).is_some());
         self.stops = stops;
         if found? == Found::There {
@@ -436,7 +437,12 @@ impl Debugger {
         nothing?;
         let why =
             if self.stops.is_empty() { "; nothing stops a run yet, see `help break`" } else { "; nothing stopped it" };
-        Ok(self.arrived(&format!("{by}{why}"), None))
+        let way_back =
+            before.filter(|before| self.session.spot() != Some(*before)).map_or_else(String::new, |before| {
+                let steps = if before.step == 0 { String::new() } else { format!(" and `step {}`", before.step) };
+                format!("; `goto {}:{}`{steps} to come back", before.worker, before.round)
+            });
+        Ok(self.arrived(&format!("{by}{why}{way_back}"), None))
     }
 
     fn find(&mut self, expression: &Expression, direction: Direction) -> Result<View, DebugError> {
