@@ -1,28 +1,16 @@
 //! The debugger on a journal that wasn't made for it: the server's under load, killed twice and recovered. As a user runs it: with
 //! commands, and with a script on standard input.
 
+mod journals;
+
 use std::{
     fs,
     io::Write,
-    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::OnceLock,
 };
 
+use journals::{copy, made};
 use serde_json::Value;
-
-/// The directories of a server and its bots, made once.
-fn journals() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debugging");
-        let _ = fs::remove_dir_all(&dir);
-        let arguments = ["demo", "--seconds", "3", "--bots", "8", "--kills", "2", "--seed", "7", "--json", "--dir"];
-        let output = arena().args(arguments).arg(&dir).output().expect("the demo can be started");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        dir
-    })
-}
 
 fn arena() -> Command {
     Command::new(env!("CARGO_BIN_EXE_arena"))
@@ -31,7 +19,7 @@ fn arena() -> Command {
 /// What the debugger says to commands.
 fn debug(node: &str, options: &[&str], commands: &[&str]) -> Output {
     let mut command = arena();
-    command.arg("debug").arg(journals().join(node)).args(options);
+    command.arg("debug").arg(made().join(node)).args(options);
     commands.iter().for_each(|line| _ = command.args(["--command", line]));
     command.output().expect("the debugger can be started")
 }
@@ -52,7 +40,7 @@ fn answers(node: &str, commands: &[&str]) -> Vec<Value> {
 /// What a script on standard input comes to.
 fn script(lines: &str) -> Output {
     let mut command = arena();
-    command.arg("debug").arg(journals().join("server"));
+    command.arg("debug").arg(made().join("server"));
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("the debugger can be started");
     // One that has ended reads no further.
@@ -130,25 +118,23 @@ fn a_directory_that_can_t_be_gone_through_is_refused_as_a_replay_refuses_it() {
 
 #[test]
 fn a_journal_whose_tail_is_cut_is_gone_through_up_to_there() {
-    let dir = std::env::temp_dir().join(format!("arena-debugging-cut-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    copy(&journals().join("bots"), &dir);
-    let last = fs::read_dir(dir.join("journal")).expect("it is there").map(|entry| entry.expect("it is there").path());
+    let dir = copy("bots", "debugging-cut");
+    let last =
+        fs::read_dir(dir.path().join("journal")).expect("it is there").map(|entry| entry.expect("it is there").path());
     let last = last.max().expect("there is a segment");
     let file = fs::OpenOptions::new().write(true).open(&last).expect("it can be written");
     file.set_len(file.metadata().expect("it is there").len() - 9).expect("it can be cut");
     drop(file);
-    let output = arena().arg("debug").arg(&dir).args(["--command", "end", "--command", "why"]).output();
+    let output = arena().arg("debug").arg(dir.path()).args(["--command", "end", "--command", "why"]).output();
     let output = output.expect("it can be started");
     // The clean stop was known to be on disk, or it wasn't: either way that is said, and nothing panics.
     assert!(matches!(output.status.code(), Some(0 | 20)), "{}", text(&output.stderr));
-    fs::remove_dir_all(&dir).expect("it is there");
 }
 
 #[test]
 fn whoever_reads_may_have_had_enough() {
     let mut command = arena();
-    command.arg("debug").arg(journals().join("server"));
+    command.arg("debug").arg(made().join("server"));
     (0..200).for_each(|_| _ = command.args(["--command", "kinds", "--command", "step"]));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
     drop(child.stdout.take());
@@ -161,19 +147,6 @@ fn help_has_examples_and_the_exit_statuses() {
     let output = arena().args(["debug", "--help"]).output().expect("it can be started");
     let help = text(&output.stdout);
     assert!(help.contains("--command 'find ended panicked'") && help.contains("130 interrupted"), "{help}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("there is room");
-    for entry in fs::read_dir(from).expect("it is there") {
-        let entry = entry.expect("it is there").path();
-        let to = to.join(entry.file_name().expect("it has a name"));
-        if entry.is_dir() {
-            copy(&entry, &to);
-        } else {
-            fs::copy(&entry, &to).expect("there is room");
-        }
-    }
 }
 
 /// What it says to the last of these commands, in text.

@@ -3,8 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{BufRead, BufReader, Read},
+    mem,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
@@ -42,12 +43,16 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A copy of the directory of a `server` or of `bots`, with a name of its own.
-pub(crate) fn copy(node: &str, name: &str) -> Dir {
+/// The directories of a server and its bots, `server` and `bots`. Whoever changes them takes a copy.
+pub(crate) fn made() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
-    let made = MADE.get_or_init(|| {
-        // Nobody lets go of what is static, so it lies where the next run takes it away.
+    MADE.get_or_init(|| {
+        // Nobody lets go of what is static, so it lies where the next run takes it away. A runner may give each test a process: they take
+        // turns, until they end.
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(concat!("journals-", env!("CARGO_CRATE_NAME")));
+        let turn = File::create(dir.with_extension("turn")).expect("it can be made");
+        turn.lock().expect("it can be locked");
+        mem::forget(turn);
         let _ = fs::remove_dir_all(&dir);
         let path = dir.to_string_lossy().into_owned();
         let arguments =
@@ -55,9 +60,13 @@ pub(crate) fn copy(node: &str, name: &str) -> Dir {
         let output = arena(&arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         dir
-    });
+    })
+}
+
+/// A copy of the directory of a `server` or of `bots`, with a name of its own.
+pub(crate) fn copy(node: &str, name: &str) -> Dir {
     let dir = Dir::new(name);
-    copy_all(&made.join(node), dir.path());
+    copy_all(&made().join(node), dir.path());
     dir
 }
 
