@@ -111,8 +111,12 @@ fn measure(job: &Job) -> Result<Figures, Failure> {
 /// Draws the pictures of all suites whose rows are in a file.
 fn drawn(rows: &Path, dir: &Path) -> Result<(), Failure> {
     let rows = plot::read(rows)?;
-    let suites =
-        [(Growth::NAME, Growth::plots()), (Footprint::NAME, Footprint::plots()), (Journal::NAME, Journal::plots())];
+    let suites = [
+        (Growth::NAME, Growth::plots()),
+        (Footprint::NAME, Footprint::plots()),
+        (Journal::NAME, Journal::plots()),
+        (Replay::NAME, Replay::plots()),
+    ];
     plot::say_drawn(&plot::draw_suites(&suites, &rows, dir)?)
 }
 

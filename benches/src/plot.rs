@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -214,12 +215,7 @@ fn style(size: u32) -> TextStyle<'static> {
 fn draw_chart(plot: &Plot, lines: &[Line], area: &Area<'_>) -> Result<(), Failure> {
     let points = || lines.iter().flat_map(|line| &line.points);
     let xs = distinct(points().map(|point| point.x));
-    let around = |values: &[f64]| {
-        let (least, most) = values.iter().fold((f64::MAX, 0.0_f64), |(a, b), &value| (a.min(value), b.max(value)));
-        least / AROUND..most * AROUND
-    };
-    let ys = around(&points().flat_map(|point| [point.least, point.median]).collect::<Vec<_>>());
-    let y_labels = round_numbers(ys.start, ys.end);
+    let (ys, y_labels) = scale(points().flat_map(|point| [point.least, point.median]));
     let mut chart = ChartBuilder::on(area)
         .caption(plot.title, style(19))
         .margin(12)
@@ -227,7 +223,7 @@ fn draw_chart(plot: &Plot, lines: &[Line], area: &Area<'_>) -> Result<(), Failur
         .x_label_area_size(52)
         .y_label_area_size(68)
         .build_cartesian_2d(
-            around(&xs).log_scale().with_key_points(xs.clone()),
+            around(span(xs.iter().copied()), 1).log_scale().with_key_points(xs.clone()),
             ys.log_scale().with_key_points(y_labels.clone()),
         )?;
     chart
@@ -279,6 +275,27 @@ fn distinct(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
+/// An axis around these values, and its labels: two at least, because one alone tells no distance.
+fn scale(values: impl Iterator<Item = f64>) -> (Range<f64>, Vec<f64>) {
+    let span = span(values);
+    let labelled = |times| {
+        let range = around(span, times);
+        (range.clone(), round_numbers(range.start, range.end))
+    };
+    // Further around where that takes it: each decade has three.
+    (1..9).map(labelled).find(|(_, labels)| labels.len() > 1).unwrap_or_else(|| labelled(1))
+}
+
+/// The least and the most of them.
+fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::MAX, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)))
+}
+
+/// From the least to the most, and so many times [`AROUND`] beyond.
+fn around((least, most): (f64, f64), times: i32) -> Range<f64> {
+    least / AROUND.powi(times)..most * AROUND.powi(times)
+}
+
 /// The round numbers between two: 1, 2, 5, 10, 20 and so on; where that are many, powers of ten alone.
 fn round_numbers(from: f64, to: f64) -> Vec<f64> {
     let steps: &[f64] = if (to / from).log10() > DECADES_WITH_HALVES { &[1.0] } else { &[1.0, 2.0, 5.0] };
@@ -328,6 +345,14 @@ mod tests {
         x_label: "FSMs",
         y_label: "ns/message",
     };
+
+    #[test]
+    fn an_axis_has_two_labels_at_least() {
+        let labels = |values: &[f64]| scale(values.iter().copied()).1;
+        assert_eq!(labels(&[22.0, 23.0]), [20.0, 50.0]);
+        assert_eq!(labels(&[4.0, 30.0]), [5.0, 10.0, 20.0]);
+        assert!(labels(&[1.0, 1.0]).len() > 1 && labels(&[99_999.0]).len() > 1);
+    }
 
     #[test]
     fn a_line_has_its_systems_points_in_order_and_no_others() {
