@@ -30,6 +30,15 @@ enum Visit {
     Gone(Down),
     Close,
     Rung(ReplyTo<u64>),
+    /// To ask the town for its news, so many times.
+    Ask(u64, QueueId<News>),
+    Answered(Reply<u64>),
+}
+
+impl From<Reply<u64>> for Visit {
+    fn from(reply: Reply<u64>) -> Visit {
+        Visit::Answered(reply)
+    }
 }
 
 /// A message of no bytes, which shops take in.
@@ -64,7 +73,10 @@ impl Fsm for Shop {
             Visit::Shut => return Next::Goto(false),
             Visit::Open => return Next::Goto(true),
             Visit::Watch(other) => cx.monitor(other),
-            Visit::Gone(_) => {}
+            Visit::Gone(_) | Visit::Answered(_) => {}
+            Visit::Ask(times, town) => {
+                (0..times).for_each(|_| _ = cx.request(town, PATIENCE, |reply| News::When(0, 0, reply)));
+            }
             Visit::Close => return Next::Stop,
             Visit::Rung(reply) => cx.reply(reply, self.rung),
         }
@@ -87,6 +99,8 @@ enum Act {
     Neighbours,
     /// Asks the first how often it was rung, and says so whoever asks.
     Count,
+    /// Has the first ask in its turn, so many times.
+    Asked(u64),
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -174,6 +188,7 @@ impl Town {
             Act::Close(shop) => cx.send(self.shops[shop], Visit::Close),
             Act::Stop(shop) => cx.stop(self.shops[shop]),
             Act::Neighbours => cx.send(self.shops[0], Visit::Watch(self.shops[1])),
+            Act::Asked(times) => cx.send(self.shops[0], Visit::Ask(times, cx.id())),
             Act::Count => _ = cx.request(self.shops[0], PATIENCE, Visit::Rung),
         }
     }
@@ -181,7 +196,6 @@ impl Town {
 
 fn kinds() -> Kinds {
     Kinds::new()
-        // Frames that carry no message say 0 for its type, which is this one's number.
         .message_named::<Bell>("a bell")
         .with::<Town>()
         .with::<Shop>()
@@ -192,6 +206,7 @@ fn kinds() -> Kinds {
         .replies::<News, WorkerId>()
         .replies::<News, QueueId<Visit>>()
         .replies::<News, u64>()
+        .replies::<Visit, u64>()
 }
 
 /// A session of a town that did that, each when of what was before so much news had come.
@@ -249,6 +264,17 @@ fn a_message_comes_from_the_step_that_sent_it_and_not_from_one_that_did_somethin
 }
 
 #[test]
+fn an_answer_comes_from_who_answered_and_not_from_a_request_that_has_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    // Each FSM counts its requests by itself: among so many of the shop's is one with the number of the town's.
+    let acts = [Act::Asked(40), Act::Count];
+    let session = &mut lived(dir.path(), &[(&acts, 1)]);
+    assert_eq!(led_to(session, |news| matches!(news, News::Counted(_))), [[(1, Act::Count)]]);
+    let asked = led_to(session, |news| matches!(news, News::When(0, 0, _)));
+    assert_eq!(asked.iter().filter(|led| led[..] == [(0, Act::Asked(40))]).count(), 40, "{asked:?}");
+}
+
+#[test]
 fn of_messages_that_are_alike_one_that_is_put_off_comes_from_its_own_step() {
     use Act::{Count, Open, Ring, Shut};
     let dir = tempfile::tempdir().unwrap();
@@ -274,6 +300,11 @@ fn the_end_of_an_fsm_comes_from_what_ended_it() {
     assert_eq!(led_to(session, |visit| matches!(visit, Visit::Close)), [[(2, Close(0))]]);
     let led = led_to(session, |news| matches!(news, News::Gone(_)));
     assert_eq!(led, [[(3, Stop(1))], [(2, Close(0))]]);
+
+    // What it said before it ended comes with the news of its end.
+    let dir = tempfile::tempdir().unwrap();
+    let session = &mut lived(dir.path(), &[(&[Watch(0), Count, Close(0)], 2)]);
+    assert_eq!(led_to(session, |news| matches!(news, News::Gone(_))), [[(2, Close(0))]]);
 
     // Two in one round; and then, of one that is gone, whoever asks is told.
     let dir = tempfile::tempdir().unwrap();
