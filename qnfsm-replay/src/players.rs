@@ -22,9 +22,10 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
     },
     thread::{Builder, Scope, ScopedJoinHandle},
+    time::Duration,
 };
 
 use qnfsm::{
@@ -43,6 +44,9 @@ const UNDER_WAY_MAX: usize = 8;
 
 /// The most bytes that a player has to play, unless a single excerpt is longer.
 const UNDER_WAY_BYTES_MAX: usize = 4 << 20;
+
+/// How often progress is reported.
+pub(crate) const BETWEEN_REPORTS: Duration = Duration::from_millis(50);
 
 /// How many records are taken at most before players that have nothing to do are looked for.
 const RECORDS_BETWEEN_LOOKS: u32 = 1024;
@@ -99,15 +103,24 @@ impl<'scope, 'env> Players<'scope, 'env> {
         }
     }
 
-    /// Waits until all that was taken is played; then one player has all workers.
+    /// How many bytes of records were taken and have yet to be played.
+    pub(crate) fn bytes_waiting(&self) -> u64 {
+        match self {
+            Players::Here(..) => 0,
+            Players::Apart(apart) => apart.bytes_waiting(),
+        }
+    }
+
+    /// Waits until all that was taken is played; then one player has all workers. `on_progress` is told meanwhile how far they have come, and
+    /// how many bytes of records have yet to be played.
     ///
     /// # Errors
     /// Where players stopped: the first of them in the journal's order.
-    pub(crate) fn join(self) -> Result<Player, Stopped> {
+    pub(crate) fn join(self, on_progress: &mut dyn FnMut(Progress, u64)) -> Result<Player, Stopped> {
         match self {
             Players::Here(player, None) => Ok(*player),
             Players::Here(_, Some(stopped)) => Err(stopped),
-            Players::Apart(apart) => apart.join(),
+            Players::Apart(apart) => apart.join(on_progress),
         }
     }
 }
@@ -212,11 +225,29 @@ impl<'scope, 'env> Apart<'scope, 'env> {
         all
     }
 
-    fn join(mut self) -> Result<Player, Stopped> {
+    fn bytes_waiting(&self) -> u64 {
+        self.seats.iter().map(|seat| (seat.under_way_bytes + seat.open.bytes()) as u64).sum()
+    }
+
+    fn join(mut self, on_progress: &mut dyn FnMut(Progress, u64)) -> Result<Player, Stopped> {
         // Players that have stopped say so below; the others need theirs all the same.
         let _ = self.look();
         for seat in &mut self.seats {
             let _ = seat.hand_over();
+        }
+        while let Some(seat) = self.seats.iter_mut().find(|seat| !seat.under_way.is_empty()) {
+            match seat.done.recv_timeout(BETWEEN_REPORTS) {
+                Ok(played) => seat.keep(played),
+                // Others may have come further.
+                Err(RecvTimeoutError::Timeout) => {}
+                // It has stopped: nothing more comes back.
+                Err(RecvTimeoutError::Disconnected) => {
+                    seat.under_way.clear();
+                    seat.under_way_bytes = 0;
+                }
+            }
+            let progress = self.progress();
+            on_progress(progress, self.bytes_waiting());
         }
         // Without the other end of its channel a player ends; the channels go before the threads are waited for.
         let threads: Vec<_> = self.seats.into_iter().map(|seat| seat.thread).collect();
@@ -348,8 +379,6 @@ fn play(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use qnfsm::{Context, Fsm, Kinds, Next, NodeBuilder, NodeId, journal::Reader};
     use serde::{Deserialize, Serialize};
 

@@ -19,7 +19,7 @@ use qnfsm::{
 use crate::{
     EndedIn, ReplayError, Report,
     naming::{RoundName, SnapshotName},
-    players::Players,
+    players::{BETWEEN_REPORTS, Players},
     recorded::{Recorded, Segments},
     session::with_place,
     span::{Belongs, Span},
@@ -63,7 +63,10 @@ impl fmt::Debug for Options<'_> {
     }
 }
 
-/// How many records are read between two reports of progress.
+/// How many records a replay takes between two looks at the clock.
+const RECORDS_BETWEEN_LOOKS: u32 = 16;
+
+/// How many records are read between two reports of progress, by who does nothing else with them.
 pub(crate) const RECORDS_BETWEEN_REPORTS: u64 = 2048;
 
 impl<'a> Options<'a> {
@@ -167,13 +170,15 @@ pub fn replay(dir: &Path, kinds: Kinds, options: &Options<'_>) -> Result<Report,
     let (recorded, mut reader) = Recorded::open(dir, kinds, options.program.as_deref(), options.storage.clone())?;
     let span = Span::of(&recorded, &mut reader, options)?;
     let marks: Vec<_> = span.marks().collect();
-    let mut run = Run { recorded: &recorded, options, segments: Segments::new(&recorded), span };
+    let mut run = Run { recorded: &recorded, options, segments: Segments::new(&recorded), span, bytes_told: 0 };
     let threads = options.threads.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let player = || recorded.player_with(marks.iter().copied());
     let (played, read) = thread::scope(|scope| {
         let mut players = Players::new(scope, threads, &player);
         let read = run.read(&mut reader, &mut players);
-        (players.join(), read)
+        let end = reader.position();
+        let mut on_progress = |progress, waiting| run.report(progress, end, waiting);
+        (players.join(&mut on_progress), read)
     });
     // Where a player stopped, it was over a record before whatever ended the reading.
     let mut player = played.map_err(|stopped| run.segments.error(stopped))?;
@@ -224,12 +229,14 @@ struct Run<'a> {
     options: &'a Options<'a>,
     segments: Segments<'a>,
     span: Span,
+    /// How many bytes were told to be played.
+    bytes_told: u64,
 }
 
 impl Run<'_> {
     /// Reads to the end of what is to be played, or up to where it is known that a player has stopped.
     fn read(&mut self, reader: &mut Reader, players: &mut Players<'_, '_>) -> Result<(), ReplayError> {
-        let mut records = 0;
+        let (mut records, mut reported) = (0_u32, Instant::now());
         loop {
             let at = reader.position();
             let entry = match reader.next() {
@@ -253,11 +260,23 @@ impl Run<'_> {
             // A round that was just read runs with a later record, so its segment is checked in time.
             self.segments.check(reader, position)?;
             records += 1;
-            if let (0, Some(on_progress)) = (records % RECORDS_BETWEEN_REPORTS, &self.options.on_progress) {
-                on_progress(self.seen(players.progress(), position));
+            if records % RECORDS_BETWEEN_LOOKS == 0 && reported.elapsed() >= BETWEEN_REPORTS {
+                let progress = players.progress();
+                self.report(progress, position, players.bytes_waiting());
+                reported = Instant::now();
             }
         }
         Ok(())
+    }
+
+    /// Reports how far the players have come, where all was read up to a position and so many bytes of it have yet to be played.
+    fn report(&mut self, progress: Progress, at: Position, bytes_waiting: u64) {
+        if let Some(on_progress) = &self.options.on_progress {
+            let seen = self.seen(progress, at);
+            // What waits takes more room than in the file.
+            self.bytes_told = self.bytes_told.max(seen.bytes.saturating_sub(bytes_waiting));
+            on_progress(Seen { bytes: self.bytes_told, ..seen });
+        }
     }
 
     fn seen(&self, progress: Progress, at: Position) -> Seen {

@@ -2,6 +2,7 @@
 //! however the threads run.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod gate;
 mod meeting;
 mod passing;
 mod rewriting;
@@ -13,10 +14,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     thread,
+    time::Duration,
 };
 
 use qnfsm::{
-    Kinds, WorkerId,
+    Kinds, NodeBuilder, WorkerId,
     journal::{Position, Record, segment_path},
     playback::Progress,
 };
@@ -33,6 +35,8 @@ const THREADS: [usize; 4] = [1, 2, 5, 9];
 const TIMES: usize = 50;
 
 const SEGMENT_BYTES: u64 = 1 << 20;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn replayed(dir: &Path, kinds: Kinds, threads: usize) -> Result<Report, ReplayError> {
     replay(dir, kinds, &Options::new().threads(NonZeroUsize::new(threads).unwrap()))
@@ -388,6 +392,24 @@ fn a_panic_of_who_hears_of_progress_comes_through() {
         let panic = catch_unwind(AssertUnwindSafe(|| replay(dir.path(), kinds::<true>(), &options))).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"seen enough"));
     }
+}
+
+#[test]
+fn who_waits_for_players_is_told_how_far_they_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeBuilder::new("gate", gate::kinds()).dir(dir.path()).start(&gate::Gate::default()).unwrap();
+    let passed: u64 = node.host().request(node.root(), PATIENCE, gate::Pass::Both).unwrap();
+    assert_eq!(passed, 1);
+    node.stop().unwrap();
+    // What is read in no time takes one of the players long: it goes on when it was told that the other one has come further.
+    gate::close();
+    let options = Options::new().threads(NonZeroUsize::new(2).unwrap()).on_progress(|seen| {
+        if seen.messages > 0 && seen.bytes < seen.bytes_total {
+            gate::open();
+        }
+    });
+    let report = replay(dir.path(), gate::kinds(), &options).unwrap();
+    assert!(report.messages >= 2 && !gate::was_forced(), "{report}");
 }
 
 /// Puts so many marks before a round, all of which say what the round before did.
