@@ -58,6 +58,10 @@ fn a_failed_assertion_that_stops_the_node_is_replayed_by_the_command_that_is_pri
         assert!(report.contains("the recorded run ended in round"), "{report}");
         assert!(report.contains(&format!("so did the replay: {fault}")), "{report}");
         assert!(report.contains("the journal before segment"), "its beginning was given up: {report}");
+        // And how one looks at the step itself.
+        let (_, debug) = report.split_once("  go there: ").unwrap_or_else(|| panic!("{report}"));
+        let debugged = run(debug);
+        assert!(text(&debugged.stdout).contains("panicked: a reading of 4711 after"), "{debug} {debugged:?}");
     };
     check(run(command));
     moved(recording, &elsewhere);

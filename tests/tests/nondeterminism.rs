@@ -250,6 +250,8 @@ fn the_command_says_what_the_library_says() {
         );
         assert!(json["known_by"].as_str().unwrap().contains(known_by), "{json}");
         assert!(json["hints"][0].as_str().unwrap().contains("a clock was read"), "{json}");
+        let replay = String::from_utf8(cogs(&["replay", path, "--quiet"]).stderr).unwrap();
+        assert!(replay.contains(&format!("look closer: {} diff {path}", env!("CARGO_BIN_EXE_cogs"))), "{replay}");
         let text = String::from_utf8(cogs(&["diff", path]).stdout).unwrap();
         assert!(text.contains("a clock was read") && text.contains("once more"), "{text}");
         assert!(text.contains("            ended    changed\n"), "the step as the debugger shows it: {text}");

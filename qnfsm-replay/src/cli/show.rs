@@ -10,7 +10,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::ReplayArgs;
+use super::{
+    ReplayArgs,
+    step::{go_to_last_step, own_command},
+};
 use crate::{CorruptJournal, LeftWorker, ReplayError, Report};
 
 /// How often the live line is drawn.
@@ -157,14 +160,18 @@ fn place(error: &ReplayError) -> Option<Place<'_>> {
 pub(super) fn show(args: &ReplayArgs, outcome: &Result<Report, ReplayError>) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     match outcome {
-        Ok(report) if !args.quiet => writeln!(out, "{report}")?,
+        Ok(report) if !args.quiet => write!(out, "{}", with_ways(report, &args.dir))?,
         Ok(_) => {}
         Err(error) => {
             if let Some(report) = error.report().filter(|_| !args.quiet) {
-                writeln!(out, "{report}")?;
+                write!(out, "{}", with_ways(report, &args.dir))?;
             }
+            let closer = match error {
+                ReplayError::Diverged(_) => format!("\n  look closer: {}", own_command("diff", &args.dir)),
+                _ => String::new(),
+            };
             // Where standard error is closed, there is nobody to tell; the status tells all the same.
-            _ = writeln!(std::io::stderr(), "error: {error}");
+            _ = writeln!(std::io::stderr(), "error: {error}{closer}");
         }
     }
     if args.json {
@@ -182,6 +189,13 @@ pub(super) fn show(args: &ReplayArgs, outcome: &Result<Report, ReplayError>) -> 
         writeln!(out, "{json}")?;
     }
     Ok(())
+}
+
+/// A report, and how one looks at the rounds that the recorded run ended in.
+fn with_ways(report: &Report, dir: &Path) -> String {
+    let faults = report.ended_in.iter().filter(|ended| !ended.needs_external);
+    let ways = faults.map(|ended| go_to_last_step(dir, ended.worker, ended.round));
+    format!("{report}\n{}", ways.collect::<String>())
 }
 
 /// Prints what kept a program from its end, with the causes that its text doesn't tell already.

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use qnfsm::Catalogue;
+use qnfsm::{Catalogue, WorkerId, spelt::shell_word};
 
 use crate::{
     Session,
@@ -52,8 +52,17 @@ impl fmt::Display for StepText<'_> {
 /// The command that shows the step at which a session stands, with all around it: to be gone on from by adding to it.
 pub(super) fn go_there(dir: &Path, session: &Session) -> String {
     let Some(Spot { worker, round, step, .. }) = session.spot() else { return String::new() };
-    let program = std::env::args_os().next().unwrap_or_default();
-    let (program, dir) = (Path::new(&program).display(), dir.display());
     let further = if step == 0 { String::new() } else { format!(" --command 'step {step}'") };
-    format!("  go there: {program} debug {dir} --command 'goto {worker}:{round}'{further}\n")
+    format!("  go there: {} --command 'goto {worker}:{round}'{further}\n", own_command("debug", dir))
+}
+
+/// Likewise, of a round's last step: that in which it failed, if it did.
+pub(super) fn go_to_last_step(dir: &Path, worker: WorkerId, round: u64) -> String {
+    format!("  go there: {} --command 'end {worker}:{round}'\n", own_command("debug", dir))
+}
+
+/// A command of this program, as it was called.
+pub(super) fn own_command(command: &str, dir: &Path) -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    format!("{} {command} {}", shell_word(Path::new(&program)), shell_word(dir))
 }

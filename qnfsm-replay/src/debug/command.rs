@@ -41,7 +41,7 @@ pub const COMMANDS: &[Help] = commands! {
     "round" "r" "[N]" "goes to the next round of any worker, N times; back with a number below zero" "round 10";
     "goto" "g" "WHERE" "goes to a round by its ordinal (120) or its worker's number (w0:17), to a place of the journal (1:4096), to a time (2026-01-31T12:00:00.5Z), or so far on from here (+1.5s, -20ms)" "goto w0:17";
     "start" "" "" "goes to the first step" "start";
-    "end" "" "" "goes to the last step" "end";
+    "end" "" "[WHERE]" "goes to the last step; to that of a round, if one is named as for `goto`" "end w0:17";
     "break" "br" "[EXPRESSION]" "stops `run` and `reverse` at steps for which it holds; alone, lists what stops them" "break kind == world and message is Move";
     "watch" "w" "QUEUE [FIELD]" "stops them at steps that change a field of an FSM's data, or its state" "watch w0/1.1 data.score";
     "delete" "d" "[NUMBER]" "takes a stop out, by its number; alone, all of them" "delete 2";
@@ -75,7 +75,7 @@ pub(super) enum Command {
     Go(By, i64),
     Goto(Destination),
     Start,
-    End,
+    End(Option<Destination>),
     Stops,
     Break(Expression, String),
     /// With where the field begins, behind the command.
@@ -184,6 +184,12 @@ impl<'l> Words<'l> {
         }
     }
 
+    fn destination(&self) -> Result<Destination, WrongLine> {
+        let what = "a place to go to (a round such as 120 or w0:17, a position such as 1:4096, a time such as \
+                    2026-01-31T12:00:00Z, or +1.5s)";
+        destination(self.rest()).map_or_else(|| self.wrong(refusal(self.rest(), destination, what)), Ok)
+    }
+
     fn queue(&self) -> Result<Option<RawQueueId>, WrongLine> {
         self.optional(queue, "a queue's name, such as w0/7.1,")
     }
@@ -222,16 +228,10 @@ impl Command {
             "back" => words.count_one_way("step").map(|count| Command::Go(By::Step, -count)),
             "turn" => words.count().map(|count| Command::Go(By::Turn, count)),
             "round" => words.count().map(|count| Command::Go(By::Round, count)),
-            "goto" => match destination(words.rest()) {
-                Some(destination) => Ok(Command::Goto(destination)),
-                None => {
-                    let what = "a place to go to (a round such as 120 or w0:17, a position such as 1:4096, a time such as \
-                                2026-01-31T12:00:00Z, or +1.5s)";
-                    words.wrong(refusal(words.rest(), destination, what))
-                }
-            },
+            "goto" => words.destination().map(Command::Goto),
             "start" => words.none(Command::Start),
-            "end" => words.none(Command::End),
+            "end" if words.rest().is_empty() => Ok(Command::End(None)),
+            "end" => words.destination().map(|it| Command::End(Some(it))),
             "break" if words.rest().is_empty() => Ok(Command::Stops),
             "break" => Ok(Command::Break(words.expression()?, words.rest().to_owned())),
             "watch" => Command::watch(words),

@@ -308,7 +308,12 @@ impl Debugger {
                 self.session.go_to_start()?;
                 Ok(self.step())
             }
-            Command::End => {
+            Command::End(Some(destination)) => {
+                self.go_to(destination)?;
+                self.session.go_to_last_step();
+                Ok(self.step())
+            }
+            Command::End(None) => {
                 self.session.go_to_end()?;
                 Ok(self.step())
             }

@@ -271,8 +271,13 @@ impl Session {
     pub fn go_to_end(&mut self) -> Result<(), ReplayError> {
         let Some(last) = self.runner.timeline.last_played(0..self.rounds()) else { return Ok(()) };
         self.go_to(last)?;
-        self.at = self.last_step();
+        self.go_to_last_step();
         Ok(())
+    }
+
+    /// Goes to the last step of the round that is looked at.
+    pub fn go_to_last_step(&mut self) {
+        self.at = self.last_step();
     }
 
     /// Goes to the first step of the round with that ordinal.

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     id::WorkerId,
     journal::{Cut, IoError, Manifest, MemoryFiles, NodeLock, OpenError, Storage},
+    spelt::shell_word,
     time::Time,
 };
 
@@ -268,14 +269,7 @@ fn say(recording: &Result<PathBuf, RecordingError>, of: &str) {
 /// The command that replays a recording, for a shell: a program's subcommand is called so by convention.
 pub(super) fn replay_command(dir: &Path) -> String {
     let program = std::env::current_exe().unwrap_or_else(|_| "<program>".into());
-    format!("{} replay {}", quoted(&program), quoted(dir))
-}
-
-/// A path as one word of a shell's.
-fn quoted(path: &Path) -> String {
-    let path = path.display().to_string();
-    let is_plain = |of: char| of.is_alphanumeric() || "/._-+:,=@%\\".contains(of);
-    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+    format!("{} replay {}", shell_word(&program), shell_word(dir))
 }
 
 /// A time as in ISO 8601's basic format. The days are counted as in Howard Hinnant's `civil_from_days`
@@ -308,12 +302,5 @@ mod tests {
         assert_eq!(at(951_868_800), "20000301T000000Z");
         assert_eq!(at(1_735_689_599), "20241231T235959Z");
         assert_eq!(at(4_107_542_400), "21000301T000000Z");
-    }
-
-    #[test]
-    fn a_path_is_one_word_for_a_shell() {
-        assert_eq!(quoted(Path::new("/srv/node-1/x.y")), "/srv/node-1/x.y");
-        assert_eq!(quoted(Path::new("/a b/$HOME")), "'/a b/$HOME'");
-        assert_eq!(quoted(Path::new("/it's")), r"'/it'\''s'");
     }
 }
