@@ -304,6 +304,9 @@ fn what_the_records_alone_tell_is_drawn_and_it_is_said_what_they_dont() {
     let seq = object("seq", &dir, &["--as-recorded", "--max", "1000000"]);
     assert_eq!(seq["messages"].as_array().map(Vec::len), Some(frames), "each frame that entered, and nothing else");
     assert!(known["messages"].as_array().map(Vec::len) > Some(frames), "the program's kinds tell more");
+    // The world is started by another worker's FSM: that asks the worker, and not a queue that nobody has.
+    let lanes: Vec<_> = seq["lanes"].as_array().expect("a list").iter().filter_map(|it| it["name"].as_str()).collect();
+    assert!(lanes.contains(&"worker w1") && !lanes.iter().any(|lane| lane.ends_with(".0")), "{lanes:?}");
     let remark = seq["remarks"][0].as_str().unwrap_or_default();
     assert!(
         remark.contains("w0, w1") && remark.contains("`seq <dir>` of the program") && remark.contains("Everything"),

@@ -48,6 +48,8 @@ pub(crate) struct Sequence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Edge(NodeId, Place),
+    /// A worker itself, which is asked to start an FSM.
+    Worker(NodeId, Place),
     Fsm(RawQueueId),
     /// The FSMs of a place that have no lane of their own.
     Rest(NodeId, Place),
@@ -91,13 +93,19 @@ impl Sequence {
     /// The number of the lane of a queue, which it is given if it has none.
     fn lane(&mut self, queue: RawQueueId) -> usize {
         let (node, place) = (queue.node(), queue.place());
-        let key = if place.as_edge().is_some() { Key::Edge(node, place) } else { Key::Fsm(queue) };
+        let key = match place.as_edge() {
+            Some(_) => Key::Edge(node, place),
+            // Of an FSM that is to be started nobody knows the queue. Those that there are have generations from 1.
+            None if queue.generation() == 0 => Key::Worker(node, place),
+            None => Key::Fsm(queue),
+        };
         let is_known = self.numbers.contains_key(&key);
         let key = if is_known || self.lanes.len() < self.lanes_max { key } else { Key::Rest(node, place) };
         let lanes = &mut self.lanes;
         *self.numbers.entry(key).or_insert_with(|| {
             let name = match key {
                 Key::Edge(..) => format!("edge {}", of_node(node, place)),
+                Key::Worker(..) => format!("worker {}", of_node(node, place)),
                 Key::Fsm(queue) => queue.to_string(),
                 Key::Rest(..) => format!("others of {}", of_node(node, place)),
             };
@@ -225,7 +233,7 @@ impl Sequence {
         let mut order: Vec<usize> = (0..self.lanes.len()).collect();
         let key = |lane: usize| {
             let (node, place) = match self.lanes[lane].order {
-                Key::Edge(node, place) | Key::Rest(node, place) => (node, place),
+                Key::Edge(node, place) | Key::Worker(node, place) | Key::Rest(node, place) => (node, place),
                 Key::Fsm(queue) => (queue.node(), queue.place()),
             };
             (node, place.as_worker().is_some(), place, self.lanes[lane].order)
