@@ -82,6 +82,14 @@ pub enum WrongProgram {
         /// The program that wrote it.
         wrote: String,
     },
+    /// It was recorded with other kinds, and none of this program's are among them.
+    #[error("{} was recorded with {}, and this program registers nothing of that; replay it with the program that wrote it", .dir.display(), .kinds.join(", "))]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// The kinds that it was recorded with, each such as `kind teller`.
+        kinds: Vec<String>,
+    },
     /// The program's types have changed since.
     #[error(
         "{} was recorded by a build whose types were other ones: {}; replay it with the build that wrote it",
@@ -225,7 +233,9 @@ impl ReplayError {
                 UnusableDirectory::InUse(_) => ("in_use", status::IN_USE),
                 UnusableDirectory::Denied(_) => ("permission_denied", status::DENIED),
             },
-            ReplayError::Program(WrongProgram::Another { .. }) => ("another_program", status::ANOTHER_PROGRAM),
+            ReplayError::Program(WrongProgram::Another { .. } | WrongProgram::Foreign { .. }) => {
+                ("another_program", status::ANOTHER_PROGRAM)
+            }
             ReplayError::Program(WrongProgram::Changed { .. } | WrongProgram::OtherVersion { .. }) => {
                 ("changed_types", status::CHANGED_TYPES)
             }

@@ -181,9 +181,8 @@ impl<'a> Segments<'a> {
         }
         self.left_off = None;
         if table.is_foreign_to(own) {
-            let kinds: Vec<_> = table.kinds.iter().map(|kind| kind.name.as_str()).collect();
-            let wrote = format!("one with the kinds {}", kinds.join(", "));
-            return Err(WrongProgram::Another { dir: dir.into(), wrote }.into());
+            let kinds = table.kinds.iter().map(|kind| format!("kind {}", kind.name)).collect();
+            return Err(WrongProgram::Foreign { dir: dir.into(), kinds }.into());
         }
         let differences = table.differences(own);
         if !differences.is_empty() {

@@ -96,7 +96,7 @@ impl fmt::Display for Report {
         writeln!(f, "  {}, {}", count(u64::from(self.epochs), "epoch"), count(u64::from(*workers), "worker"))?;
         writeln!(
             f,
-            "  {}, {}, {journal_bytes} bytes of journal",
+            "  {}, {} handled, {journal_bytes} bytes of journal",
             count(*rounds, "round"),
             count(*messages, "message")
         )?;

@@ -6,12 +6,13 @@ mod rig;
 use std::{fs, path::Path, sync::Arc};
 
 use qnfsm::{
-    Recording,
+    Durability, Recording,
     journal::{Position, Reader, RealFiles, Record, segment_path},
 };
 use qnfsm_replay::{
     CorruptJournal, Options, ReplayError, Session,
     compare::compare,
+    describe::{self, describe},
     session::{By, Direction},
 };
 use rig::{Order, PATIENCE, Teller, copy, kinds, node};
@@ -48,6 +49,31 @@ fn damage(dir: &Path, at: Position) {
     let mut bytes = fs::read(&file).unwrap();
     bytes[usize::try_from(at.offset).unwrap() + 5] ^= 1;
     fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn of_a_running_node_s_damaged_journal_it_is_told_how_much_of_the_sound_part_was_on_disk() {
+    let (dir, copied) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let running =
+        node(dir.path(), Recording::Inputs).durability(Durability::Durable).start(&Teller::<1>::default()).unwrap();
+    let count = || running.host().request::<_, u64>(running.root(), PATIENCE, Order::Count).unwrap();
+    (0..20).for_each(|_| _ = count());
+    // As a kill leaves it: nothing says up to where all of it was on disk but the marks in it.
+    copy(dir.path(), copied.path());
+    running.stop().unwrap();
+    let described = || describe(copied.path(), &describe::Options::new(), |_, _| {}).unwrap();
+    let sound = described();
+    assert!(sound.damage.is_none() && sound.synced.starts_with("1:"), "{}", sound.synced);
+    let mut reader = Reader::open(Arc::new(RealFiles), copied.path()).unwrap();
+    let mut all = vec![];
+    while let Some(entry) = reader.next().unwrap() {
+        all.push(entry.position);
+    }
+    let at = all[all.len() * 3 / 4];
+    damage(copied.path(), at);
+    let damaged = described();
+    let synced: Position = damaged.synced.parse().unwrap();
+    assert!(damaged.damage.is_some() && synced > Position::default() && synced <= at, "{synced} {at}");
 }
 
 #[track_caller]

@@ -237,7 +237,7 @@ fn checks() -> impl Strategy<Value = Check> {
         (any::<bool>(), one_of(&[true, false]))
             .prop_map(move |(is, of)| Check::Queue { is, queue: if of { TELLER } else { till } }),
         any::<bool>().prop_map(|is| Check::Sender { is, queue: TELLER }),
-        (any::<bool>(), 0_u32..3).prop_map(|(is, worker)| Check::Worker { is, worker: WorkerId(worker) }),
+        (any::<bool>(), 0_u32..2).prop_map(|(is, worker)| Check::Worker { is, worker: WorkerId(worker) }),
         (one_of(Order::ALL), 0_u64..60).prop_map(|(order, round)| Check::Round { order, round }),
         one_of(HandlerIs::ALL).prop_map(Check::Handler),
         one_of(CameIs::ALL).prop_map(Check::Came),
@@ -515,6 +515,17 @@ fn ways_to_go_lead_where_the_session_s_own_do() {
         let error = debugger.line(line).unwrap_err();
         assert!(matches!(error, DebugError::Replay(_)), "{line}: {error}");
         assert_eq!(debugger.session().spot(), other.spot(), "it stands where it stood");
+    }
+}
+
+#[test]
+fn a_worker_that_is_not_there_is_refused_and_so_is_a_queue_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    bank(dir.path(), 25);
+    let mut debugger = Debugger::new(session(dir.path()));
+    for line in ["find worker == w9", "rfind kind == till and worker == w2", "break queue == w7/0.1", "watch w2/0.1"] {
+        let error = debugger.line(line).unwrap_err();
+        assert!(error.to_string().contains(": there are w0, w1"), "{line}: {error}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 use qnfsm::{NodeId, Recording};
-use qnfsm_replay::cli::{CompletionsArgs, Drawing, Program, Reading, Running};
+use qnfsm_replay::cli::{self, CompletionsArgs, Drawing, Program, Reading, Running};
 use rally::{
     kinds,
     play::{PROGRAM, dir_of, play},
@@ -40,7 +40,11 @@ enum Rally {
 
 fn main() -> ExitCode {
     let program = Program::new(PROGRAM, kinds());
-    match Rally::parse() {
+    let arguments = match cli::parse(std::env::args_os(), PROGRAM) {
+        Ok(arguments) => arguments,
+        Err(status) => return status,
+    };
+    match arguments {
         Rally::Running(running) => running.execute(program),
         Rally::Reading(reading) => reading.execute(),
         Rally::Drawing(drawing) => drawing.execute(Some(program)),

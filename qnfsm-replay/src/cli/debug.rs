@@ -178,7 +178,8 @@ impl DebugArgs {
                 Ok(Answer { ended: true, .. }) => return 0,
                 Ok(answer) if is_read => match print(&answer.text) {
                     Ok(()) => {}
-                    // What the rest comes to is the same, and the status tells it.
+                    // Of commands that were given, what the rest comes to is the same, and the status tells it. A script may never end.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.commands.is_empty() => return 0,
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => is_read = false,
                     Err(error) => {
                         let _ = writeln!(io::stderr(), "error: cannot write to standard output: {error}");

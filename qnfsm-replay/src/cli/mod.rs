@@ -273,6 +273,8 @@ fn named(subcommand: clap::Command, program: &str) -> clap::Command {
     let Some(help) = subcommand.get_after_help() else { return subcommand };
     let named = format!("  {program} ");
     let help = help.to_string().replace(&format!("  {TOOL} "), &named).replace(&format!("  {SERVICE} "), &named);
+    // Completions are looked for in a file of the program's name.
+    let help = help.replace(&format!("/completions/{TOOL}"), &format!("/completions/{program}"));
     subcommand.after_help(help)
 }
 

@@ -89,9 +89,13 @@ fn screen(it: &Statistics, paint: Paint) -> String {
     out
 }
 
-/// A rate, to a digit behind the point where it is small.
-fn rate(per_s: f64) -> String {
-    if per_s < 100.0 { format!("{per_s:.1}") } else { format!("{per_s:.0}") }
+/// A rate, to a digit behind the point where it is small; of no time at all, none.
+fn rate(per_s: Option<f64>) -> String {
+    match per_s {
+        None => "-".to_owned(),
+        Some(per_s) if per_s < 100.0 => format!("{per_s:.1}"),
+        Some(per_s) => format!("{per_s:.0}"),
+    }
 }
 
 fn workers(it: &Statistics) -> Table {

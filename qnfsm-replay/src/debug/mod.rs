@@ -319,7 +319,7 @@ impl Debugger {
             }
             Command::Stops => Ok(self.stops.view()),
             Command::Break(expression, text) => {
-                let predicate = Predicate::new(&expression, &self.tables)?;
+                let predicate = self.predicate(&expression)?;
                 let number = self.stops.add(text, predicate, None);
                 Ok(View::Said { text: format!("stop {number}: {expression}") })
             }
@@ -390,8 +390,11 @@ impl Debugger {
     }
 
     fn go_to(&mut self, destination: Destination) -> Result<View, DebugError> {
-        let nothing_later =
-            || ReplayError::Misuse("the journal ends before that; `end` goes to its last step".to_owned());
+        let nothing_later = || {
+            ReplayError::Misuse(
+                "no round that can be gone to begins there or later; `end` goes to the last step".to_owned(),
+            )
+        };
         let now = self.session.spot().map_or(Time::ZERO, |spot| spot.now);
         let time = match destination {
             Destination::Ordinal(ordinal) => {
@@ -420,9 +423,13 @@ impl Debugger {
 
     fn watch(&mut self, queue: RawQueueId, field: Option<&str>) -> Result<View, WrongLine> {
         let (text, expression, watched) = stops::watching(queue, field)?;
-        let predicate = Predicate::new(&expression, &self.tables)?;
+        let predicate = self.predicate(&expression)?;
         let number = self.stops.add(text, predicate, watched);
         Ok(View::Said { text: format!("stop {number}: {expression}") })
+    }
+
+    fn predicate(&self, expression: &Expression) -> Result<Predicate, WrongLine> {
+        Predicate::new(expression, &self.tables, &self.session.workers().collect())
     }
 
     fn run(&mut self, direction: Direction) -> Result<View, DebugError> {
@@ -451,7 +458,7 @@ impl Debugger {
     }
 
     fn find(&mut self, expression: &Expression, direction: Direction) -> Result<View, DebugError> {
-        let (predicate, tables) = (Predicate::new(expression, &self.tables)?, self.tables.clone());
+        let (predicate, tables) = (self.predicate(expression)?, self.tables.clone());
         match self.search(direction, |log, step| predicate.holds(&tables, log, step))? {
             Found::There => Ok(self.step()),
             _ => Err(DebugError::NotFound(match direction {
@@ -493,7 +500,9 @@ impl Debugger {
 /// are listed first.
 #[cfg(feature = "cli")]
 pub(crate) fn step_in_short(catalogue: &Catalogue, step: &crate::session::Step, named: &str) -> String {
-    step_view(catalogue, step, CHARS_IN_SHORT, named).at_most(LINES_IN_SHORT, LINES_IN_SHORT).to_string()
+    step_view(catalogue, step, (CHARS_IN_SHORT, views::CHANGES_MAX), named)
+        .at_most(LINES_IN_SHORT, LINES_IN_SHORT)
+        .to_string()
 }
 
 /// A step as `show` has it as JSON, but for its place.
@@ -503,22 +512,21 @@ pub(crate) fn step_json(
     step: &crate::session::Step,
     named: &str,
 ) -> Box<serde_json::value::RawValue> {
-    let view = step_view(catalogue, step, CHARS_DEFAULT, named);
+    // As of all that is JSON, nothing is left out of a list.
+    let view = step_view(catalogue, step, (CHARS_DEFAULT, usize::MAX), named);
     serde_json::value::to_raw_value(&view).expect("what is shown is texts, numbers and lists of them")
 }
 
 #[cfg(feature = "cli")]
-fn step_view(catalogue: &Catalogue, step: &crate::session::Step, chars_max: usize, named: &str) -> view::StepView {
+fn step_view(
+    catalogue: &Catalogue,
+    step: &crate::session::Step,
+    (chars_max, changes_max): (usize, usize),
+    named: &str,
+) -> view::StepView {
     let tables = Tables::new(catalogue.table().clone());
     // Frames are not shown here, so whose queues they would be for doesn't matter.
-    let views = views::Views {
-        node: NodeId(0),
-        tables: &tables,
-        chars_max,
-        changes_max: views::CHANGES_MAX,
-        watched: Vec::new(),
-        named,
-    };
+    let views = views::Views { node: NodeId(0), tables: &tables, chars_max, changes_max, watched: Vec::new(), named };
     views.step(None, step)
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use qnfsm::{
-    Ask, CameAs, End, FaultKind, Handler,
+    Ask, CameAs, End, FaultKind, Handler, WorkerId,
     schema::{Content, Outlook, Path, Printer},
 };
 
@@ -14,7 +14,7 @@ use super::{
     WrongLine,
     expression::{CameIs, Check, EndIs, Expression, Field, HandlerIs, Order, Root, Test},
     judge::is_so,
-    nearest::{how_far, instead},
+    nearest::{how_far, instead, there_are},
 };
 use crate::{
     dump::Tables,
@@ -33,18 +33,26 @@ pub(super) enum Predicate {
 }
 
 impl Predicate {
-    /// Looks the names of an expression up.
-    pub(super) fn new(expression: &Expression, tables: &Tables) -> Result<Predicate, WrongLine> {
+    /// Looks the names of an expression up, in the tables and among the workers that the journal has.
+    pub(super) fn new(
+        expression: &Expression,
+        tables: &Tables,
+        workers: &BTreeSet<WorkerId>,
+    ) -> Result<Predicate, WrongLine> {
         let all = |parts: &[Expression]| -> Result<Vec<Predicate>, WrongLine> {
-            let mut parts = parts.iter().map(|part| Predicate::new(part, tables)).collect::<Result<Vec<_>, _>>()?;
+            let mut parts =
+                parts.iter().map(|part| Predicate::new(part, tables, workers)).collect::<Result<Vec<_>, _>>()?;
             parts.sort_by_key(Predicate::cost);
             Ok(parts)
         };
         Ok(match expression {
             Expression::And(parts) => Predicate::And(all(parts)?),
             Expression::Or(parts) => Predicate::Or(all(parts)?),
-            Expression::Not(inner) => Predicate::Not(Box::new(Predicate::new(inner, tables)?)),
-            Expression::Test(test) => Predicate::Test(test.check.clone(), numbers(test, tables)?),
+            Expression::Not(inner) => Predicate::Not(Box::new(Predicate::new(inner, tables, workers)?)),
+            Expression::Test(test) => {
+                is_there(test, workers)?;
+                Predicate::Test(test.check.clone(), numbers(test, tables)?)
+            }
         })
     }
 
@@ -183,6 +191,22 @@ pub(super) fn end_of(end: &End) -> EndIs {
 fn end_is(wanted: EndIs, end: &End) -> bool {
     let end = end_of(end);
     end == wanted || (wanted, end) == (EndIs::Failed, EndIs::Panicked)
+}
+
+/// Refuses a worker that isn't there, and a queue of one.
+fn is_there(test: &Test, workers: &BTreeSet<WorkerId>) -> Result<(), WrongLine> {
+    let worker = match &test.check {
+        Check::Worker { worker, .. } => Some(*worker),
+        Check::Queue { queue, .. } => queue.place().as_worker(),
+        _ => None,
+    };
+    match worker.filter(|worker| !workers.contains(worker)) {
+        None => Ok(()),
+        Some(worker) => {
+            let names: Vec<_> = workers.iter().map(WorkerId::to_string).collect();
+            Err(WrongLine { at: test.at, what: format!("no worker is called {worker}: {}", there_are(&names)) })
+        }
+    }
 }
 
 /// The types or kinds of which a test can hold.

@@ -83,7 +83,7 @@ impl Views<'_> {
 
     fn note_changes(&self, data: &Printer, before: &Inside, after: &Inside, view: &mut StepView) {
         let is_any_first = !(self.watched.is_empty() && self.named.is_empty());
-        let looked_at = if is_any_first { CHANGES_LOOKED_AT_MAX } else { self.changes_max };
+        let looked_at = if is_any_first { CHANGES_LOOKED_AT_MAX.max(self.changes_max) } else { self.changes_max };
         let named = words(self.named);
         match data.changes(&before.data, &after.data, looked_at) {
             Ok(mut changes) => {

@@ -175,7 +175,10 @@ impl<'a> Gathered<'a> {
         let by_class: Vec<u64> =
             (0..CLASSES.len()).map(|class| self.parts.iter().map(|part| part.frames[class]).sum()).collect();
         let (from, to) = span(&self.parts);
-        let synced = tail.map_or(manifest.reached, |tail| tail.synced);
+        // Where the end can't be read, nobody has looked what was on disk; what the sound part says of it stands all the same.
+        let marked = self.parts.iter().filter_map(|part| part.synced).max();
+        let marked = marked.map(|(segment, offset)| Position { segment, offset });
+        let synced = tail.map_or(manifest.reached.max(marked.unwrap_or_default()), |tail| tail.synced);
         let lost = tail.and_then(|tail| tail.lost.as_ref()).map(ToString::to_string);
         let mut remarks = self.remarks.clone();
         let malformed: u64 = self.parts.iter().map(|part| part.malformed).sum();

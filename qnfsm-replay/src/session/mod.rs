@@ -255,13 +255,18 @@ impl Session {
         Some(Spot { ordinal, worker, round, step: self.at, steps: log.steps.len(), position, now })
     }
 
-    /// Goes to the first round.
+    /// Goes to the first step; to the first round, if none has a step.
     ///
     /// # Errors
     /// When a round can't be run again; here as in all that follows, the session stands where it stood then.
     pub fn go_to_start(&mut self) -> Result<(), ReplayError> {
-        let first = self.runner.timeline.first_played(0..self.rounds());
-        first.map_or(Ok(()), |first| self.go_to(first))
+        let Some(first) = self.runner.timeline.first_played(0..self.rounds()) else { return Ok(()) };
+        self.go_to(first)?;
+        // A round that only starts what comes next has none.
+        if self.step().is_none() {
+            self.forward(By::Step)?;
+        }
+        Ok(())
     }
 
     /// Goes to the last step of the last round.

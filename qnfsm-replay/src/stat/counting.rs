@@ -22,30 +22,40 @@ const KEPT_MAX: usize = 1 << 20;
 /// The most pairs of queues of which is kept how long their frames took: each takes up to 4 KiB.
 const TIMED_MAX: usize = 1 << 14;
 
-/// A figure's spread. Two digits take little memory, whatever comes.
+/// A figure's spread. Two digits take little memory, whatever comes; the least and the most are as they were.
 #[derive(Debug)]
-struct Spread(Histogram<u64>);
+struct Spread {
+    histogram: Histogram<u64>,
+    min: u64,
+    max: u64,
+}
 
 impl Spread {
     fn new() -> Spread {
-        Spread(Histogram::new(2).expect("two digits are a precision that there is"))
+        Spread::of(2)
     }
 
     /// To one digit, where there are many.
     fn coarse() -> Spread {
-        Spread(Histogram::new(1).expect("one digit is a precision that there is"))
+        Spread::of(1)
+    }
+
+    fn of(digits: u8) -> Spread {
+        let histogram = Histogram::new(digits).expect("one digit and two are precisions that there are");
+        Spread { histogram, min: u64::MAX, max: 0 }
     }
 
     fn note(&mut self, value: u64, times: u64) {
-        self.0.record_n(value, times).expect("one that grows as it needs to takes any value");
+        self.histogram.record_n(value, times).expect("one that grows as it needs to takes any value");
+        (self.min, self.max) = (self.min.min(value), self.max.max(value));
     }
 
     fn percentiles(&self) -> Percentiles {
-        if self.0.is_empty() {
+        if self.histogram.is_empty() {
             return Percentiles::default();
         }
-        let at = |quantile| self.0.value_at_quantile(quantile).min(self.0.max());
-        Percentiles { min: self.0.min(), p50: at(0.5), p90: at(0.9), p99: at(0.99), max: self.0.max() }
+        let at = |quantile| self.histogram.value_at_quantile(quantile).clamp(self.min, self.max);
+        Percentiles { min: self.min, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: self.max }
     }
 }
 
@@ -319,6 +329,7 @@ impl<'a> Counting<'a> {
 
     fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
+        remarks.push("p50, p90 and p99 are to two digits, of queues' frames to one".to_owned());
         if self.deliveries.is_empty() {
             let text = "what FSMs of one worker send one another isn't recorded: only a worker with `Recording::Everything` has that";
             remarks.push(text.to_owned());
@@ -347,7 +358,7 @@ impl<'a> Counting<'a> {
 impl OfWorker {
     fn said(&self, worker: WorkerId, span_ns: u64) -> Worker {
         #[expect(clippy::cast_precision_loss, reason = "nobody reads more digits of a rate")]
-        let rate = |count: u64| if span_ns == 0 { 0.0 } else { count as f64 * 1e9 / span_ns as f64 };
+        let rate = |count: u64| (span_ns != 0).then(|| count as f64 * 1e9 / span_ns as f64);
         Worker {
             worker: worker.0,
             rounds: Number(self.rounds),
@@ -380,7 +391,7 @@ fn said(lags: &BTreeMap<(WorkerId, WorkerId), Spread>) -> Vec<Lag> {
     let lag = |((from, to), spread): (&(WorkerId, WorkerId), &Spread)| Lag {
         from: from.to_string(),
         to: to.to_string(),
-        count: Number(spread.0.len()),
+        count: Number(spread.histogram.len()),
         ns: spread.percentiles(),
     };
     lags.iter().map(lag).collect()

@@ -93,11 +93,12 @@ pub struct Statistics {
 pub struct Worker {
     pub worker: u32,
     pub rounds: Number,
-    pub rounds_per_s: f64,
+    /// None, where no time passed; so with the other rates.
+    pub rounds_per_s: Option<f64>,
     pub frames: Number,
-    pub frames_per_s: f64,
+    pub frames_per_s: Option<f64>,
     pub payload_bytes: Number,
-    pub bytes_per_s: f64,
+    pub bytes_per_s: Option<f64>,
     /// How many frames its rounds had.
     pub frames_of_round: Percentiles,
 }
@@ -145,7 +146,7 @@ pub struct Delivered {
     pub count: Number,
 }
 
-/// How a figure is spread, to two digits unless it is said.
+/// How a figure is spread: the least and the most as they were, the others to two digits unless it is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Percentiles {

@@ -19,7 +19,7 @@ fn printer<T: Serialize + DeserializeOwned + 'static>() -> Printer {
     Printer::new(Schema::of::<T>(&[]).unwrap().json())
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Meters(i64);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,7 @@ struct World {
     players: Vec<Player>,
     scores: BTreeMap<String, u64>,
     doors: BTreeMap<u16, bool>,
+    seats: BTreeMap<Meters, u8>,
     below: BTreeMap<i32, f32>,
     speed: f64,
     root: Option<QueueId<u8>>,
@@ -61,6 +62,7 @@ fn world() -> World {
         players: vec![player("ada"), Player { at: None, ..player("bob") }],
         scores: [("a \"b\\".into(), 1), ("ada".into(), u64::MAX)].into(),
         doors: [(3, true), (9, false)].into(),
+        seats: [(Meters(4), 40), (Meters(-2), 20)].into(),
         below: [(-5, 0.5)].into(),
         speed: f64::NAN,
         root: Some(QueueId::from_raw(queue)),
@@ -89,6 +91,9 @@ fn a_path_leads_to_what_is_there_through_options_newtypes_and_variants() {
         ("scores[\"ada\"]", Content::Unsigned(u64::MAX.into())),
         ("scores[\"a \\\"b\\\\\"]", Content::Unsigned(1)),
         ("doors[9]", Content::Bool(false)),
+        ("seats[4]", Content::Unsigned(40)),
+        ("seats[\"Meters(4)\"]", Content::Unsigned(40)),
+        ("seats[\"-2\"]", Content::Unsigned(20)),
         ("below[\"-5\"]", Content::F32(0.5)),
         ("root", Content::Option(Some(Box::new(Content::Queue(queue))))),
         ("letter", Content::Char('ß')),
@@ -96,9 +101,17 @@ fn a_path_leads_to_what_is_there_through_options_newtypes_and_variants() {
     ] {
         assert_eq!(at(path), Some(expected), "{path}");
     }
-    for path in
-        ["players[2]", "players[1].at.0", "deed.amount", "scores[\"eve\"]", "doors[4]", "speed.x", "players.x", "x"]
-    {
+    for path in [
+        "players[2]",
+        "players[1].at.0",
+        "deed.amount",
+        "scores[\"eve\"]",
+        "doors[4]",
+        "seats[40]",
+        "speed.x",
+        "players.x",
+        "x",
+    ] {
         assert_eq!(at(path), None, "{path}");
     }
     let join = bytes_of(&Deed::Join(player("eve")));

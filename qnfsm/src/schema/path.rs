@@ -37,9 +37,10 @@ pub struct Path(pub Vec<PathPart>);
 pub enum PathPart {
     /// A field, or what a tuple has in a place: `.name`, `.0`. The only value of a newtype may be left out, or is `.0`.
     Field(String),
-    /// What a list has in a place, or a map under a number: `[3]`.
+    /// What a list has in a place, or a map under a number, which may be a newtype's: `[3]`.
     Index(u64),
-    /// What a map has under a key: `["ada"]`. A key that is no text is written as it is shown.
+    /// What a map has under a key: `["ada"]`. A key that is no text is written as it is shown. Of a newtype what it holds is enough: `[3]` for
+    /// `PlayerId(3)`.
     Key(String),
 }
 
@@ -158,8 +159,13 @@ fn is_place(part: &PathPart, at: usize) -> bool {
     }
 }
 
-/// True if a part of a path names what a map has under that key.
+/// True if a part of a path names what a map has under that key: spelt as it is shown, or by what is within its newtype.
 fn is_key(part: &PathPart, key: &Content) -> bool {
+    let within = |key: &Content| matches!(key, Content::Struct(_, Fields::One(inner)) if is_key(part, inner));
+    is_spelt(part, key) || within(key)
+}
+
+fn is_spelt(part: &PathPart, key: &Content) -> bool {
     match (part, key) {
         (PathPart::Key(wanted), Content::Text(text)) => wanted == text,
         (PathPart::Index(wanted), Content::Unsigned(number)) => u128::from(*wanted) == *number,
