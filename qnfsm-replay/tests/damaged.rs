@@ -3,17 +3,17 @@
 
 mod rig;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
 use qnfsm::{
-    Durability, Recording,
+    Durability, Limits, Recording,
     journal::{Position, Reader, RealFiles, Record, segment_path},
 };
 use qnfsm_replay::{
     CorruptJournal, Options, ReplayError, Session,
     compare::compare,
     describe::{self, describe},
-    session::{By, Direction},
+    session::{By, Direction, Found},
 };
 use rig::{Order, PATIENCE, Teller, copy, kinds, node};
 
@@ -49,6 +49,38 @@ fn damage(dir: &Path, at: Position) {
     let mut bytes = fs::read(&file).unwrap();
     bytes[usize::try_from(at.offset).unwrap() + 5] ^= 1;
     fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn where_a_segment_s_header_is_damaged_all_before_it_can_be_gone_through_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { segment_bytes: 1 << 14, ..Limits::default() };
+    let running = node(dir.path(), Recording::Inputs).limits(limits).start(&Teller::<1>::default()).unwrap();
+    for coins in 0..200 {
+        running.host().send(running.root(), &Order::Add(coins)).unwrap();
+        let _: u64 = running.host().request(running.root(), PATIENCE, Order::Count).unwrap();
+    }
+    running.stop().unwrap();
+    let third = segment_path(dir.path(), 3);
+    let mut bytes = fs::read(&third).unwrap();
+    bytes[200] ^= 0xff;
+    fs::write(third, bytes).unwrap();
+
+    let options = Options::new().stations_apart(Duration::ZERO);
+    let mut session = Session::open(dir.path(), kinds::<1>(), &options).unwrap();
+    let there = session.rounds();
+    assert!(there > 20 && session.stopped().is_some(), "{there}: {:?}", session.stopped());
+    for _ in 0..3 {
+        session.go_to_end().unwrap();
+        assert_eq!(session.spot().unwrap().ordinal, there - 1);
+        let mut seen = BTreeSet::new();
+        let meanwhile = |ordinal| {
+            seen.insert(ordinal);
+            ControlFlow::Continue(())
+        };
+        let found = session.find_unless(Direction::Back, |_, _| false, meanwhile);
+        assert_eq!((found.unwrap(), seen.len() as u64), (Found::Nowhere, there));
+    }
 }
 
 #[test]

@@ -20,6 +20,12 @@ pub(super) struct DifferenceView {
     round: u64,
     ordinal: u64,
     agreed_round: Option<u64>,
+    /// The round in which it begins, as far as is known.
+    begins_round: u64,
+    begins_ordinal: u64,
+    /// The delivery that the first pass named, where each was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded_delivery: Option<String>,
     file: String,
     offset: u64,
     expected: String,
@@ -115,13 +121,16 @@ fn parts_of(parted: &Parted, session: &Session) -> Vec<PartView> {
 impl DifferenceView {
     /// Where the program of a session parts from its record.
     pub(super) fn of(difference: &Difference, session: &Session) -> DifferenceView {
-        let Difference { diverged, ordinal, agreed, step, may_have_begun_before, found_by, hints } = difference;
+        let Difference { diverged, ordinal, begins, agreed, step, may_have_begun_before, found_by, hints } = difference;
         let divergence = &diverged.divergence;
         let view = DifferenceView {
             worker: divergence.worker.0,
             round: divergence.round,
             ordinal: *ordinal,
             agreed_round: *agreed,
+            begins_round: begins.1,
+            begins_ordinal: begins.0,
+            recorded_delivery: divergence.delivery.clone(),
             file: diverged.file.display().to_string(),
             offset: diverged.offset,
             expected: divergence.expected.clone(),
@@ -153,6 +162,9 @@ impl DifferenceView {
             round: *round,
             ordinal: *ordinal,
             agreed_round: *agreed,
+            begins_round: *round,
+            begins_ordinal: *ordinal,
+            recorded_delivery: None,
             file: file.display().to_string(),
             offset: *offset,
             expected: expected.clone(),
@@ -186,6 +198,9 @@ impl DifferenceView {
     fn with_step(mut self, parted: Option<&Parted>, session: Option<&Session>) -> DifferenceView {
         let (Some(parted), Some(session)) = (parted, session) else { return self };
         let words = StepText { step: &parted.step, catalogue: session.catalogue() };
+        if parted.ordinal < self.begins_ordinal {
+            (self.begins_ordinal, self.begins_round) = (parted.ordinal, parted.round);
+        }
         self.step_round = Some(parted.round);
         self.step_ordinal = Some(parted.ordinal);
         self.step = Some(parted.number);
@@ -223,9 +238,8 @@ impl DifferenceView {
             None if self.between.is_some() => text.push_str("  agreed:   in nothing of that before\n"),
             None => text.push_str("  agreed:   in nothing: it is the first of its rounds\n"),
         }
-        if let (Some(round), Some(ordinal)) = (self.step_round, self.step_ordinal)
-            && ordinal < self.ordinal
-        {
+        if self.begins_ordinal < self.ordinal {
+            let (round, ordinal) = (self.begins_round, self.begins_ordinal);
             text.push_str(&format!(
                 "  began:    in its round {round} (round {ordinal} of the journal), before it showed\n"
             ));
@@ -238,6 +252,9 @@ impl DifferenceView {
             text.push_str(&format!("  at:       {of}\n"));
         }
         text.push_str(&format!("  expected: {expected}\n  found:    {found}\n"));
+        if let (Some(delivery), None) = (&self.recorded_delivery, self.step) {
+            text.push_str(&format!("  delivery: {delivery}\n"));
+        }
         text.push_str(&self.words);
         self.parts.iter().for_each(|part| self.part(part, &mut text));
         // What is read in both isn't known by anything else.

@@ -2,11 +2,7 @@
 //!
 //! Workers depend on their own records alone, so a single round takes its worker's records and no other's.
 
-use std::{
-    collections::BTreeMap,
-    mem,
-    ops::{ControlFlow, Range},
-};
+use std::{collections::BTreeMap, mem, ops::ControlFlow};
 
 use qnfsm::{
     Place, Time, Worker, WorkerId,
@@ -42,6 +38,8 @@ struct Live {
     bookmark: Option<Bookmark>,
     /// Where the record of the round stands that waits to be run, or ran last.
     position: Position,
+    /// Its last round didn't do what was recorded: it can't be played on.
+    has_parted: bool,
 }
 
 impl Live {
@@ -68,9 +66,28 @@ enum Upto {
 
 /// What came of that.
 enum Came {
-    Log(RoundLog),
+    Ran(Ran),
     Within(Box<Worker>),
 }
+
+/// A round that was run again.
+pub(super) struct Ran {
+    pub(super) log: RoundLog,
+    /// It did what was recorded.
+    pub(super) is_as_recorded: bool,
+}
+
+/// A round by all its names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RoundName {
+    pub(super) ordinal: u64,
+    worker: WorkerId,
+    pub(super) round: u64,
+}
+
+/// The other one of two plays of a worker.
+#[derive(Default)]
+pub(super) struct Twin(Option<Live>);
 
 impl Runner {
     pub(super) fn new(recorded: Recorded, reader: Reader, timeline: Timeline) -> Runner {
@@ -79,75 +96,80 @@ impl Runner {
 
     /// Runs a round again, and takes down all that happens in it.
     pub(super) fn log(&mut self, ordinal: u64) -> Result<RoundLog, ReplayError> {
-        match self.play(ordinal, Upto::End)? {
-            Came::Log(log) => Ok(log),
+        let (worker, round) = self.round(ordinal)?;
+        self.run(RoundName { ordinal, worker, round }).map(|ran| ran.log)
+    }
+
+    /// Likewise, and tells whether it did what was recorded.
+    fn run(&mut self, name: RoundName) -> Result<Ran, ReplayError> {
+        match self.play_round(name, Upto::End)? {
+            Came::Ran(ran) => Ok(ran),
             Came::Within(_) => unreachable!("the round was to be played to its end"),
         }
     }
 
-    /// Plays a worker twice, from its start to that round. Gives what the two plays did in the first round that they didn't do alike, and in
-    /// the last one where all are alike. `on_progress` is told the ordinals that are reached.
+    /// From which of a worker's rounds on two plays may do something else: that behind the last station which a play from the station before
+    /// comes to, too. And whether there is a station that it doesn't come to. `on_progress` is told the ordinals that are reached.
     ///
-    /// Two plays that go on from one station have the same data there, wherever that came from. So a play from the start is held against
-    /// the stations that the first pass has left, and only between two of them are rounds played twice and compared.
-    pub(super) fn first_unlike(
+    /// Each station is held against what comes of the one before it, and of nothing further back: what a worker has from outside its data is another
+    /// thing each time, and all that follows from it.
+    pub(super) fn parts_from(
         &mut self,
         last: u64,
         on_progress: &mut dyn FnMut(u64),
-    ) -> Result<[RoundLog; 2], ReplayError> {
-        let (worker, _) = self.round(last)?;
-        let between = self.parted_between(last, on_progress)?;
-        self.lives.remove(&worker);
-        let mut other = None;
-        for ordinal in between {
-            if self.timeline.worker(ordinal) == Some(worker) && self.timeline.is_played(ordinal) {
-                let logs = self.log_twice(ordinal, &mut other)?;
-                if logs[0].steps != logs[1].steps {
-                    return Ok(logs);
-                }
-            }
-        }
-        self.log_twice(last, &mut other)
-    }
-
-    /// Between which rounds a play of a worker came to part from the first pass; those before the round `last`, if it did so in none of
-    /// its stations.
-    fn parted_between(&mut self, last: u64, on_progress: &mut dyn FnMut(u64)) -> Result<Range<u64>, ReplayError> {
+    ) -> Result<(Vec<RoundName>, bool), ReplayError> {
         let (worker, round) = self.round(last)?;
         let kept = self.timeline.stations().iter().filter_map(|station| station.kept.get(&worker));
-        let mut all: Vec<_> = kept.map(|kept| kept.taken.clone()).filter(|taken| taken.rounds < round).collect();
-        all.dedup_by_key(|taken| taken.rounds);
-        self.lives.remove(&worker);
-        let mut from = 0;
-        for taken in all {
+        let kept = kept.filter(|kept| kept.taken.rounds < round).map(|kept| (kept.taken.clone(), kept.is_shaped));
+        let mut all: Vec<_> = kept.collect();
+        all.dedup_by_key(|(taken, _)| taken.rounds);
+        let (mut from, mut fits) = (0, true);
+        for (taken, is_shaped) in all {
             // One that began with a snapshot has no round before.
             let Some(ordinal) = self.timeline.ordinal(worker, taken.rounds) else { continue };
-            if !self.timeline.is_played(ordinal) {
+            // What it was given without a round, it isn't after that round.
+            if is_shaped || !self.timeline.is_played(ordinal) {
                 continue;
             }
             on_progress(ordinal);
-            let is_alike = match self.image_after(ordinal) {
+            self.lives.remove(&worker);
+            fits = match self.image_after(ordinal) {
                 Err(ReplayError::Diverged(_)) => false,
                 image => image?.is_some_and(|image| image == taken.image),
             };
-            if !is_alike {
-                return Ok(from..ordinal + 1);
+            if !fits {
+                break;
             }
             from = ordinal + 1;
         }
-        Ok(from..last)
+        self.lives.remove(&worker);
+        let (mut rounds, mut next) = (Vec::new(), None);
+        for ordinal in (from..=last).filter(|ordinal| self.timeline.worker(*ordinal) == Some(worker)) {
+            let number = match next {
+                Some(number) => number,
+                None => self.round(ordinal)?.1,
+            };
+            next = Some(number + 1);
+            if self.timeline.is_played(ordinal) {
+                rounds.push(RoundName { ordinal, worker, round: number });
+            }
+        }
+        Ok((rounds, fits))
     }
 
-    /// Runs a round in two plays of its worker, of which the other one was kept by whoever asks.
-    fn log_twice(&mut self, ordinal: u64, other: &mut Option<Live>) -> Result<[RoundLog; 2], ReplayError> {
-        let (worker, _) = self.round(ordinal)?;
-        let log = self.log(ordinal)?;
-        let live = mem::replace(other, self.lives.remove(&worker));
+    /// Runs a round in two plays of its worker, of which the other one is kept by whoever asks.
+    pub(super) fn run_twice(&mut self, name: RoundName, other: &mut Twin) -> Result<[Ran; 2], ReplayError> {
+        let one = self.run(name)?;
+        self.turn(name.worker, other);
+        let again = self.run(name)?;
+        self.turn(name.worker, other);
+        Ok([one, again])
+    }
+
+    /// Goes on with the other play of a worker, and keeps this one.
+    fn turn(&mut self, worker: WorkerId, other: &mut Twin) {
+        let live = mem::replace(&mut other.0, self.lives.remove(&worker));
         self.lives.extend(live.map(|live| (worker, live)));
-        let again = self.log(ordinal)?;
-        let live = mem::replace(other, self.lives.remove(&worker));
-        self.lives.extend(live.map(|live| (worker, live)));
-        Ok([log, again])
     }
 
     /// What the worker of a round was after it; nothing, if that can't be encoded.
@@ -161,7 +183,7 @@ impl Runner {
     pub(super) fn worker_within(&mut self, ordinal: u64, deliveries: u32) -> Result<Box<Worker>, ReplayError> {
         match self.play(ordinal, Upto::Delivery(deliveries))? {
             Came::Within(worker) => Ok(worker),
-            Came::Log(_) => unreachable!("the round was not to be played to its end"),
+            Came::Ran(_) => unreachable!("the round was not to be played to its end"),
         }
     }
 
@@ -316,7 +338,12 @@ impl Runner {
     }
 
     fn play(&mut self, ordinal: u64, upto: Upto) -> Result<Came, ReplayError> {
-        let (id, round) = self.round(ordinal)?;
+        let (worker, round) = self.round(ordinal)?;
+        self.play_round(RoundName { ordinal, worker, round }, upto)
+    }
+
+    fn play_round(&mut self, name: RoundName, upto: Upto) -> Result<Came, ReplayError> {
+        let RoundName { ordinal, worker: id, round } = name;
         if !self.timeline.is_played(ordinal) {
             return Err(ReplayError::Misuse(self.timeline.unplayed.why(id, round, ordinal)));
         }
@@ -343,20 +370,22 @@ impl Runner {
                 None => live.player.finish_before(self.timeline.end.0, self.timeline.end.1, &mut hearing),
             };
             // Where the program parts from the record, the round in which it does is what whoever looks wants to see.
-            if let Err(stopped) = taken
-                && !(runs && stopped.is_divergence())
-            {
-                return Err(Segments::new(&self.recorded).error(stopped));
+            if let Err(stopped) = taken {
+                if !(runs && stopped.is_divergence()) {
+                    return Err(Segments::new(&self.recorded).error(stopped));
+                }
+                live.has_parted = true;
             }
             if runs || ended {
                 live.bookmark = self.reader.bookmark();
+                let is_as_recorded = !live.has_parted;
                 if let Some(worker) = live.player.playback.worker_mut(id) {
                     worker.set_observer(None);
                 }
                 self.lives.insert(id, live);
                 let heard = hearing.rounds.into_iter().find(|heard| heard.round == round);
                 let heard = heard.ok_or_else(|| not_run(id, round))?;
-                return Ok(Came::Log(heard.log(ordinal, position, tape.take())));
+                return Ok(Came::Ran(Ran { log: heard.log(ordinal, position, tape.take()), is_as_recorded }));
             }
         }
     }
@@ -367,6 +396,7 @@ impl Runner {
         let kept = station.kept.get(&worker);
         let at_station = kept.map_or(0, |kept| kept.taken.rounds);
         if let Some(mut live) = self.lives.remove(&worker)
+            && !live.has_parted
             && (at_station..round).contains(&live.rounds())
         {
             return Ok(live);
@@ -376,6 +406,7 @@ impl Runner {
             player: self.recorded.player_again(),
             bookmark: kept.and(station.bookmark),
             position: Position::default(),
+            has_parted: false,
         };
         if let Some(kept) = kept {
             resume(&mut live.player, &self.recorded, kept);
@@ -438,9 +469,10 @@ impl Runner {
             if logs.iter().filter(|log| log.ordinal < upto).any(|log| see(log).is_break()) {
                 return Ok(());
             }
-            match taken {
-                Err(stopped) if stopped.is_divergence() => return Ok(()),
-                taken => taken.map_err(error)?,
+            if let Err(stopped) = taken {
+                let stopped = error(stopped);
+                // Where the first pass came further, what follows isn't passed over in silence.
+                return if self.timeline.is_its_divergence(&stopped) { Ok(()) } else { Err(stopped) };
             }
             if ended {
                 break;
@@ -463,7 +495,12 @@ impl Live {
 /// The next record; where the first pass ended at damage, none behind that either.
 fn sound<'r>(reader: &'r mut Reader, timeline: &Timeline) -> Result<Option<Entry<'r>>, ReplayError> {
     match reader.next() {
-        Err(ReadError::Corrupt(_)) if timeline.is_damaged => Ok(None),
+        // Damage before that wasn't there then.
+        Err(ReadError::Corrupt(damage))
+            if timeline.is_damaged && damage.sound_end().is_none_or(|end| end >= timeline.end.0) =>
+        {
+            Ok(None)
+        }
         next => Ok(next?),
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Timeline {
     /// What was left out before that end.
     pub(super) left_out: LeftOut,
     pub(super) unplayed: Unplayed,
+    /// The workers whose configuration, and with it what is recorded of them, became another one.
+    pub(super) reconfigured: BTreeSet<WorkerId>,
     /// What is behind the end can't be read.
     pub(super) is_damaged: bool,
 }
@@ -67,6 +69,8 @@ pub(super) struct Kept {
     pub(super) taken: Arc<Taken>,
     /// The records of the round that it was about to run, if there was one, and the round's ordinal.
     pub(super) waiting: Option<(u64, Arc<Excerpt>)>,
+    /// It became another one since the station before without a round.
+    pub(super) is_shaped: bool,
 }
 
 /// What was taken of a worker between two rounds.
@@ -134,6 +138,7 @@ impl Timeline {
                 stopped: None,
                 left_out: LeftOut::default(),
                 unplayed: Unplayed::default(),
+                reconfigured: BTreeSet::new(),
                 is_damaged: false,
             },
             waiting: BTreeMap::new(),
@@ -204,6 +209,15 @@ impl Timeline {
         let between = self.order.get(usize::try_from(from).ok()?..usize::try_from(ordinal).ok()?)?;
         looked_at(between.len());
         Some((worker, rounds + 1 + between.iter().filter(|of| **of == worker).count() as u64))
+    }
+
+    /// True of the divergence at which the first pass ended.
+    pub(super) fn is_its_divergence(&self, error: &ReplayError) -> bool {
+        let place = |error: &ReplayError| match error {
+            ReplayError::Diverged(diverged) => Some((diverged.divergence.worker, diverged.divergence.round)),
+            _ => None,
+        };
+        place(error).is_some() && self.stopped.as_ref().and_then(place) == place(error)
     }
 
     /// True if the round with that ordinal can be played.
@@ -367,6 +381,7 @@ impl Pass {
     fn note_unplayed(&mut self, entry: &Entry<'_>) {
         let Some(worker) = entry.record.worker() else { return };
         if let Record::Configured { .. } = entry.record {
+            self.timeline.reconfigured.insert(worker);
             self.shaped.insert(worker);
         }
         if let Record::Round { .. } = entry.record {
@@ -386,12 +401,13 @@ impl Pass {
         let ids: Vec<_> = self.player.playback.workers().map(Worker::id).collect();
         let mut kept = BTreeMap::new();
         for id in ids {
-            let before = last.kept.get(&id).filter(|_| !self.shaped.contains(&id));
+            let is_shaped = self.shaped.contains(&id);
+            let before = last.kept.get(&id).filter(|_| !is_shaped);
             let Some(taken) = taken(&mut self.player.playback, id, before) else { continue };
             let has_round_waiting = self.player.playback.has_round_waiting(id);
             let waiting = self.waiting.get(&id).filter(|_| has_round_waiting);
             let waiting = waiting.map(|last| (last.ordinal, Arc::new(last.records.clone())));
-            kept.insert(id, Kept { taken, waiting });
+            kept.insert(id, Kept { taken, waiting, is_shaped });
         }
         self.shaped.clear();
         let (ordinal, now) = (self.timeline.rounds(), self.player.playback.latest());

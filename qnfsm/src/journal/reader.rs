@@ -84,6 +84,8 @@ pub struct Reader {
     /// Bytes of the segment that is loaded.
     pub(super) window: Window,
     pub(super) loaded: Option<Loaded>,
+    /// Of which segment the window has a part; none, where it has none.
+    window_of: Option<u64>,
     /// The worker and round of the record that was read last.
     pub(super) near: (Option<WorkerId>, Option<u64>),
     pub(super) synced: Position,
@@ -155,6 +157,7 @@ impl Reader {
             segments,
             window: Window::new(),
             loaded: None,
+            window_of: None,
             near: (None, None),
             until: Position::MAX,
             tail: None,
@@ -260,7 +263,9 @@ impl Reader {
     pub fn return_to(&mut self, bookmark: Option<Bookmark>) -> Result<(), ReadError> {
         let Some(Bookmark { at, chain }) = bookmark else { return self.seek(Position::default()) };
         (self.tail, self.failed, self.near) = (None, None, (None, None));
-        if self.loaded.as_ref().is_none_or(|loaded| loaded.at.segment != at.segment) {
+        // Where the next segment could not be entered, the window is over that one, and what is loaded still the one before.
+        let is_there = self.loaded.as_ref().is_some_and(|loaded| loaded.at.segment == at.segment);
+        if !is_there || self.window_of != Some(at.segment) {
             self.loaded = None;
             self.load(at.segment)?;
         }
@@ -445,6 +450,7 @@ impl Reader {
     /// A segment isn't there, and later ones are: names that were made together may come to be on disk in any order.
     fn missing(&mut self, segment: u64) -> Result<(), ReadError> {
         self.window.clear();
+        self.window_of = None;
         self.end_or_corrupt(Position { segment, offset: 0 }, self.near, Why::Missing)
     }
 
@@ -456,7 +462,9 @@ impl Reader {
         if bytes > SEGMENT_FILE_BYTES_MAX {
             return Err(self.corrupt(start, self.near, Why::TooLong { bytes, bytes_max: SEGMENT_FILE_BYTES_MAX }));
         }
+        self.window_of = None;
         self.window.open(&*self.storage, &path)?;
+        self.window_of = Some(segment);
         let (header, header_bytes, chain) = loop {
             match SegmentHeader::decode(self.window.from(0)) {
                 Ok(decoded) => break decoded,
@@ -495,6 +503,7 @@ impl Reader {
             return Err(self.corrupt(at, self.near, why));
         }
         self.window.clear();
+        self.window_of = None;
         self.end_or_corrupt(at, self.near, why)
     }
 

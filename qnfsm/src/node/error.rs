@@ -350,7 +350,8 @@ mod tests {
         let playback = |source| StartError::Playback { position: Position::default(), source };
         let left = CarryOverError { of: text(), why: UpgradeError::UnknownVersion { version: 1 } };
         let resource = OtherResource { name: text(), recorded: 1, own: None };
-        let divergence = Divergence { worker, round, delivery: None, expected: text(), found: text() };
+        let divergence =
+            Divergence { worker, round, delivery: None, expected: text(), found: text(), is_of_image: false };
         let texts = [
             (StartError::UnregisteredRoot("lobby"), "add it with `Kinds::with`"),
             (StartError::ForeignProgram { dir: dir(), wrote: text() }, "or give this one another directory"),

@@ -21,6 +21,8 @@ pub struct Divergence {
     pub expected: String,
     /// What this run did.
     pub found: String,
+    /// It is the worker's image after the round that is another: some FSM's data, which may have been others for long before.
+    pub is_of_image: bool,
 }
 
 impl fmt::Display for Divergence {

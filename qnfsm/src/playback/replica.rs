@@ -234,7 +234,14 @@ impl Replica {
 
     pub(super) fn diverged(&self, round: u64, expected: String, found: String) -> PlaybackError {
         let worker = self.worker.id();
-        PlaybackError::Diverged(Box::new(Divergence { worker, round, delivery: None, expected, found }))
+        let is_of_image = false;
+        PlaybackError::Diverged(Box::new(Divergence { worker, round, delivery: None, expected, found, is_of_image }))
+    }
+
+    fn diverged_in_image(&self, round: u64, expected: String, found: String) -> PlaybackError {
+        let worker = self.worker.id();
+        let is_of_image = true;
+        PlaybackError::Diverged(Box::new(Divergence { worker, round, delivery: None, expected, found, is_of_image }))
     }
 
     /// Runs the round that waits, which further records show to have ended. Gives the number of rounds run.
@@ -303,7 +310,7 @@ impl Replica {
         if let Some((expected, found)) = differed {
             // Where the deliveries part is where the wrong port was asked.
             let delivery = parted.and_then(|parted| parted.delivery);
-            let divergence = Divergence { worker: id, round: end.round, delivery, expected, found };
+            let divergence = Divergence { worker: id, round: end.round, delivery, expected, found, is_of_image: false };
             return Err(PlaybackError::Diverged(Box::new(divergence)).into());
         }
         if let Some(parted) = parted {
@@ -370,7 +377,7 @@ impl Replica {
         let mut image = Vec::new();
         if let Err(error) = self.worker.snapshot(&mut image) {
             let expected = "a worker that can be encoded".to_owned();
-            return Err(self.diverged(round, expected, error.to_string()));
+            return Err(self.diverged_in_image(round, expected, error.to_string()));
         }
         self.image = Some(Taken { round, digest: StreamDigest::of(&image), is_marked: false });
         Ok(())
@@ -387,7 +394,7 @@ impl Replica {
                 let found = taken.digest;
                 let found = format!("a worker whose image has digest {found:016x}");
                 let expected = format!("a worker whose image has digest {expected:016x}: some FSM's data differ");
-                Err(self.diverged(round, expected, found))
+                Err(self.diverged_in_image(round, expected, found))
             }
             _ => Ok(()),
         }
@@ -422,6 +429,7 @@ impl Replica {
                 delivery: Some(delivery),
                 expected,
                 found,
+                is_of_image: false,
             });
         }
         None

@@ -4,7 +4,7 @@ use std::{fmt, time::SystemTime};
 
 use qnfsm::schema::Content;
 
-use super::{Part, Parted};
+use super::{Part, Parted, parts::is_permutation};
 
 /// A usual cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl fmt::Display for Hint {
 pub(super) fn hints(parted: Option<&Parted>, is_same_twice: bool, build_differs: bool) -> Vec<Hint> {
     let parts = parted.map_or(&[][..], |parted| &parted.parts);
     let mut hints: Vec<Hint> = Vec::new();
-    for hint in parts.iter().filter_map(of_part) {
+    for hint in parts.iter().flat_map(of_part) {
         if !hints.contains(&hint) {
             hints.push(hint);
         }
@@ -67,14 +67,19 @@ pub(super) fn hints(parted: Option<&Parted>, is_same_twice: bool, build_differs:
     hints
 }
 
-/// What a part looks like, by the values that it had.
-fn of_part(part: &Part) -> Option<Hint> {
+/// What a part looks like, by the values that it had, the likeliest first.
+fn of_part(part: &Part) -> Vec<Hint> {
     let values: Vec<_> = [&part.recorded, &part.found, &part.again].into_iter().flatten().collect();
     if let [first, others @ ..] = &values[..]
-        && let Content::Seq(first) = first
+        && let Content::Seq(_) | Content::Map(_) = first
     {
-        let reordered = |other: &&&Content| matches!(other, Content::Seq(other) if is_permutation(first, other));
-        return (!others.is_empty() && others.iter().all(|other| reordered(&other))).then_some(Hint::MapOrder);
+        let is_reordered = |other: &&Content| match (first, other) {
+            (Content::Seq(first), Content::Seq(other)) => is_permutation(first, other),
+            (Content::Map(first), Content::Map(other)) => is_permutation(first, other),
+            _ => false,
+        };
+        let is_order = !others.is_empty() && others.iter().all(is_reordered);
+        return if is_order { vec![Hint::MapOrder] } else { Vec::new() };
     }
     let number = |content: &&Content| match content {
         Content::Unsigned(number) => Some(*number),
@@ -85,17 +90,18 @@ fn of_part(part: &Part) -> Option<Hint> {
         [&part.found, &part.again].into_iter().flatten().filter_map(|content| number(&content)).collect();
     let all: Vec<u128> = values.iter().filter_map(number).collect();
     if all.len() < 2 {
-        return None;
+        return Vec::new();
     }
-    Some(if found.iter().all(|number| is_now(*number)) {
-        Hint::Clock
+    if found.iter().all(|number| is_now(*number)) {
+        vec![Hint::Clock]
     } else if all.iter().all(|number| is_address(*number)) {
-        Hint::Address
+        vec![Hint::Address]
     } else if found.len() == 2 && found[0] < found[1] && found[1] < COUNTED_MAX {
-        Hint::Counter
+        // Of two small random numbers the later one is the larger one half of the time.
+        vec![Hint::Counter, Hint::Random]
     } else {
-        Hint::Random
-    })
+        vec![Hint::Random]
+    }
 }
 
 /// Nobody counts further than that.
@@ -118,13 +124,4 @@ fn is_now(number: u128) -> bool {
 /// True if something could lie there in the memory of a process: beyond its first pages, within 47 bits, and aligned.
 fn is_address(number: u128) -> bool {
     (1 << 24..1 << 47).contains(&number) && number.is_multiple_of(8)
-}
-
-fn is_permutation(one: &[Content], other: &[Content]) -> bool {
-    let mut left: Vec<_> = other.iter().collect();
-    one.len() == other.len()
-        && one.iter().all(|element| {
-            let at = left.iter().position(|other| element == *other);
-            at.map(|at| left.swap_remove(at)).is_some()
-        })
 }

@@ -6,30 +6,30 @@
 //! - with `Recording::Everything` each delivery stands in the journal, with the state after it and digests of the rest (`record`);
 //! - what a worker put out for another one stands there as that one's input (`record`);
 //! - an FSM that depends on something outside its data often does something else each time: the worker is played twice up to the round,
-//!   and where the two plays part is where it depends on it (`twice`). That may lie before: a round's digest is of states and of what is
-//!   put out, and an FSM's data can be another for long before any of these is.
+//!   and where the two plays part is where it depends on it (`plays`, `twice`).
 //!
 //! What the values look like hints at the usual causes (`hint`).
 
 mod hint;
+mod parts;
+mod plays;
 mod record;
 mod twice;
 
 use std::{fmt, sync::Arc};
 
 use qnfsm::{
-    RawQueueId, TableSchema,
+    RawQueueId,
     schema::{Content, Path},
 };
 
-use super::{Session, Step};
+use super::{RoundLog, Session, Step};
 use crate::{Diverged, ReplayError};
 pub use hint::Hint;
+pub(crate) use parts::parts;
+use plays::{Plays, play_twice};
 pub(crate) use record::differing;
 pub(super) use twice::first_difference;
-
-/// The most parts of a value that are shown.
-const PARTS_MAX: usize = 20;
 
 /// Where a program parts from the record.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct Difference {
     pub diverged: Diverged,
     /// The ordinal of the round.
     pub ordinal: u64,
+    /// The ordinal and the worker's own number of the round in which it begins, as far as is known: that one, or one before.
+    pub begins: (u64, u64),
     /// The worker's last round that did what was recorded, as its digest says, and the same again each time that it was played; none, if
     /// the first didn't.
     pub agreed: Option<u64>,
@@ -109,14 +111,19 @@ pub enum FoundBy {
     Repetition,
     /// The round of two journals was run in both.
     Runs,
+    /// Nothing: run again, the round does what was recorded.
+    Once,
     /// Nothing: only the round is known.
     Round,
+    /// Nothing: only a digest of the worker's image after the round is known, and that some FSM's data differ.
+    Image,
 }
 
 impl Session {
     /// Where the program parts from the record, if it does, in this order of closeness: by the deliveries that were recorded, by two plays
     /// up to that round, by what other workers were recorded to have taken from it. The session stands there then, at the
-    /// step if it is known. Two plays take as long as the first pass took, at most, and what lies between two stations twice more.
+    /// step if it is known. To play twice takes about as long as the first pass took, and from where the plays aren't alike about twenty times as
+    /// long as that part took.
     ///
     /// # Errors
     /// When the rounds can't be run again.
@@ -125,40 +132,117 @@ impl Session {
         let diverged = (**diverged).clone();
         let (worker, round) = (diverged.divergence.worker, diverged.divergence.round);
         let Some(ordinal) = self.runner.timeline.ordinal(worker, round) else { return Ok(None) };
-        let log = self.runner.log(ordinal)?;
-        let own = self.runner.deliveries_now(worker);
-        let recorded = self.runner.recorded_deliveries(ordinal)?;
-        let is_of_deliveries = recorded.is_some();
-        let by_deliveries =
-            recorded.and_then(|recorded| record::by_deliveries(self.catalogue(), &log, &recorded, &own));
-        // Where each delivery was recorded, all that came before was as it is now.
-        let [log, again] = match &by_deliveries {
-            Some(_) => [log, self.runner.log(ordinal)?],
-            None => self.runner.first_unlike(ordinal, &mut |reached| (self.on_progress)(reached, ordinal))?,
+        let by_deliveries = self.by_deliveries(ordinal)?;
+        // Where each delivery was recorded from the first one on, all that came before was as it is now.
+        let is_exact = !self.runner.timeline.reconfigured.contains(&worker);
+        if let (Some((step, log)), true) = (&by_deliveries, is_exact) {
+            let again = self.runner.log(ordinal).ok();
+            let twice = again.as_ref().and_then(|again| first_difference(self.catalogue(), [log, again]));
+            let is_same_twice = again.is_some_and(|again| again.steps == log.steps);
+            let step = Some(step.clone().joined(twice));
+            let found = Found { step, log: log.clone(), found_by: FoundBy::Deliveries, is_same_twice };
+            return Ok(Some(self.told(diverged, ordinal, found)));
+        }
+        let is_of_image = diverged.divergence.is_of_image;
+        let plays = play_twice(self, ordinal, is_of_image)?;
+        let unlike_from = plays.unlike_from;
+        let mut found = self.found(ordinal, plays, by_deliveries)?;
+        // A play isn't compared with snapshots.
+        if is_of_image && matches!(found.found_by, FoundBy::Once | FoundBy::Round | FoundBy::Outputs) {
+            let is_same_twice = unlike_from.is_none();
+            found = Found { found_by: FoundBy::Image, step: None, is_same_twice, ..found };
+        }
+        let mut told = self.told(diverged, ordinal, found);
+        if told.found_by != FoundBy::Repetition {
+            // The first pass did something else than what comes now, from there on.
+            let before = unlike_from.map(|round| round.saturating_sub(1));
+            told.agreed = told.agreed.map(|agreed| before.map_or(agreed, |before| before.min(agreed)));
+            told.agreed = told.agreed.filter(|round| *round > 0);
+            let has_any_before = told.agreed.is_some() || before.is_some();
+            told.may_have_begun_before = has_any_before || told.step.as_ref().is_some_and(|step| step.number > 0);
+        }
+        Ok(Some(told))
+    }
+
+    /// By the deliveries of the round, where they were recorded: the first step that isn't the recorded one, and the round as it came now.
+    fn by_deliveries(&mut self, ordinal: u64) -> Result<Option<(Parted, Arc<RoundLog>)>, ReplayError> {
+        let Some(recorded) = self.runner.recorded_deliveries(ordinal)? else { return Ok(None) };
+        let log = match self.runner.log(ordinal) {
+            // A play may part from the record before the first pass did.
+            Err(ReplayError::Diverged(_)) => return Ok(None),
+            log => log?,
         };
-        let twice = first_difference(self.catalogue(), [&log, &again]);
-        let (step, found_by) = match (by_deliveries, twice) {
-            (Some(step), twice) => (Some(step.joined(twice)), FoundBy::Deliveries),
-            (None, Some(step)) => (Some(step), FoundBy::Repetition),
-            (None, None) => {
+        let own = self.runner.deliveries_now(log.worker);
+        let step = record::by_deliveries(self.catalogue(), &log, &recorded, &own);
+        Ok(step.map(|step| (step, Arc::new(log))))
+    }
+
+    /// What two plays say, with what else is known of the round with that ordinal.
+    fn found(
+        &mut self,
+        ordinal: u64,
+        plays: Plays,
+        by_deliveries: Option<(Parted, Arc<RoundLog>)>,
+    ) -> Result<Found, ReplayError> {
+        let Plays { logs: [log, again], are_as_recorded, cause, .. } = plays;
+        let is_same_twice = log.ordinal == ordinal && log.steps == again.steps && are_as_recorded == [false, false];
+        let is_before = cause.as_ref().is_some_and(|(step, _)| step.ordinal < ordinal);
+        let found = |step, log, found_by| Found { step, log, found_by, is_same_twice };
+        Ok(match (cause, by_deliveries) {
+            (cause, Some((step, log))) if !is_before => {
+                found(Some(step.joined(cause.map(|(cause, _)| cause))), log, FoundBy::Deliveries)
+            }
+            (Some((cause, log)), _) => found(Some(cause), log, FoundBy::Repetition),
+            (None, _) if log.ordinal < ordinal => found(None, log, FoundBy::Repetition),
+            (None, _) if are_as_recorded == [true, true] => found(None, log, FoundBy::Once),
+            (None, _) => {
                 let taken = self.runner.taken_from(&log)?;
                 let step = record::by_outputs(self.catalogue(), &log, &taken);
                 let found_by = if step.is_some() { FoundBy::Outputs } else { FoundBy::Round };
-                (step, found_by)
+                found(step, log, found_by)
             }
-        };
-        let hints = hint::hints(step.as_ref(), log.steps == again.steps, diverged.build_differs);
+        })
+    }
+
+    /// The difference as it was found; the session stands there then: in the very run that is told of, for another one may differ again.
+    fn told(&mut self, diverged: Diverged, ordinal: u64, found: Found) -> Difference {
+        let Found { step, log, found_by, is_same_twice } = found;
+        let hints = hint::hints(step.as_ref(), is_same_twice, diverged.build_differs);
         let agreed = log.round.checked_sub(1).filter(|round| *round > 0);
-        let is_shown_where_it_begins = is_of_deliveries || found_by == FoundBy::Repetition;
-        let has_any_before = agreed.is_some() || step.as_ref().is_some_and(|step| step.number > 0);
-        let may_have_begun_before = has_any_before && !is_shown_where_it_begins;
-        // The very run that is told of: another one may differ again.
-        (self.here, self.at) = (Some(Arc::new(log)), step.as_ref().map_or(0, |step| step.number));
-        Ok(Some(Difference { diverged, ordinal, agreed, step, may_have_begun_before, found_by, hints }))
+        let begins = (log.ordinal, log.round);
+        (self.here, self.at) = (Some(log), step.as_ref().map_or(0, |step| step.number));
+        Difference { diverged, ordinal, begins, agreed, step, may_have_begun_before: false, found_by, hints }
+    }
+}
+
+/// What was found of a difference: the step, if it is known, and the round as it ran.
+struct Found {
+    step: Option<Parted>,
+    log: Arc<RoundLog>,
+    found_by: FoundBy,
+    is_same_twice: bool,
+}
+
+impl Part {
+    /// True if it is a map that has the same entries in another order.
+    fn is_order_of_map(&self) -> bool {
+        let mut values = [&self.recorded, &self.found, &self.again].into_iter().flatten();
+        match values.next() {
+            Some(Content::Map(first)) => {
+                values.all(|other| matches!(other, Content::Map(other) if parts::is_permutation(first, other)))
+            }
+            _ => false,
+        }
     }
 }
 
 impl Parted {
+    /// Who sent what the step was given, if that isn't alike.
+    fn sender_of_what_differs(&self) -> Option<RawQueueId> {
+        let differs = self.parts.iter().any(|part| part.of == PartOf::Message);
+        self.step.message.as_ref().filter(|_| differs).map(|message| message.sender)
+    }
+
     /// With what two runs say of the same step.
     fn joined(mut self, twice: Option<Parted>) -> Parted {
         let Some(twice) = twice.filter(|twice| twice.number == self.number) else { return self };
@@ -172,20 +256,6 @@ impl Parted {
     }
 }
 
-/// What differs between two values of a type, part by part; the whole, where its parts can't be told.
-pub(crate) fn parts(schema: Option<&TableSchema>, first: &[u8], second: &[u8]) -> Vec<(Path, [Option<Content>; 2])> {
-    if first == second {
-        return Vec::new();
-    }
-    let changes = schema.and_then(|schema| schema.printer().changes(first, second, PARTS_MAX).ok());
-    match changes {
-        Some(changes) if !changes.parts.is_empty() => {
-            changes.parts.into_iter().map(|change| (change.path, [change.before, change.after])).collect()
-        }
-        _ => vec![(Path::default(), [None, None])],
-    }
-}
-
 impl fmt::Display for FoundBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -193,6 +263,11 @@ impl fmt::Display for FoundBy {
             FoundBy::Outputs => "another worker took what was put out, and that was recorded",
             FoundBy::Repetition => "the worker was played twice, and did something else each time",
             FoundBy::Runs => "the round was run in both journals",
+            FoundBy::Once => "nothing: when it was run again, the round did what was recorded; it doesn't do the same each time",
+            FoundBy::Image => {
+                "only a digest of the worker's image was recorded, and some FSM's data differ; record with `Recording::Everything` to be told \
+                 the FSM and the message"
+            }
             FoundBy::Round => {
                 "only the round's digest was recorded; record with `Recording::Everything` to be told the FSM and the message"
             }

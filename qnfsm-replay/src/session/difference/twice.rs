@@ -1,17 +1,43 @@
 //! Where two runs of the same round part: of one program twice, or of two programs.
 
-use qnfsm::Catalogue;
+use std::collections::BTreeSet;
+
+use qnfsm::{Catalogue, RawQueueId};
 
 use super::{Part, PartOf, Parted, parts};
 use crate::session::{RoundLog, Step};
 
 /// The first step that two runs of a round did not do alike.
-pub(in crate::session) fn first_difference(catalogue: &Catalogue, [log, again]: [&RoundLog; 2]) -> Option<Parted> {
-    let differs = |number: &usize| log.steps.get(*number) != again.steps.get(*number);
-    let number = (0..log.steps.len()).find(differs)?;
-    let (step, other) = (log.steps[number].clone(), again.steps.get(number));
-    let parts = other.map_or_else(Vec::new, |other| parted(catalogue, &step, other));
-    Some(Parted { ordinal: log.ordinal, round: log.round, number, step, parts })
+pub(in crate::session) fn first_difference(catalogue: &Catalogue, logs: [&RoundLog; 2]) -> Option<Parted> {
+    differences(catalogue, logs).next()
+}
+
+/// The first step of each FSM that two runs of a round did not do alike. That a map has the same entries in another order is no difference
+/// as long as nobody was told.
+pub(super) fn unlike(catalogue: &Catalogue, logs: [&RoundLog; 2]) -> Vec<Parted> {
+    let mut seen = BTreeSet::new();
+    let matters = |parted: &Parted| parted.parts.is_empty() || parted.parts.iter().any(|part| !part.is_order_of_map());
+    differences(catalogue, logs).filter(matters).filter(|parted| seen.insert(parted.step.queue)).collect()
+}
+
+/// Whose step isn't alike in what a round's digest is of, or, if none is, in data; none, if all are alike.
+pub(super) fn shown(catalogue: &Catalogue, logs: [&RoundLog; 2]) -> Option<RawQueueId> {
+    let is_digested = |parted: &Parted| {
+        let is_data = |part: &Part| part.of == PartOf::Data;
+        !parted.parts.is_empty() && !parted.parts.iter().all(is_data)
+    };
+    let digested = differences(catalogue, logs).find(is_digested);
+    let parted = digested.or_else(|| unlike(catalogue, logs).into_iter().next())?;
+    Some(parted.step.queue)
+}
+
+fn differences<'a>(catalogue: &'a Catalogue, [log, again]: [&'a RoundLog; 2]) -> impl Iterator<Item = Parted> + 'a {
+    let differing = (0..log.steps.len()).filter(|number| log.steps.get(*number) != again.steps.get(*number));
+    differing.map(move |number| {
+        let (step, other) = (log.steps[number].clone(), again.steps.get(number));
+        let parts = other.map_or_else(Vec::new, |other| parted(catalogue, &step, other));
+        Parted { ordinal: log.ordinal, round: log.round, number, step, parts }
+    })
 }
 
 fn parted(catalogue: &Catalogue, step: &Step, again: &Step) -> Vec<Part> {

@@ -1,0 +1,290 @@
+//! Where a program parts from the record because of something outside its data, the step from which on it did is found, whichever play comes
+//! to part first: the session's first one, one of two that are held against each other, or each. What is outside here are registers, so that
+//! a test says what each play reads.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod rig;
+
+use std::{
+    path::Path,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use qnfsm::{Context, Fsm, Invariants, Kinds, Next, NodeBuilder, QueueId, Recording, ReplyTo, schema::Content};
+use qnfsm_replay::{
+    Options, ReplayError, Session,
+    session::{Difference, Direction, FoundBy, Hint, PartOf},
+};
+use rig::PATIENCE;
+use serde::{Deserialize, Serialize};
+
+/// What is outside: what is read next, and how much more the next one reads.
+static REGISTERS: [[AtomicU64; 2]; 4] = [const { [const { AtomicU64::new(0) }; 2] }; 4];
+/// They are all tests'.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    (0..REGISTERS.len()).for_each(|register| set(register, 0, 0));
+    alone
+}
+
+fn set(register: usize, next: u64, more: u64) {
+    REGISTERS[register][0].store(next, Ordering::Relaxed);
+    REGISTERS[register][1].store(more, Ordering::Relaxed);
+}
+
+fn outside(register: usize) -> u64 {
+    let [next, more] = &REGISTERS[register];
+    next.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed)
+}
+
+/// What a cell does at one of its turns, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Plant {
+    /// What a register has goes into its state.
+    State(u64, usize),
+    /// Into its data, where it stays.
+    Kept(u64, usize),
+    /// Into its data, of which nobody is ever told.
+    Silent(u64, usize),
+    /// As the order of a list.
+    Order(u64, usize),
+    /// It tells of what it has kept.
+    Tell(u64),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Root {
+    plants: [Vec<Plant>; 2],
+    cells: Vec<QueueId<Turn>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Turn(ReplyTo<u64>);
+
+impl Fsm for Root {
+    const NAME: &'static str = "root";
+    type State = ();
+    type Message = Turn;
+
+    fn start(&mut self, cx: &mut Context<'_, Self>) {
+        let cells = self.plants.clone().into_iter();
+        self.cells = cells.map(|plants| cx.spawn(Cell { plants, ..Cell::default() })).collect();
+    }
+
+    fn handle(&mut self, (): (), Turn(reply): Turn, cx: &mut Context<'_, Self>) -> Next<Self> {
+        self.cells.iter().for_each(|cell| cx.send(*cell, Turn(reply.clone())));
+        Next::Stay
+    }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Cell {
+    plants: Vec<Plant>,
+    turns: u64,
+    kept: u64,
+    silent: u64,
+    order: Vec<u64>,
+}
+
+impl Fsm for Cell {
+    const NAME: &'static str = "cell";
+    type State = u64;
+    type Message = Turn;
+
+    fn start(&mut self, _: &mut Context<'_, Self>) -> u64 {
+        0
+    }
+
+    fn handle(&mut self, state: u64, Turn(reply): Turn, cx: &mut Context<'_, Self>) -> Next<Self> {
+        self.turns += 1;
+        let mut next = state;
+        for plant in self.plants.clone() {
+            match plant {
+                Plant::State(turn, register) if turn == self.turns => next = outside(register),
+                Plant::Kept(turn, register) if turn == self.turns => self.kept = outside(register),
+                Plant::Silent(turn, register) if turn == self.turns => self.silent = outside(register),
+                Plant::Order(turn, register) if turn == self.turns => {
+                    self.order = vec![3, 1, 2];
+                    self.order.rotate_left(usize::try_from(outside(register) % 3).unwrap());
+                    self.kept = self.order[0];
+                }
+                Plant::Tell(turn) if turn == self.turns => next = self.kept,
+                _ => {}
+            }
+        }
+        cx.reply(reply, self.turns);
+        Next::Goto(next)
+    }
+}
+
+fn kinds() -> Kinds {
+    Kinds::new().with::<Root>().with::<Cell>().message::<u64>()
+}
+
+/// Lets both cells have so many turns, each in a round of its own.
+fn turns(dir: &Path, plants: [&[Plant]; 2], recording: Recording, turns: u64) {
+    turns_until(dir, plants, recording, turns, || {});
+}
+
+/// Likewise, and does something before the node is stopped.
+fn turns_until(dir: &Path, plants: [&[Plant]; 2], recording: Recording, turns: u64, meanwhile: impl FnOnce()) {
+    let root = Root { plants: plants.map(<[Plant]>::to_vec), cells: Vec::new() };
+    let node = NodeBuilder::new("cells", kinds()).dir(dir).recording(recording).start(&root).unwrap();
+    (0..turns).for_each(|_| assert!(node.host().request::<_, u64>(node.root(), PATIENCE, Turn).unwrap() > 0));
+    meanwhile();
+    node.stop().unwrap();
+}
+
+fn recorded(plants: [&[Plant]; 2]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    turns(dir.path(), plants, Recording::Inputs, 20);
+    dir
+}
+
+fn opened(dir: &Path, stations_apart: Duration) -> Session {
+    Session::open(dir, kinds(), &Options::new().stations_apart(stations_apart)).unwrap()
+}
+
+/// With one station, at the start, and with many.
+const APART: [Duration; 2] = [Duration::from_secs(3600), Duration::ZERO];
+
+/// Which turn of which cell a difference names, counted from 1 and from 0.
+fn named(session: &Session, difference: &Difference) -> Option<(u64, u32)> {
+    let step = difference.step.as_ref()?;
+    assert_eq!(session.step(), Some(&step.step), "the session stands there");
+    let value = &session.catalogue().table().kinds[step.step.kind as usize].value;
+    let turns = value.printer().part(&step.step.after.data, &"turns".parse().unwrap()).unwrap();
+    let Some(Content::Unsigned(turns)) = turns else { panic!("{turns:?}") };
+    Some((u64::try_from(turns).unwrap(), step.step.queue.slot() - 1))
+}
+
+#[test]
+fn who_keeps_what_differs_to_himself_is_not_blamed() {
+    let _alone = alone();
+    let dir = recorded([&[Plant::Silent(2, 0)], &[Plant::Silent(3, 0), Plant::Kept(5, 1), Plant::Tell(12)]]);
+    set(0, 100, 1);
+    set(1, 200, 1);
+    for apart in APART {
+        let mut session = opened(dir.path(), apart);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(named(&session, &difference), Some((3, 1)), "the first that isn't alike of the one that told");
+        assert_eq!((difference.found_by, difference.may_have_begun_before), (FoundBy::Repetition, false));
+    }
+    let dir = recorded([&[Plant::Silent(2, 0)], &[Plant::Kept(5, 1), Plant::Tell(12)]]);
+    for apart in APART {
+        let mut session = opened(dir.path(), apart);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(named(&session, &difference), Some((5, 1)));
+        assert!(difference.begins.0 < difference.ordinal && difference.agreed == Some(difference.begins.1 - 1));
+    }
+}
+
+#[test]
+fn a_play_that_parts_before_the_first_one_did_is_an_answer_and_no_error() {
+    let _alone = alone();
+    let dir = recorded([&[Plant::State(4, 0)], &[Plant::State(11, 1)]]);
+    for (apart, more) in APART.into_iter().flat_map(|apart| [(apart, 0), (apart, 1)]) {
+        set(0, 0, 0);
+        set(1, 7, 0);
+        let mut session = opened(dir.path(), apart);
+        let Some(ReplayError::Diverged(first)) = session.stopped() else { panic!("{:?}", session.stopped()) };
+        let first = first.divergence.round;
+        set(0, 9, more);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!((difference.found_by, difference.diverged.divergence.round), (FoundBy::Repetition, first));
+        assert_eq!((difference.begins.1, difference.agreed), (first - 7, Some(first - 8)), "seven turns before");
+        // Where both plays do the same, the round is known.
+        assert_eq!(named(&session, &difference), (more != 0).then_some((4, 0)));
+        assert_eq!(session.spot().unwrap().round, difference.begins.1);
+    }
+}
+
+#[test]
+fn what_the_first_play_alone_did_is_not_told_to_come_each_time() {
+    let _alone = alone();
+    let dir = recorded([&[Plant::State(4, 0)], &[]]);
+    set(0, 7, 0);
+    let mut session = opened(dir.path(), Duration::ZERO);
+    set(0, 0, 0);
+    let difference = session.difference().unwrap().unwrap();
+    assert_eq!((difference.found_by, &difference.hints[..]), (FoundBy::Once, &[Hint::Random][..]));
+}
+
+#[test]
+fn what_began_before_each_delivery_was_recorded_is_found_there() {
+    let _alone = alone();
+    let plants: [&[Plant]; 2] = [&[], &[Plant::Kept(5, 1), Plant::Tell(30)]];
+    // As a kill leaves it, before there is a snapshot: all that tells of data are the deliveries of the next run.
+    let (dir, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    turns_until(dir.path(), plants, Recording::Inputs, 20, || rig::copy(dir.path(), killed.path()));
+    turns(killed.path(), plants, Recording::Everything, 20);
+    set(1, 200, 1);
+    for apart in APART {
+        let mut session = opened(killed.path(), apart);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!((named(&session, &difference), difference.found_by), (Some((5, 1)), FoundBy::Repetition));
+    }
+    set(1, 0, 0);
+    let dir = tempfile::tempdir().unwrap();
+    turns(dir.path(), plants, Recording::Inputs, 20);
+    turns(dir.path(), plants, Recording::Everything, 20);
+    set(1, 200, 1);
+    for apart in APART {
+        let mut session = opened(dir.path(), apart);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!((named(&session, &difference), difference.found_by), (Some((5, 1)), FoundBy::Repetition));
+    }
+    // Where it does the same each time it can't be found, and it is said that it may have begun before: a snapshot tells of data.
+    set(1, 200, 0);
+    let mut session = opened(dir.path(), Duration::ZERO);
+    let difference = session.difference().unwrap().unwrap();
+    assert_eq!((difference.found_by, difference.may_have_begun_before), (FoundBy::Image, true), "{difference:?}");
+    assert_eq!(difference.hints, [Hint::Elsewhere], "{difference:?}");
+}
+
+#[test]
+fn the_same_elements_in_another_order_look_like_the_order_of_a_map() {
+    let _alone = alone();
+    for recording in [Recording::Inputs, Recording::Everything] {
+        set(0, 0, 0);
+        let dir = tempfile::tempdir().unwrap();
+        turns(dir.path(), [&[Plant::Order(4, 0), Plant::Tell(9)], &[]], recording, 12);
+        set(0, 1, 1);
+        let mut session = opened(dir.path(), Duration::ZERO);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(named(&session, &difference), Some((4, 0)), "{recording:?}");
+        let parts = &difference.step.as_ref().unwrap().parts;
+        let order = parts.iter().find(|part| part.of == PartOf::Data && part.path.to_string() == "order");
+        assert!(matches!(order.and_then(|part| part.found.as_ref()), Some(Content::Seq(_))), "{parts:?}");
+        assert!(difference.hints.contains(&Hint::MapOrder), "{:?}", difference.hints);
+    }
+}
+
+#[test]
+fn where_a_later_play_parts_a_search_is_not_ended_in_silence() {
+    let _alone = alone();
+    let dir = recorded([&[Plant::State(4, 0)], &[]]);
+    for apart in APART {
+        set(0, 0, 0);
+        let mut session = opened(dir.path(), apart);
+        assert!(session.stopped().is_none(), "{:?}", session.stopped());
+        assert!(!session.find(Direction::Forward, |_, _| false).unwrap());
+        set(0, 7, 0);
+        let few =
+            || {
+                Invariants::new().state::<Cell>("few turns", |cell: &Cell, _| {
+                    if cell.turns < 18 { Ok(()) } else { Err("many".to_owned()) }
+                })
+            };
+        let found = session.find(Direction::Forward, |_, _| false);
+        assert!(matches!(found, Err(ReplayError::Diverged(_))), "{found:?}");
+        let checked = session.check(few());
+        assert!(matches!(checked, Err(ReplayError::Diverged(_))), "{:?}", checked.map(|it| it.map(|it| it.ordinal)));
+    }
+}
