@@ -11,7 +11,7 @@ use qnfsm::{
 };
 
 use crate::{
-    Options, ReplayError, Seen,
+    NotBegun, Options, ReplayError, Seen,
     live::Again,
     recorded::{Recorded, Segments},
     scan::Scan,
@@ -188,6 +188,12 @@ impl Rounds<'_> {
     /// What was given so far.
     pub(crate) fn walked(&self) -> Walked {
         Walked { rounds: self.order.rounds, late: self.order.late }
+    }
+
+    /// How many rounds were passed over because they stand before the first snapshots to go on from, and the snapshots that could not be begun with.
+    pub(crate) fn not_begun(&self) -> (u64, Vec<NotBegun>) {
+        let player = &self.scan.player;
+        (player.progress().rounds_passed_over, self.recorded.left_out(&player.playback).not_begun)
     }
 
     /// Plays one record on; true, if the journal has ended.

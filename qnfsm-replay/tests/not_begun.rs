@@ -11,7 +11,7 @@ use qnfsm::{
     journal::{Reader, RealFiles, Record, snapshots},
     playback::{Beginning, Playback, PlaybackError},
 };
-use qnfsm_replay::{Options, Partly, ReplayError, Report, Session, Unfit, Walk, replay};
+use qnfsm_replay::{Options, Partly, ReplayError, Report, Session, Unfit, Walk, nodes::Nodes, replay};
 use rig::PATIENCE;
 use serde::{Deserialize, Serialize};
 
@@ -183,6 +183,19 @@ fn who_walks_through_the_rest_or_stands_in_it_is_told_what_is_missing() {
     let session = Session::open(dir.path(), kinds(), &Options::new()).unwrap();
     assert!(session.stopped().is_none(), "{:?}", session.stopped());
     assert_eq!(session.not_begun().iter().map(|it| it.cause).collect::<Vec<_>>(), [Unfit::Missing]);
+    // A drawing of the rest ends well too, and says what is not in it.
+    let report = replay(dir.path(), kinds(), &Options::new()).unwrap();
+    let options = Options::new();
+    let nodes = Nodes::new().with(dir.path(), kinds(), &options).unwrap();
+    let walked = nodes.rounds(|_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(
+        walked.not_begun.iter().map(|(_, it)| it).collect::<Vec<_>>(),
+        report.not_begun.iter().collect::<Vec<_>>()
+    );
+    let passed_over = report.rounds_passed_over;
+    assert_eq!(walked.passed_over.values().copied().collect::<Vec<_>>(), [passed_over], "{report}");
+    let remarks = walked.remarks().join("\n");
+    assert!(remarks.contains(&report.not_begun[0].to_string()) && remarks.contains("first snapshots"), "{remarks}");
 
     // So is what is lacking: the worker began later than it could have.
     let dir = tempfile::tempdir().unwrap();

@@ -180,7 +180,10 @@ fn check_json(program: Program, command: Listed, known: &Known, lines: &[Value])
         }
         "replay" => assert_eq!((&first["equal"], &first["rounds"]), (&true.into(), &known.rounds.into())),
         "diff" => assert_eq!((&first["equal"], &first["exit_status"]), (&true.into(), &0.into())),
-        "bisect" => assert_eq!((&first["holds"], &first["exit_status"]), (&true.into(), &0.into())),
+        "bisect" => {
+            assert_eq!((&first["holds"], &first["exit_status"]), (&true.into(), &0.into()));
+            assert_eq!((&first["rounds"], &first["rounds_played"]), (&known.rounds.into(), &known.rounds.into()));
+        }
         "debug" => {
             assert_eq!((lines.len(), &first["kind"], &first["at"]["worker"]), (2, &"world".into(), &1.into()));
             let kinds: Vec<_> = list(&lines[1]["causes"]).iter().map(|cause| &cause["kind"]).collect();

@@ -18,7 +18,7 @@ use super::{
     step::{StepText, go_there},
 };
 use crate::{
-    Options, ReplayError, Seen, Session,
+    NotBegun, Options, ReplayError, Seen, Session,
     debug::step_json,
     dump::DumpError,
     session::Broken,
@@ -50,8 +50,13 @@ pub struct BisectArgs {
 
 #[derive(Serialize)]
 struct Found<'a> {
-    holds: bool,
+    /// None, where not all of the journal could be looked at.
+    holds: Option<bool>,
     exit_status: u8,
+    rounds: u64,
+    rounds_played: u64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    not_begun: &'a [NotBegun],
     #[serde(flatten)]
     broken: Option<BrokenAt>,
     /// What keeps the journal from being played to its end; all else is of what stands before.
@@ -123,8 +128,12 @@ impl BisectArgs {
             (None, None) => DONE,
         };
         if self.json {
-            let (holds, broken) = (found.is_none(), found.map(|broken| broken_at(broken, &session)));
-            unless_closed(print_json(&Found { holds, exit_status, broken, stopped: stopped.map(ReadError::new) }))?;
+            let holds = if found.is_some() { Some(false) } else { stopped.is_none().then_some(true) };
+            let broken = found.map(|broken| broken_at(broken, &session));
+            let (rounds, rounds_played, not_begun) = (session.rounds(), session.rounds_played(), session.not_begun());
+            let stopped = stopped.map(ReadError::new);
+            let found = Found { holds, exit_status, rounds, rounds_played, not_begun, broken, stopped };
+            unless_closed(print_json(&found))?;
         } else {
             unless_closed(print(&text(found, &self.dir, &session, &of)))?;
         }
@@ -261,7 +270,9 @@ mod tests {
         let mut session = Session::open(dir.path(), kinds, &Options::new()).unwrap();
         let broken = session.bisect(invariants, "solvent").unwrap().unwrap();
         let broken = Some(broken_at(broken, &session));
-        let found = Found { holds: false, exit_status: BROKEN, broken, stopped: None };
+        let (rounds, rounds_played, not_begun) = (2, 2, &[][..]);
+        let holds = Some(false);
+        let found = Found { holds, exit_status: BROKEN, rounds, rounds_played, not_begun, broken, stopped: None };
         let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&found).unwrap()).unwrap();
         let changed = &json["what_changed"]["changed"][0];
         assert_eq!(

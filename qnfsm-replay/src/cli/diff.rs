@@ -19,7 +19,7 @@ use super::{
     words::counted,
 };
 use crate::{
-    Options, ReplayError, Seen, Session,
+    NotBegun, Options, ReplayError, Seen, Session,
     compare::{Apart, Compared, Incomparable, compare},
     dump::DumpError,
     session::{By, step_between},
@@ -59,6 +59,13 @@ pub struct DiffArgs {
 struct Found<'a> {
     equal: bool,
     exit_status: u8,
+    /// Of a journal and its replay, how many rounds it has, and how many were played.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rounds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rounds_played: Option<u64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    not_begun: &'a [NotBegun],
     #[serde(flatten)]
     compared: Option<ComparedView>,
     #[serde(flatten)]
@@ -146,7 +153,10 @@ impl DiffArgs {
         if self.json {
             let stopped = stopped.iter().map(ReadError::new).collect();
             let equal = exit_status == DONE;
-            unless_closed(print_json(&Found { equal, exit_status, compared: None, difference, stopped }))?;
+            let (rounds, rounds_played) = (Some(session.rounds()), Some(session.rounds_played()));
+            let (not_begun, compared) = (session.not_begun(), None);
+            let found = Found { equal, exit_status, rounds, rounds_played, not_begun, compared, difference, stopped };
+            unless_closed(print_json(&found))?;
         } else {
             let same =
                 || format!("nothing differs in {} rounds{}\n", session.rounds_played(), sound_part(stopped.is_some()));
@@ -189,7 +199,9 @@ impl DiffArgs {
             let equal = exit_status == DONE;
             let compared = Some(ComparedView::of(&compared, note));
             let stopped = stopped.iter().map(ReadError::new).collect();
-            unless_closed(print_json(&Found { equal, exit_status, compared, difference, stopped }))?;
+            let (rounds, rounds_played, not_begun) = (None, None, &[][..]);
+            let found = Found { equal, exit_status, rounds, rounds_played, not_begun, compared, difference, stopped };
+            unless_closed(print_json(&found))?;
         } else {
             let mut text = difference.map_or_else(String::new, |difference| difference.text());
             text.push_str(&counts(&compared));

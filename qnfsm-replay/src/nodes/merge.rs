@@ -141,8 +141,11 @@ impl<'w> Merge<'w> {
 
     /// Tells what was found of the rounds so far.
     pub(super) fn tell(&self, walked: &mut NodesWalked) {
-        for node in self.nodes.values() {
+        for (id, node) in &self.nodes {
             let own = node.rounds.walked();
+            let (rounds, not_begun) = node.rounds.not_begun();
+            walked.passed_over.extend(Some((*id, rounds)).filter(|_| rounds > 0));
+            walked.not_begun.extend(not_begun.into_iter().map(|not_begun| (*id, not_begun)));
             (walked.rounds, walked.late) = (walked.rounds + own.rounds, walked.late + own.late);
         }
         // A round that was read ahead was not shown.

@@ -23,7 +23,7 @@ use std::{
 
 use qnfsm::{Catalogue, Kinds, NodeId, Place, RawQueueId, WorkerId, journal::Manifest};
 
-use crate::{Options, ReplayError, Walk, session::RoundLog};
+use crate::{NotBegun, Options, ReplayError, Walk, report::count, session::RoundLog};
 
 pub(crate) use crossings::Crossings;
 pub use crossings::{NodeCause, Sessions};
@@ -151,6 +151,10 @@ pub struct NodesWalked {
     pub circles: u64,
     /// Outputs that were forgotten before they came in anywhere, because more was remembered than there was room for.
     pub forgotten: u64,
+    /// How many rounds of a node weren't played because they stand before the first snapshots to go on from, where there are any.
+    pub passed_over: BTreeMap<NodeId, u64>,
+    /// The snapshots that a node's workers could not begin with, and what wasn't played because of that.
+    pub not_begun: Vec<(NodeId, NotBegun)>,
 }
 
 impl Default for Nodes<'_> {
@@ -241,6 +245,13 @@ impl NodesWalked {
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
+        for (NodeId(node), rounds) in &self.passed_over {
+            let rounds = count(*rounds, "round");
+            remarks.push(format!(
+                "{rounds} of node {node} not played, which stand before the first snapshots to go on from"
+            ));
+        }
+        remarks.extend(self.not_begun.iter().map(|(NodeId(node), not_begun)| format!("node {node}, {not_begun}")));
         for ((sender, target), count) in &self.not_shown {
             let node = sender.node().0;
             remarks.push(format!(
