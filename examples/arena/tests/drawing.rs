@@ -143,6 +143,10 @@ fn coverage_counts_pairs_that_were_never_seen_and_its_status_says_when_it_is_too
     assert_eq!(run("cover", dir.path(), &["--min", "101"]).0, 2);
     // One kind alone, all of whose messages came.
     assert_eq!(object("cover", &dir, &["--kind", "world", "--min", "100"])["percent"], 100.0);
+    // Of one worker, the kinds that live there are counted, and no others.
+    let of_world = object("cover", &dir, &["--worker", "1"]);
+    let kinds: Vec<_> = of_world["kinds"].as_array().expect("a list").iter().map(|it| &it["kind"]).collect();
+    assert_eq!((kinds, &of_world["percent"]), (vec![&"world".into()], &100.0.into()));
 }
 
 #[test]

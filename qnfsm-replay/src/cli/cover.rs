@@ -60,7 +60,10 @@ impl CoverArgs {
         let (basis, gathered) = gather(&[&self.dir], &self.chosen, own, &line, &mut observed);
         let gathered = gathered.and_then(|()| sound(&observed, &basis, "cover"));
         let is_whole = gathered.is_ok();
-        let covers: Vec<_> = observed.kinds.iter().map(|(name, kind)| Cover::of(name, kind)).collect();
+        // Of a part, kinds that none of its FSMs is of could not have been seen.
+        let is_part = self.chosen.worker.is_some() || self.chosen.queue.is_some();
+        let kinds = observed.kinds.iter().filter(|(_, kind)| !is_part || !kind.seen.is_empty());
+        let covers: Vec<_> = kinds.map(|(name, kind)| Cover::of(name, kind)).collect();
         let percent = percent(&covers);
         let concluded = conclude(self.json, &basis, gathered, || {
             let remarks = basis.remarks("cover");

@@ -18,6 +18,9 @@ const VALUE_CHARS_MAX: usize = 60;
 /// How many parts of an FSM's data are shown that changed.
 const PARTS_MAX: usize = 8;
 
+/// How many lines are shown of what came of one input.
+const MOVES_MAX: usize = 40;
+
 /// How wide the inputs' column is. What else came of an input stands two characters further in.
 const STEP_CHARS: usize = 40;
 
@@ -35,7 +38,19 @@ pub(super) fn lines(scene: &Scene, course: &Course) -> Vec<String> {
         let number = if at == 0 { "   ".to_owned() } else { format!("{at:>2}.") };
         let (what, rest) = words.step(step);
         lines.push(format!("{number} {what}").trim_end().to_owned());
-        lines.extend(rest.into_iter().map(|line| format!("      {line}").trim_end().to_owned()));
+        lines.extend(cut(rest).into_iter().map(|line| format!("      {line}").trim_end().to_owned()));
+    }
+    // What an FSM was given that didn't come back from it is no delivery that was made.
+    lines.extend(course.fault.iter().map(|fault| format!("      {fault}")));
+    lines
+}
+
+/// The first and the last of many lines.
+fn cut(mut lines: Vec<String>) -> Vec<String> {
+    if lines.len() > MOVES_MAX {
+        let left_out = lines.len() + 1 - MOVES_MAX;
+        let at = MOVES_MAX / 2;
+        lines.splice(at..at + left_out, [format!("… and {left_out} more …")]);
     }
     lines
 }

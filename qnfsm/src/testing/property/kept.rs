@@ -88,9 +88,13 @@ pub(super) fn keep(file: &Path, kept: &Kept) -> io::Result<()> {
     if let Some(dir) = file.parent() {
         fs::create_dir_all(dir)?;
     }
-    let is_new = !file.exists();
+    let before = match fs::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        before => Some(before?),
+    };
+    // Somebody may have left out the end of the last line.
+    let head = before.map_or(HEAD, |before| if before.last().is_some_and(|last| *last != b'\n') { "\n" } else { "" });
     let mut file = fs::OpenOptions::new().create(true).append(true).open(file)?;
-    let head = if is_new { HEAD } else { "" };
     file.write_all(format!("{head}{line}\n").as_bytes())
 }
 
@@ -118,6 +122,22 @@ mod tests {
         assert_eq!(beside("src/testing/property/kept.rs", package), Some(expected));
         assert_eq!(beside("src/testing/property/none.rs", package), None);
         assert_eq!(beside("README.md", package), None, "an example in a document keeps nothing");
+    }
+
+    #[test]
+    fn a_file_whose_last_line_has_no_end_is_gone_on_with_in_a_line_of_its_own() {
+        let file = std::env::temp_dir().join(format!("qnfsm-{}.kept", std::process::id()));
+        let _ = fs::remove_file(&file);
+        let kept = |byte| {
+            let case = Case { start: vec![byte], inputs: Vec::new() };
+            Kept::new("some", 1, 2, &case, "it broke".to_owned(), Vec::new())
+        };
+        keep(&file, &kept(1)).expect("there is room");
+        let text = fs::read_to_string(&file).expect("it is there");
+        fs::write(&file, text.trim_end()).expect("there is room");
+        keep(&file, &kept(2)).expect("there is room");
+        assert_eq!(load(&file, "some"), Ok(vec![kept(1), kept(2)]));
+        fs::remove_file(&file).expect("it is there");
     }
 
     #[test]
