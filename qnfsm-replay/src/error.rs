@@ -83,7 +83,7 @@ pub enum WrongProgram {
         wrote: String,
     },
     /// It was recorded with other kinds, and none of this program's are among them.
-    #[error("{} was recorded with {}, and this program registers nothing of that; replay it with the program that wrote it", .dir.display(), .kinds.join(", "))]
+    #[error("{} was recorded by another program, with {}, and this program registers nothing of that; replay it with the program that wrote it", .dir.display(), .kinds.join(", "))]
     Foreign {
         /// The directory.
         dir: PathBuf,

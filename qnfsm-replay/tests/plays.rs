@@ -52,6 +52,8 @@ enum Plant {
     Kept(u64, usize),
     /// Into its data, of which nobody is ever told.
     Silent(u64, usize),
+    /// What it has of that is given up.
+    Quiet(u64),
     /// As the order of a list.
     Order(u64, usize),
     /// It tells of what it has kept.
@@ -109,6 +111,7 @@ impl Fsm for Cell {
                 Plant::State(turn, register) if turn == self.turns => next = outside(register),
                 Plant::Kept(turn, register) if turn == self.turns => self.kept = outside(register),
                 Plant::Silent(turn, register) if turn == self.turns => self.silent = outside(register),
+                Plant::Quiet(turn) if turn == self.turns => self.silent = 0,
                 Plant::Order(turn, register) if turn == self.turns => {
                     self.order = vec![3, 1, 2];
                     self.order.rotate_left(usize::try_from(outside(register) % 3).unwrap());
@@ -182,6 +185,20 @@ fn who_keeps_what_differs_to_himself_is_not_blamed() {
         let difference = session.difference().unwrap().unwrap();
         assert_eq!(named(&session, &difference), Some((5, 1)));
         assert!(difference.begins.0 < difference.ordinal && difference.agreed == Some(difference.begins.1 - 1));
+    }
+}
+
+#[test]
+fn what_was_given_up_again_is_not_blamed() {
+    let _alone = alone();
+    let dir = recorded([&[], &[Plant::Silent(3, 0), Plant::Quiet(5), Plant::State(11, 1)]]);
+    set(0, 100, 1);
+    set(1, 200, 1);
+    for apart in APART {
+        let mut session = opened(dir.path(), apart);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(named(&session, &difference), Some((11, 1)));
+        assert_eq!(difference.begins.0, difference.ordinal);
     }
 }
 

@@ -236,6 +236,7 @@ impl DifferenceView {
         match self.agreed_round {
             Some(agreed) => text.push_str(&format!("  agreed:   up to its round {agreed}\n")),
             None if self.between.is_some() => text.push_str("  agreed:   in nothing of that before\n"),
+            None if self.may_have_begun_before => text.push_str("  agreed:   in nothing that is known\n"),
             None => text.push_str("  agreed:   in nothing: it is the first of its rounds\n"),
         }
         if self.begins_ordinal < self.ordinal {

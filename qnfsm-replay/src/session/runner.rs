@@ -73,8 +73,10 @@ enum Came {
 /// A round that was run again.
 pub(super) struct Ran {
     pub(super) log: RoundLog,
-    /// It did what was recorded.
+    /// It did what was recorded, as far as that is known.
     pub(super) is_as_recorded: bool,
+    /// It is known: what ended it says what it did.
+    pub(super) is_proved: bool,
 }
 
 /// A round by all its names.
@@ -365,6 +367,8 @@ impl Runner {
             }
             let position = live.position;
             let ended = next.is_none();
+            let proves = |entry: &Entry<'_>| !matches!(entry.record, Record::Configured { .. });
+            let is_proved = next.as_ref().is_some_and(proves);
             let taken = match next {
                 Some(entry) => live.take(&entry, &mut hearing),
                 None => live.player.finish_before(self.timeline.end.0, self.timeline.end.1, &mut hearing),
@@ -385,7 +389,8 @@ impl Runner {
                 self.lives.insert(id, live);
                 let heard = hearing.rounds.into_iter().find(|heard| heard.round == round);
                 let heard = heard.ok_or_else(|| not_run(id, round))?;
-                return Ok(Came::Ran(Ran { log: heard.log(ordinal, position, tape.take()), is_as_recorded }));
+                let log = heard.log(ordinal, position, tape.take());
+                return Ok(Came::Ran(Ran { log, is_as_recorded, is_proved }));
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use qnfsm::{
-    Fault, Origins, Time, Worker, WorkerId,
+    Fault, Origins, Recording, Time, Worker, WorkerId,
     journal::{Bookmark, Entry, Excerpt, Position, ReadError, Reader, Record},
     playback::Playback,
 };
@@ -45,7 +45,7 @@ pub(super) struct Timeline {
     /// What was left out before that end.
     pub(super) left_out: LeftOut,
     pub(super) unplayed: Unplayed,
-    /// The workers whose configuration, and with it what is recorded of them, became another one.
+    /// The workers of which something else came to be recorded.
     pub(super) reconfigured: BTreeSet<WorkerId>,
     /// What is behind the end can't be read.
     pub(super) is_damaged: bool,
@@ -143,6 +143,7 @@ impl Timeline {
             },
             waiting: BTreeMap::new(),
             last_rounds: BTreeMap::new(),
+            recordings: BTreeMap::new(),
             shaped: BTreeSet::new(),
             memory,
             gap,
@@ -299,6 +300,8 @@ struct Pass {
     waiting: BTreeMap<WorkerId, Waiting>,
     /// The ordinal of the last round that was read of each worker.
     last_rounds: BTreeMap<WorkerId, u64>,
+    /// What is recorded of each worker.
+    recordings: BTreeMap<WorkerId, Recording>,
     /// The workers that became other ones since the last station without a round.
     shaped: BTreeSet<WorkerId>,
     memory: usize,
@@ -381,17 +384,28 @@ impl Pass {
     fn note_unplayed(&mut self, entry: &Entry<'_>) {
         let Some(worker) = entry.record.worker() else { return };
         if let Record::Configured { .. } = entry.record {
-            self.timeline.reconfigured.insert(worker);
+            self.note_recording(worker);
             self.shaped.insert(worker);
         }
         if let Record::Round { .. } = entry.record {
             let ordinal = self.timeline.rounds() - 1;
             let before = self.last_rounds.insert(worker, ordinal);
+            if before.is_none() {
+                self.note_recording(worker);
+            }
             if !self.player.playback.has_round_waiting(worker) {
                 self.timeline.unplayed.pass_over(worker, ordinal, before);
                 self.waiting.remove(&worker);
                 self.shaped.insert(worker);
             }
+        }
+    }
+
+    /// Notes what is recorded of a worker, and whether that became something else.
+    fn note_recording(&mut self, worker: WorkerId) {
+        let Some(now) = self.player.playback.worker_mut(worker).map(|worker| worker.config().recording) else { return };
+        if self.recordings.insert(worker, now).is_some_and(|before| before != now) {
+            self.timeline.reconfigured.insert(worker);
         }
     }
 

@@ -361,7 +361,11 @@ impl Reader {
 
     /// Reads on in the segment that is loaded.
     fn read_on(&mut self, at: Position) -> Result<(), IoError> {
-        self.window.read_on(&*self.storage, &segment::path(&self.node_dir, at.segment), at.offset)
+        // What a read that failed leaves in the window is no part of the segment.
+        let of = self.window_of.take();
+        self.window.read_on(&*self.storage, &segment::path(&self.node_dir, at.segment), at.offset)?;
+        self.window_of = of;
+        Ok(())
     }
 
     /// Decides what a bad record or header at `at` means: the end of the journal, if nothing says that it was on disk.

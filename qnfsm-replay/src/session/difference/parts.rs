@@ -63,7 +63,7 @@ fn reordered(path: &mut Vec<PathPart>, [one, other]: [&Content; 2], all: &mut Ve
             one.iter().zip(other).enumerate().for_each(|(at, (one, other))| within(Some(place(at)), [one, other]));
         }
         (Content::Option(Some(one)), Content::Option(Some(other))) => within(None, [one, other]),
-        (Content::Map(one), Content::Map(other)) => {
+        (Content::Map(one), Content::Map(other)) if one.len().max(other.len()) <= REORDERED_MAX => {
             for (key, value) in one {
                 if let Some((_, other)) = other.iter().find(|(of, _)| of == key) {
                     within(Some(key_part(key)), [value, other]);

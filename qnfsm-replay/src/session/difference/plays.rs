@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use qnfsm::RawQueueId;
+use qnfsm::{End, RawQueueId};
 
 use super::{
     Parted,
@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     ReplayError,
-    session::{RoundLog, Session, runner::Twin},
+    session::{
+        RoundLog, Session,
+        runner::{Ran, Twin},
+    },
 };
 
 /// A step that isn't alike, and the round as one of the plays ran it.
@@ -43,7 +46,7 @@ pub(super) fn play_twice(session: &mut Session, last: u64, is_of_image: bool) ->
     let mut on_progress = |reached| (session.on_progress)(reached, last);
     let (rounds, fits) = session.runner.parts_from(last, &mut on_progress)?;
     let catalogue = session.catalogue().clone();
-    let (mut twin, mut firsts) = (Twin::default(), BTreeMap::<RawQueueId, Unlike>::new());
+    let (mut twin, mut firsts) = (Twin::default(), Firsts::default());
     let unlike_from = rounds.first().filter(|_| !fits).map(|first| first.round);
     let mut before: Option<([Arc<RoundLog>; 2], Option<RawQueueId>)> = None;
     for name in rounds {
@@ -51,26 +54,26 @@ pub(super) fn play_twice(session: &mut Session, last: u64, is_of_image: bool) ->
         let (logs, are_as_recorded) = match (session.runner.run_twice(name, &mut twin), before.take()) {
             // What the round before did is held against the record with the first record behind it.
             (Err(ReplayError::Diverged(_)), Some((logs, shows))) => {
-                let cause = shows.and_then(|queue| cause_of(&mut firsts, queue));
+                let cause = shows.and_then(|queue| firsts.cause_of(queue));
                 return Ok(Plays { logs, are_as_recorded: [false, false], cause, unlike_from });
             }
             (ran, _) => {
                 let [one, other] = ran?;
-                ([Arc::new(one.log), Arc::new(other.log)], [one.is_as_recorded, other.is_as_recorded])
+                // What nothing on record proves is what the first pass found: it did something else there.
+                let is_proved = |ran: &Ran| ran.is_proved || name.ordinal < last;
+                let are_as_recorded = [&one, &other].map(|ran| ran.is_as_recorded && is_proved(ran));
+                ([Arc::new(one.log), Arc::new(other.log)], are_as_recorded)
             }
         };
-        let shows = shown(&catalogue, [&logs[0], &logs[1]]);
-        for parted in unlike(&catalogue, [&logs[0], &logs[1]]) {
-            firsts.entry(parted.step.queue).or_insert_with(|| (parted, logs[0].clone()));
-        }
+        let all = unlike(&catalogue, [&logs[0], &logs[1]]);
+        let shows = shown(&all);
+        firsts.note(&logs, all);
         if name.ordinal == last || are_as_recorded != [true, true] {
             // That a map is in another order is what is left, where nothing else isn't alike.
             let order = || Some((first_difference(&catalogue, [&logs[0], &logs[1]])?, logs[0].clone()));
-            let earliest = || firsts.values().min_by_key(|(step, _)| (step.ordinal, step.number)).cloned();
             let cause = match shows {
-                _ if is_of_image && name.ordinal == last => earliest(),
-                Some(queue) => cause_of(&mut firsts, queue),
-                None => order(),
+                _ if is_of_image && name.ordinal == last => firsts.earliest(),
+                shows => shows.and_then(|queue| firsts.cause_of(queue)).or_else(order),
             };
             return Ok(Plays { logs, are_as_recorded, cause, unlike_from });
         }
@@ -79,15 +82,61 @@ pub(super) fn play_twice(session: &mut Session, last: u64, is_of_image: bool) ->
     Err(ReplayError::Misuse(format!("round {last} can't be run again")))
 }
 
-/// The step from which on an FSM wasn't alike, or one that told it so.
-fn cause_of(firsts: &mut BTreeMap<RawQueueId, Unlike>, queue: RawQueueId) -> Option<Unlike> {
-    let (mut at, mut been) = (queue, BTreeSet::new());
-    loop {
-        been.insert(at);
-        let sender = firsts.get(&at)?.0.sender_of_what_differs();
-        match sender.filter(|sender| firsts.contains_key(sender) && !been.contains(sender)) {
-            Some(sender) => at = sender,
-            None => return firsts.remove(&at),
+/// How much memory the rounds take at most in which FSMs came to be not alike; of more, the causes aren't told.
+const ROUNDS_BYTES_MAX: usize = 64 << 20;
+
+/// By FSM, the step from which on it isn't alike.
+#[derive(Default)]
+struct Firsts {
+    all: BTreeMap<RawQueueId, Unlike>,
+    /// How much the rounds take, each counted for each of its FSMs.
+    bytes: usize,
+}
+
+impl Firsts {
+    /// Takes in what wasn't alike in a round. Who is alike again, or is gone, is forgotten.
+    fn note(&mut self, logs: &[Arc<RoundLog>; 2], unlike: Vec<Parted>) {
+        let mut unlike = unlike.into_iter().peekable();
+        for (number, (one, other)) in logs[0].steps.iter().zip(&logs[1].steps).enumerate() {
+            if (one.queue, &one.before) == (other.queue, &other.before) {
+                self.forget(one.queue);
+            }
+            if let Some(parted) = unlike.next_if(|parted| parted.number == number) {
+                self.insert(parted, &logs[0]);
+            }
+            if [&one.end, &other.end] == [&End::Stopped; 2] && one.queue == other.queue {
+                self.forget(one.queue);
+            }
         }
+        unlike.for_each(|parted| self.insert(parted, &logs[0]));
+    }
+
+    fn insert(&mut self, parted: Parted, log: &Arc<RoundLog>) {
+        if self.bytes < ROUNDS_BYTES_MAX && !self.all.contains_key(&parted.step.queue) {
+            self.bytes += log.bytes();
+            self.all.insert(parted.step.queue, (parted, log.clone()));
+        }
+    }
+
+    fn forget(&mut self, queue: RawQueueId) {
+        self.bytes -= self.all.remove(&queue).map_or(0, |(_, log)| log.bytes());
+    }
+
+    /// The step from which on an FSM wasn't alike, or one that told it so.
+    fn cause_of(&mut self, queue: RawQueueId) -> Option<Unlike> {
+        let (mut at, mut been) = (queue, BTreeSet::new());
+        loop {
+            been.insert(at);
+            let sender = self.all.get(&at)?.0.sender_of_what_differs();
+            match sender.filter(|sender| self.all.contains_key(sender) && !been.contains(sender)) {
+                Some(sender) => at = sender,
+                None => return self.all.remove(&at),
+            }
+        }
+    }
+
+    /// The earliest of all.
+    fn earliest(&self) -> Option<Unlike> {
+        self.all.values().min_by_key(|(step, _)| (step.ordinal, step.number)).cloned()
     }
 }

@@ -1,7 +1,5 @@
 //! Where two runs of the same round part: of one program twice, or of two programs.
 
-use std::collections::BTreeSet;
-
 use qnfsm::{Catalogue, RawQueueId};
 
 use super::{Part, PartOf, Parted, parts};
@@ -12,22 +10,21 @@ pub(in crate::session) fn first_difference(catalogue: &Catalogue, logs: [&RoundL
     differences(catalogue, logs).next()
 }
 
-/// The first step of each FSM that two runs of a round did not do alike. That a map has the same entries in another order is no difference
+/// The steps that two runs of a round did not do alike. That a map in an FSM's data has the same entries in another order is no difference
 /// as long as nobody was told.
 pub(super) fn unlike(catalogue: &Catalogue, logs: [&RoundLog; 2]) -> Vec<Parted> {
-    let mut seen = BTreeSet::new();
-    let matters = |parted: &Parted| parted.parts.is_empty() || parted.parts.iter().any(|part| !part.is_order_of_map());
-    differences(catalogue, logs).filter(matters).filter(|parted| seen.insert(parted.step.queue)).collect()
+    let is_order = |part: &Part| part.of == PartOf::Data && part.is_order_of_map();
+    let matters = |parted: &Parted| parted.parts.is_empty() || !parted.parts.iter().all(is_order);
+    differences(catalogue, logs).filter(matters).collect()
 }
 
 /// Whose step isn't alike in what a round's digest is of, or, if none is, in data; none, if all are alike.
-pub(super) fn shown(catalogue: &Catalogue, logs: [&RoundLog; 2]) -> Option<RawQueueId> {
-    let is_digested = |parted: &Parted| {
+pub(super) fn shown(unlike: &[Parted]) -> Option<RawQueueId> {
+    let is_digested = |parted: &&Parted| {
         let is_data = |part: &Part| part.of == PartOf::Data;
         !parted.parts.is_empty() && !parted.parts.iter().all(is_data)
     };
-    let digested = differences(catalogue, logs).find(is_digested);
-    let parted = digested.or_else(|| unlike(catalogue, logs).into_iter().next())?;
+    let parted = unlike.iter().find(is_digested).or_else(|| unlike.first())?;
     Some(parted.step.queue)
 }
 
