@@ -58,6 +58,16 @@ enum Plant {
     Order(u64, usize),
     /// It tells of what it has kept.
     Tell(u64),
+    /// It is woken soon, if a register is even, and in an hour, if it is odd.
+    Wake(u64, usize),
+    /// It has a wake more at once, if a register is odd.
+    Nudge(u64, usize),
+    /// It stops, if a register is odd.
+    Stop(u64, usize),
+    /// It keeps nothing any more.
+    Forget(u64),
+    /// It has the other cell keep what it has kept.
+    Pass(u64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,7 +77,11 @@ struct Root {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Turn(ReplyTo<u64>);
+enum Turn {
+    Take(ReplyTo<u64>),
+    Wake,
+    Keep(u64),
+}
 
 impl Fsm for Root {
     const NAME: &'static str = "root";
@@ -76,11 +90,16 @@ impl Fsm for Root {
 
     fn start(&mut self, cx: &mut Context<'_, Self>) {
         let cells = self.plants.clone().into_iter();
-        self.cells = cells.map(|plants| cx.spawn(Cell { plants, ..Cell::default() })).collect();
+        let root = Some(cx.id());
+        self.cells = cells.map(|plants| cx.spawn(Cell { plants, root, ..Cell::default() })).collect();
     }
 
-    fn handle(&mut self, (): (), Turn(reply): Turn, cx: &mut Context<'_, Self>) -> Next<Self> {
-        self.cells.iter().for_each(|cell| cx.send(*cell, Turn(reply.clone())));
+    fn handle(&mut self, (): (), turn: Turn, cx: &mut Context<'_, Self>) -> Next<Self> {
+        match turn {
+            Turn::Take(reply) => self.cells.iter().for_each(|cell| cx.send(*cell, Turn::Take(reply.clone()))),
+            Turn::Keep(number) => cx.send(self.cells[1], Turn::Keep(number)),
+            Turn::Wake => {}
+        }
         Next::Stay
     }
 }
@@ -92,7 +111,12 @@ struct Cell {
     kept: u64,
     silent: u64,
     order: Vec<u64>,
+    woken: u64,
+    root: Option<QueueId<Turn>>,
 }
+
+/// By how much a wake changes a cell's state.
+const WOKEN: u64 = 1000;
 
 impl Fsm for Cell {
     const NAME: &'static str = "cell";
@@ -103,7 +127,18 @@ impl Fsm for Cell {
         0
     }
 
-    fn handle(&mut self, state: u64, Turn(reply): Turn, cx: &mut Context<'_, Self>) -> Next<Self> {
+    fn handle(&mut self, state: u64, turn: Turn, cx: &mut Context<'_, Self>) -> Next<Self> {
+        let reply = match turn {
+            Turn::Take(reply) => reply,
+            Turn::Wake => {
+                self.woken += 1;
+                return Next::Goto(state + WOKEN);
+            }
+            Turn::Keep(number) => {
+                self.kept = number;
+                return Next::Stay;
+            }
+        };
         self.turns += 1;
         let mut next = state;
         for plant in self.plants.clone() {
@@ -118,10 +153,25 @@ impl Fsm for Cell {
                     self.kept = self.order[0];
                 }
                 Plant::Tell(turn) if turn == self.turns => next = self.kept,
+                Plant::Forget(turn) if turn == self.turns => self.kept = 0,
+                Plant::Pass(turn) if turn == self.turns => {
+                    cx.send(self.root.expect("its root gave it"), Turn::Keep(self.kept));
+                }
+                Plant::Wake(turn, register) if turn == self.turns => {
+                    cx.after(Duration::from_nanos(1 + outside(register) % 2 * 3_600_000_000_000), Turn::Wake);
+                }
+                Plant::Nudge(turn, register) if turn == self.turns && outside(register) % 2 == 1 => {
+                    cx.send_self(Turn::Wake);
+                }
                 _ => {}
             }
         }
         cx.reply(reply, self.turns);
+        if self.plants.iter().any(
+            |plant| matches!(plant, Plant::Stop(turn, register) if *turn == self.turns && outside(*register) % 2 == 1),
+        ) {
+            return Next::Stop;
+        }
         Next::Goto(next)
     }
 }
@@ -139,7 +189,7 @@ fn turns(dir: &Path, plants: [&[Plant]; 2], recording: Recording, turns: u64) {
 fn turns_until(dir: &Path, plants: [&[Plant]; 2], recording: Recording, turns: u64, meanwhile: impl FnOnce()) {
     let root = Root { plants: plants.map(<[Plant]>::to_vec), cells: Vec::new() };
     let node = NodeBuilder::new("cells", kinds()).dir(dir).recording(recording).start(&root).unwrap();
-    (0..turns).for_each(|_| assert!(node.host().request::<_, u64>(node.root(), PATIENCE, Turn).unwrap() > 0));
+    (0..turns).for_each(|_| assert!(node.host().request::<_, u64>(node.root(), PATIENCE, Turn::Take).unwrap() > 0));
     meanwhile();
     node.stop().unwrap();
 }
@@ -199,6 +249,30 @@ fn what_was_given_up_again_is_not_blamed() {
         let difference = session.difference().unwrap().unwrap();
         assert_eq!(named(&session, &difference), Some((11, 1)));
         assert_eq!(difference.begins.0, difference.ordinal);
+    }
+    // What it told, and did not keep, nor did who was told.
+    set(0, 0, 0);
+    set(1, 0, 0);
+    let told = [Plant::Kept(4, 0), Plant::Pass(4), Plant::Forget(4), Plant::State(5, 1)];
+    let dir = recorded([&told, &[Plant::Forget(5)]]);
+    set(0, 100, 1);
+    set(1, 200, 1);
+    for apart in APART {
+        let mut session = opened(dir.path(), apart);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(named(&session, &difference), Some((5, 0)));
+    }
+    // In its very last turn, where a snapshot tells that some data aren't alike.
+    set(0, 0, 0);
+    set(1, 0, 0);
+    let dir = recorded([&[Plant::Silent(3, 0), Plant::Quiet(20)], &[Plant::Silent(9, 1)]]);
+    set(0, 100, 1);
+    set(1, 200, 1);
+    for apart in APART {
+        let mut session = opened(dir.path(), apart);
+        let difference = session.difference().unwrap().unwrap();
+        assert!(difference.diverged.divergence.is_of_image);
+        assert_eq!(named(&session, &difference), Some((9, 1)));
     }
 }
 
@@ -280,6 +354,66 @@ fn the_same_elements_in_another_order_look_like_the_order_of_a_map() {
         let order = parts.iter().find(|part| part.of == PartOf::Data && part.path.to_string() == "order");
         assert!(matches!(order.and_then(|part| part.found.as_ref()), Some(Content::Seq(_))), "{parts:?}");
         assert!(difference.hints.contains(&Hint::MapOrder), "{:?}", difference.hints);
+    }
+}
+
+#[test]
+fn who_sets_another_timer_is_named_and_not_where_it_fires() {
+    let _alone = alone();
+    set(0, 1, 0);
+    let dir = tempfile::tempdir().unwrap();
+    turns(dir.path(), [&[Plant::Wake(4, 0)], &[]], Recording::Inputs, 20);
+    for (apart, first) in APART.into_iter().flat_map(|apart| [(apart, 0), (apart, 1)]) {
+        set(0, 0, 0);
+        let mut session = opened(dir.path(), apart);
+        set(0, first, 1);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(named(&session, &difference), Some((4, 0)), "{difference:?}");
+    }
+}
+
+/// Whoever told it may be alike again since, or gone.
+#[test]
+fn what_was_told_is_led_back_to_where_it_came_from() {
+    let _alone = alone();
+    set(2, 1, 0);
+    for then in [Plant::Stop(6, 2), Plant::Forget(7)] {
+        set(0, 0, 0);
+        let dir = recorded([&[Plant::Kept(3, 0), Plant::Pass(6), then], &[Plant::Tell(12)]]);
+        for apart in APART {
+            set(0, 100, 1);
+            let mut session = opened(dir.path(), apart);
+            let difference = session.difference().unwrap().unwrap();
+            assert_eq!(named(&session, &difference), Some((3, 0)), "{difference:?}");
+        }
+    }
+}
+
+/// A step may be another in what none of its parts says.
+#[test]
+fn who_stops_in_one_play_alone_is_named_and_not_who_differs_in_data_before() {
+    let _alone = alone();
+    let dir = recorded([&[Plant::Silent(4, 0)], &[Plant::Stop(4, 1)]]);
+    for (apart, first) in APART.into_iter().flat_map(|apart| [(apart, 0), (apart, 1)]) {
+        set(1, 1, 0);
+        let mut session = opened(dir.path(), apart);
+        set(0, 100, 1);
+        set(1, first, 1);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(named(&session, &difference), Some((4, 1)), "{difference:?}");
+    }
+}
+
+#[test]
+fn a_message_that_comes_in_one_play_alone_leads_to_who_sent_it() {
+    let _alone = alone();
+    let dir = recorded([&[Plant::Nudge(4, 0)], &[]]);
+    for (apart, first) in APART.into_iter().flat_map(|apart| [(apart, 0), (apart, 1)]) {
+        set(0, 1, 0);
+        let mut session = opened(dir.path(), apart);
+        set(0, first, 1);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(named(&session, &difference), Some((4, 0)), "{difference:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The step in which two journals part. What they say is held against each other by [`compare`](crate::compare); where that names only a
 //! round, the round is run in both.
 
-use super::{FoundBy, Parted, Session, difference::first_difference};
+use super::{FoundBy, Parted, RoundLog, Session, difference::first_difference};
 use crate::{
     Options, ReplayError,
     compare::{Apart, Compared, compare},
@@ -61,10 +61,11 @@ fn name_step(one: &mut Session, other: &mut Session, parted: &mut Apart) -> Resu
     let (log, of_other) = (one.runner.log(at_one)?, other.runner.log(at_other)?);
     let Some(step) = first_difference(one.catalogue(), [&log, &of_other]) else { return Ok(()) };
     // Two runs: the one is as the first journal has it, the other as the other.
+    let at = |log: &RoundLog| step.number.min(log.steps.len().saturating_sub(1));
+    (one.at, other.at) = (at(&log), at(&of_other));
     let parts = step.parts.into_iter();
     let parts =
         parts.map(|part| super::Part { recorded: part.found, found: part.again, again: None, ..part }).collect();
-    (one.at, other.at) = (step.number, step.number.min(of_other.steps.len().saturating_sub(1)));
     parted.step = Some(Parted { parts, ..step });
     parted.found_by = FoundBy::Runs;
     Ok(())

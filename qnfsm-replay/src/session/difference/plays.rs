@@ -6,7 +6,8 @@
 //! there to the first of its steps that wasn't; and where that was given a message that wasn't alike either, on to who sent it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, btree_map::Entry},
+    mem,
     sync::Arc,
 };
 
@@ -14,7 +15,7 @@ use qnfsm::{End, RawQueueId};
 
 use super::{
     Parted,
-    twice::{first_difference, shown, unlike},
+    twice::{UnlikeStep, first_difference, paired, shown, unlike},
 };
 use crate::{
     ReplayError,
@@ -46,7 +47,7 @@ pub(super) fn play_twice(session: &mut Session, last: u64, is_of_image: bool) ->
     let mut on_progress = |reached| (session.on_progress)(reached, last);
     let (rounds, fits) = session.runner.parts_from(last, &mut on_progress)?;
     let catalogue = session.catalogue().clone();
-    let (mut twin, mut firsts) = (Twin::default(), Firsts::default());
+    let (mut twin, mut causes) = (Twin::default(), Causes::default());
     let unlike_from = rounds.first().filter(|_| !fits).map(|first| first.round);
     let mut before: Option<([Arc<RoundLog>; 2], Option<RawQueueId>)> = None;
     for name in rounds {
@@ -54,7 +55,7 @@ pub(super) fn play_twice(session: &mut Session, last: u64, is_of_image: bool) ->
         let (logs, are_as_recorded) = match (session.runner.run_twice(name, &mut twin), before.take()) {
             // What the round before did is held against the record with the first record behind it.
             (Err(ReplayError::Diverged(_)), Some((logs, shows))) => {
-                let cause = shows.and_then(|queue| firsts.cause_of(queue));
+                let cause = shows.and_then(|queue| causes.of(queue));
                 return Ok(Plays { logs, are_as_recorded: [false, false], cause, unlike_from });
             }
             (ran, _) => {
@@ -67,13 +68,13 @@ pub(super) fn play_twice(session: &mut Session, last: u64, is_of_image: bool) ->
         };
         let all = unlike(&catalogue, [&logs[0], &logs[1]]);
         let shows = shown(&all);
-        firsts.note(&logs, all);
+        causes.note(&logs, all);
         if name.ordinal == last || are_as_recorded != [true, true] {
             // That a map is in another order is what is left, where nothing else isn't alike.
             let order = || Some((first_difference(&catalogue, [&logs[0], &logs[1]])?, logs[0].clone()));
             let cause = match shows {
-                _ if is_of_image && name.ordinal == last => firsts.earliest(),
-                shows => shows.and_then(|queue| firsts.cause_of(queue)).or_else(order),
+                _ if is_of_image && name.ordinal == last => causes.earliest(),
+                shows => shows.and_then(|queue| causes.of(queue)).or_else(order),
             };
             return Ok(Plays { logs, are_as_recorded, cause, unlike_from });
         }
@@ -85,58 +86,73 @@ pub(super) fn play_twice(session: &mut Session, last: u64, is_of_image: bool) ->
 /// How much memory the rounds take at most in which FSMs came to be not alike; of more, the causes aren't told.
 const ROUNDS_BYTES_MAX: usize = 64 << 20;
 
-/// By FSM, the step from which on it isn't alike.
+/// By FSM that isn't alike, the step that led to that: its own first one, or that of whoever told it of what isn't alike.
 #[derive(Default)]
-struct Firsts {
-    all: BTreeMap<RawQueueId, Unlike>,
-    /// How much the rounds take, each counted for each of its FSMs.
+struct Causes {
+    by_fsm: BTreeMap<RawQueueId, Unlike>,
+    /// Those that stopped in the round before: whom they told has their cause.
+    gone: Vec<RawQueueId>,
+    /// By the ordinals of the rounds that are kept, of how many FSMs they are causes.
+    kept: BTreeMap<u64, usize>,
+    /// How much these rounds take.
     bytes: usize,
 }
 
-impl Firsts {
-    /// Takes in what wasn't alike in a round. Who is alike again, or is gone, is forgotten.
-    fn note(&mut self, logs: &[Arc<RoundLog>; 2], unlike: Vec<Parted>) {
+impl Causes {
+    /// Takes in what wasn't alike in a round. Who is alike again is forgotten, and who is gone, after that round.
+    fn note(&mut self, logs: &[Arc<RoundLog>; 2], unlike: Vec<UnlikeStep>) {
+        mem::take(&mut self.gone).into_iter().for_each(|queue| self.forget(queue));
+        if self.by_fsm.is_empty() && unlike.is_empty() {
+            return;
+        }
         let mut unlike = unlike.into_iter().peekable();
-        for (number, (one, other)) in logs[0].steps.iter().zip(&logs[1].steps).enumerate() {
-            if (one.queue, &one.before) == (other.queue, &other.before) {
-                self.forget(one.queue);
+        for pair in paired([&logs[0], &logs[1]]) {
+            let numbers = pair.map(|step| step.map(|(number, _)| number));
+            let unlike = unlike.next_if(|unlike| numbers[unlike.run] == Some(unlike.parted.number));
+            if let [Some((_, one)), Some((_, other))] = pair {
+                if one.before == other.before || unlike.is_none() {
+                    self.forget(one.queue);
+                }
+                if [&one.end, &other.end] == [&End::Stopped; 2] {
+                    self.gone.push(one.queue);
+                }
             }
-            if let Some(parted) = unlike.next_if(|parted| parted.number == number) {
-                self.insert(parted, &logs[0]);
-            }
-            if [&one.end, &other.end] == [&End::Stopped; 2] && one.queue == other.queue {
-                self.forget(one.queue);
+            if let Some(UnlikeStep { parted, run, .. }) = unlike {
+                self.insert(parted, &logs[run]);
             }
         }
-        unlike.for_each(|parted| self.insert(parted, &logs[0]));
     }
 
     fn insert(&mut self, parted: Parted, log: &Arc<RoundLog>) {
-        if self.bytes < ROUNDS_BYTES_MAX && !self.all.contains_key(&parted.step.queue) {
-            self.bytes += log.bytes();
-            self.all.insert(parted.step.queue, (parted, log.clone()));
+        let queue = parted.step.queue;
+        if self.bytes >= ROUNDS_BYTES_MAX || self.by_fsm.contains_key(&queue) {
+            return;
         }
+        let of_sender = parted.sender_of_what_differs().and_then(|sender| self.by_fsm.get(&sender)).cloned();
+        let (cause, log) = of_sender.unwrap_or_else(|| (parted, log.clone()));
+        let of = self.kept.entry(log.ordinal).or_default();
+        *of += 1;
+        self.bytes += if *of == 1 { log.bytes() } else { 0 };
+        self.by_fsm.insert(queue, (cause, log));
     }
 
     fn forget(&mut self, queue: RawQueueId) {
-        self.bytes -= self.all.remove(&queue).map_or(0, |(_, log)| log.bytes());
-    }
-
-    /// The step from which on an FSM wasn't alike, or one that told it so.
-    fn cause_of(&mut self, queue: RawQueueId) -> Option<Unlike> {
-        let (mut at, mut been) = (queue, BTreeSet::new());
-        loop {
-            been.insert(at);
-            let sender = self.all.get(&at)?.0.sender_of_what_differs();
-            match sender.filter(|sender| self.all.contains_key(sender) && !been.contains(sender)) {
-                Some(sender) => at = sender,
-                None => return self.all.remove(&at),
+        let Some((_, log)) = self.by_fsm.remove(&queue) else { return };
+        if let Entry::Occupied(mut of) = self.kept.entry(log.ordinal) {
+            *of.get_mut() -= 1;
+            if *of.get() == 0 {
+                of.remove();
+                self.bytes = self.bytes.saturating_sub(log.bytes());
             }
         }
+    }
+
+    fn of(&self, queue: RawQueueId) -> Option<Unlike> {
+        self.by_fsm.get(&queue).cloned()
     }
 
     /// The earliest of all.
     fn earliest(&self) -> Option<Unlike> {
-        self.all.values().min_by_key(|(step, _)| (step.ordinal, step.number)).cloned()
+        self.by_fsm.values().min_by_key(|(step, _)| (step.ordinal, step.number)).cloned()
     }
 }
