@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use qnfsm::{Context, Fsm, Invariants, Kinds, Next, NodeBuilder, QueueId, Recording, ReplyTo, schema::Content};
+use qnfsm::{Context, Fsm, Invariants, Kinds, Limits, Next, NodeBuilder, QueueId, Recording, ReplyTo, schema::Content};
 use qnfsm_replay::{
     Options, ReplayError, Session,
     session::{Difference, Direction, FoundBy, Hint, PartOf},
@@ -48,6 +48,8 @@ fn outside(register: usize) -> u64 {
 enum Plant {
     /// What a register has goes into its state.
     State(u64, usize),
+    /// Likewise, at each of its turns.
+    Always(usize),
     /// Into its data, where it stays.
     Kept(u64, usize),
     /// Into its data, of which nobody is ever told.
@@ -144,6 +146,7 @@ impl Fsm for Cell {
         for plant in self.plants.clone() {
             match plant {
                 Plant::State(turn, register) if turn == self.turns => next = outside(register),
+                Plant::Always(register) => next = outside(register),
                 Plant::Kept(turn, register) if turn == self.turns => self.kept = outside(register),
                 Plant::Silent(turn, register) if turn == self.turns => self.silent = outside(register),
                 Plant::Quiet(turn) if turn == self.turns => self.silent = 0,
@@ -187,8 +190,9 @@ fn turns(dir: &Path, plants: [&[Plant]; 2], recording: Recording, turns: u64) {
 
 /// Likewise, and does something before the node is stopped.
 fn turns_until(dir: &Path, plants: [&[Plant]; 2], recording: Recording, turns: u64, meanwhile: impl FnOnce()) {
+    let node = NodeBuilder::new("cells", kinds()).dir(dir).recording(recording);
     let root = Root { plants: plants.map(<[Plant]>::to_vec), cells: Vec::new() };
-    let node = NodeBuilder::new("cells", kinds()).dir(dir).recording(recording).start(&root).unwrap();
+    let node = node.start(&root).unwrap();
     (0..turns).for_each(|_| assert!(node.host().request::<_, u64>(node.root(), PATIENCE, Turn::Take).unwrap() > 0));
     meanwhile();
     node.stop().unwrap();
@@ -369,6 +373,31 @@ fn who_sets_another_timer_is_named_and_not_where_it_fires() {
         set(0, first, 1);
         let difference = session.difference().unwrap().unwrap();
         assert_eq!(named(&session, &difference), Some((4, 0)), "{difference:?}");
+    }
+}
+
+/// Nobody has played the round before the first one behind a snapshot.
+#[test]
+fn no_round_before_a_beginning_is_said_to_have_agreed() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        segment_bytes: 1 << 13,
+        snapshot_every_bytes: 1 << 11,
+        retain_bytes: Some(1 << 17),
+        ..Limits::default()
+    };
+    let node = NodeBuilder::new("cells", kinds()).dir(dir.path()).limits(limits);
+    let node = node.start(&Root { plants: [vec![Plant::Always(0)], Vec::new()], cells: Vec::new() }).unwrap();
+    let ask = || node.host().request::<_, u64>(node.root(), PATIENCE, Turn::Take).unwrap();
+    (0..3000).for_each(|_| assert!(ask() > 0));
+    node.stop().unwrap();
+    for more in [0, 1] {
+        set(0, 7, more);
+        let mut session = opened(dir.path(), Duration::ZERO);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(difference.begins, (difference.ordinal, difference.diverged.divergence.round));
+        assert!(difference.begins.1 > 1000 && difference.agreed.is_none(), "{difference:?}");
     }
 }
 

@@ -122,15 +122,15 @@ impl Runner {
     ) -> Result<(Vec<RoundName>, bool), ReplayError> {
         let (worker, round) = self.round(last)?;
         let kept = self.timeline.stations().iter().filter_map(|station| station.kept.get(&worker));
-        let kept = kept.filter(|kept| kept.taken.rounds < round).map(|kept| (kept.taken.clone(), kept.is_shaped));
+        let kept = kept.filter(|kept| kept.taken.rounds < round).map(|kept| kept.taken.clone());
         let mut all: Vec<_> = kept.collect();
-        all.dedup_by_key(|(taken, _)| taken.rounds);
+        all.dedup_by_key(|taken| taken.rounds);
         let (mut from, mut fits) = (0, true);
-        for (taken, is_shaped) in all {
+        for taken in all {
             // One that began with a snapshot has no round before.
             let Some(ordinal) = self.timeline.ordinal(worker, taken.rounds) else { continue };
             // What it was given without a round, it isn't after that round.
-            if is_shaped || !self.timeline.is_played(ordinal) {
+            if taken.is_shaped || !self.timeline.is_played(ordinal) {
                 continue;
             }
             on_progress(ordinal);

@@ -69,8 +69,6 @@ pub(super) struct Kept {
     pub(super) taken: Arc<Taken>,
     /// The records of the round that it was about to run, if there was one, and the round's ordinal.
     pub(super) waiting: Option<(u64, Arc<Excerpt>)>,
-    /// It became another one since the station before without a round.
-    pub(super) is_shaped: bool,
 }
 
 /// What was taken of a worker between two rounds.
@@ -80,16 +78,18 @@ pub(super) struct Taken {
     pub(super) digest: u64,
     pub(super) rounds: u64,
     pub(super) happenings: u64,
+    /// It may have become another one without a round, since its last one.
+    pub(super) is_shaped: bool,
 }
 
 impl Taken {
     /// What a worker is now; none, if it can't be encoded.
-    fn of(worker: &mut Worker, digest: u64) -> Option<Taken> {
+    fn of(worker: &mut Worker, digest: u64, is_shaped: bool) -> Option<Taken> {
         let mut image = Vec::new();
         worker.snapshot(&mut image).ok()?;
         image.shrink_to_fit();
         let (origins, rounds, happenings) = (worker.origins(), worker.rounds(), worker.happenings());
-        Some(Taken { image, origins, digest, rounds, happenings })
+        Some(Taken { image, origins, digest, rounds, happenings, is_shaped })
     }
 
     fn bytes(&self) -> usize {
@@ -417,11 +417,11 @@ impl Pass {
         for id in ids {
             let is_shaped = self.shaped.contains(&id);
             let before = last.kept.get(&id).filter(|_| !is_shaped);
-            let Some(taken) = taken(&mut self.player.playback, id, before) else { continue };
+            let Some(taken) = taken(&mut self.player.playback, id, before, is_shaped) else { continue };
             let has_round_waiting = self.player.playback.has_round_waiting(id);
             let waiting = self.waiting.get(&id).filter(|_| has_round_waiting);
             let waiting = waiting.map(|last| (last.ordinal, Arc::new(last.records.clone())));
-            kept.insert(id, Kept { taken, waiting, is_shaped });
+            kept.insert(id, Kept { taken, waiting });
         }
         self.shaped.clear();
         let (ordinal, now) = (self.timeline.rounds(), self.player.playback.latest());
@@ -434,12 +434,12 @@ impl Pass {
 }
 
 /// What a worker is now: the same as before, if it has run no round since.
-fn taken(playback: &mut Playback, id: WorkerId, before: Option<&Kept>) -> Option<Arc<Taken>> {
+fn taken(playback: &mut Playback, id: WorkerId, before: Option<&Kept>, is_shaped: bool) -> Option<Arc<Taken>> {
     let digest = playback.last_digest(id).unwrap_or_default();
     let worker = playback.worker_mut(id)?;
     match before {
         Some(before) if before.taken.rounds == worker.rounds() => Some(before.taken.clone()),
-        _ => Taken::of(worker, digest).map(Arc::new),
+        _ => Taken::of(worker, digest, is_shaped).map(Arc::new),
     }
 }
 

@@ -19,7 +19,7 @@ mod twice;
 use std::{fmt, sync::Arc};
 
 use qnfsm::{
-    RawQueueId,
+    RawQueueId, WorkerId,
     schema::{Content, Path},
 };
 
@@ -41,7 +41,7 @@ pub struct Difference {
     /// The ordinal and the worker's own number of the round in which it begins, as far as is known: that one, or one before.
     pub begins: (u64, u64),
     /// The worker's last round that did what was recorded, as its digest says, and the same again each time that it was played; none, if
-    /// the first didn't.
+    /// the first that was played didn't.
     pub agreed: Option<u64>,
     /// The step in which it shows first, if that can be told. Where that is known by [`FoundBy::Repetition`], it may be of a round before.
     pub step: Option<Parted>,
@@ -156,12 +156,18 @@ impl Session {
         if told.found_by != FoundBy::Repetition {
             // The first pass did something else than what comes now, from there on.
             let before = unlike_from.map(|round| round.saturating_sub(1));
-            told.agreed = told.agreed.map(|agreed| before.map_or(agreed, |before| before.min(agreed)));
-            told.agreed = told.agreed.filter(|round| *round > 0);
+            let agreed = told.agreed.map(|agreed| before.map_or(agreed, |before| before.min(agreed)));
+            told.agreed = agreed.filter(|round| self.has_played(worker, *round));
             let has_any_before = told.agreed.is_some() || before.is_some();
             told.may_have_begun_before = has_any_before || told.step.as_ref().is_some_and(|step| step.number > 0);
         }
         Ok(Some(told))
+    }
+
+    /// True if a worker has that round, and it isn't one that a snapshot was begun behind.
+    fn has_played(&self, worker: WorkerId, round: u64) -> bool {
+        let timeline = &self.runner.timeline;
+        timeline.ordinal(worker, round).is_some_and(|ordinal| timeline.is_played(ordinal))
     }
 
     /// By the deliveries of the round, where they were recorded: the first step that isn't the recorded one, and the round as it came now.
@@ -208,7 +214,7 @@ impl Session {
     fn told(&mut self, diverged: Diverged, ordinal: u64, found: Found) -> Difference {
         let Found { step, log, found_by, is_same_twice } = found;
         let hints = hint::hints(step.as_ref(), is_same_twice, diverged.build_differs);
-        let agreed = log.round.checked_sub(1).filter(|round| *round > 0);
+        let agreed = log.round.checked_sub(1).filter(|round| self.has_played(log.worker, *round));
         let begins = (log.ordinal, log.round);
         (self.here, self.at) = (Some(log), step.as_ref().map_or(0, |step| step.number));
         Difference { diverged, ordinal, begins, agreed, step, may_have_begun_before: false, found_by, hints }
