@@ -42,6 +42,7 @@ mod cause;
 mod difference;
 mod runner;
 mod search;
+mod station;
 mod step;
 mod timeline;
 mod unplayed;

@@ -12,12 +12,14 @@ use std::{
 };
 
 use qnfsm::{
-    Fault, Origins, Recording, Time, Worker, WorkerId,
+    Fault, Recording, Worker, WorkerId,
     journal::{Bookmark, Entry, Excerpt, Position, ReadError, Reader, Record},
-    playback::Playback,
 };
 
-use super::unplayed::Unplayed;
+use super::{
+    station::{Kept, Station, Taken, map_bytes},
+    unplayed::Unplayed,
+};
 use crate::{
     ReplayError, Seen,
     left_out::LeftOut,
@@ -49,72 +51,6 @@ pub(super) struct Timeline {
     pub(super) reconfigured: BTreeSet<WorkerId>,
     /// What is behind the end can't be read.
     pub(super) is_damaged: bool,
-}
-
-/// A place between two records.
-#[derive(Clone)]
-pub(super) struct Station {
-    pub(super) bookmark: Option<Bookmark>,
-    /// How many rounds stand before.
-    pub(super) ordinal: u64,
-    /// The latest time that any worker was told before.
-    pub(super) now: Time,
-    /// The workers that have begun.
-    pub(super) kept: BTreeMap<WorkerId, Kept>,
-}
-
-/// A worker as it was at a station.
-#[derive(Clone)]
-pub(super) struct Kept {
-    pub(super) taken: Arc<Taken>,
-    /// The records of the round that it was about to run, if there was one, and the round's ordinal.
-    pub(super) waiting: Option<(u64, Arc<Excerpt>)>,
-}
-
-/// What was taken of a worker between two rounds.
-pub(super) struct Taken {
-    pub(super) image: Vec<u8>,
-    pub(super) origins: Origins,
-    pub(super) digest: u64,
-    pub(super) rounds: u64,
-    pub(super) happenings: u64,
-    /// It may have become another one without a round, since its last one.
-    pub(super) is_shaped: bool,
-}
-
-impl Taken {
-    /// What a worker is now; none, if it can't be encoded.
-    fn of(worker: &mut Worker, digest: u64, is_shaped: bool) -> Option<Taken> {
-        let mut image = Vec::new();
-        worker.snapshot(&mut image).ok()?;
-        image.shrink_to_fit();
-        let (origins, rounds, happenings) = (worker.origins(), worker.rounds(), worker.happenings());
-        Some(Taken { image, origins, digest, rounds, happenings, is_shaped })
-    }
-
-    fn bytes(&self) -> usize {
-        self.image.len() + self.origins.bytes() + size_of::<Taken>()
-    }
-}
-
-impl Station {
-    const START: Station = Station { bookmark: None, ordinal: 0, now: Time::from_nanos(0), kept: BTreeMap::new() };
-
-    /// How much memory it takes beside the station before it, in bytes: an image is kept by one station after another, or not at all.
-    fn bytes_behind(&self, before: Option<&Station>) -> usize {
-        let kept = self.kept.iter().map(|(worker, kept)| {
-            let is_known = before.and_then(|before| before.kept.get(worker));
-            let is_known = is_known.is_some_and(|known| Arc::ptr_eq(&known.taken, &kept.taken));
-            let taken = if is_known { 0 } else { kept.taken.bytes() };
-            taken + kept.waiting.as_ref().map_or(0, |(_, records)| size_of::<Excerpt>() + records.bytes())
-        });
-        size_of::<Station>() + map_bytes::<WorkerId, Kept>(self.kept.len()) + kept.sum::<usize>()
-    }
-}
-
-/// How much memory a tree with so many entries takes: nodes of eleven, of which five are taken at least.
-fn map_bytes<K, V>(entries: usize) -> usize {
-    entries.div_ceil(5) * 11 * (size_of::<K>() + size_of::<V>())
 }
 
 impl Timeline {
@@ -417,7 +353,7 @@ impl Pass {
         for id in ids {
             let is_shaped = self.shaped.contains(&id);
             let before = last.kept.get(&id).filter(|_| !is_shaped);
-            let Some(taken) = taken(&mut self.player.playback, id, before, is_shaped) else { continue };
+            let Some(taken) = Taken::now(&mut self.player.playback, id, before, is_shaped) else { continue };
             let has_round_waiting = self.player.playback.has_round_waiting(id);
             let waiting = self.waiting.get(&id).filter(|_| has_round_waiting);
             let waiting = waiting.map(|last| (last.ordinal, Arc::new(last.records.clone())));
@@ -430,16 +366,6 @@ impl Pass {
         // Where images take long, no more than half of the time goes into them.
         self.gap = self.gap.max(begun.elapsed());
         self.since = Instant::now();
-    }
-}
-
-/// What a worker is now: the same as before, if it has run no round since.
-fn taken(playback: &mut Playback, id: WorkerId, before: Option<&Kept>, is_shaped: bool) -> Option<Arc<Taken>> {
-    let digest = playback.last_digest(id).unwrap_or_default();
-    let worker = playback.worker_mut(id)?;
-    match before {
-        Some(before) if before.taken.rounds == worker.rounds() => Some(before.taken.clone()),
-        _ => Taken::of(worker, digest, is_shaped).map(Arc::new),
     }
 }
 

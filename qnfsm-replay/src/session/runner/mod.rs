@@ -2,7 +2,7 @@
 //!
 //! Workers depend on their own records alone, so a single round takes its worker's records and no other's.
 
-use std::{collections::BTreeMap, mem, ops::ControlFlow};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use qnfsm::{
     Place, Time, Worker, WorkerId,
@@ -11,9 +11,12 @@ use qnfsm::{
     playback::{Audience, Observers},
 };
 
+mod twin;
+
 use super::{
+    station::{Kept, Station},
     step::{RoundLog, Tape},
-    timeline::{Kept, Station, Timeline},
+    timeline::Timeline,
 };
 use crate::{
     ReplayError,
@@ -21,6 +24,7 @@ use crate::{
     recorded::{Recorded, Segments},
     scan::{Hearing, Scan},
 };
+pub(super) use twin::Twin;
 
 /// Runs rounds of a journal that a first pass has been through.
 pub(super) struct Runner {
@@ -87,10 +91,6 @@ pub(super) struct RoundName {
     pub(super) round: u64,
 }
 
-/// The other one of two plays of a worker.
-#[derive(Default)]
-pub(super) struct Twin(Option<Live>);
-
 impl Runner {
     pub(super) fn new(recorded: Recorded, reader: Reader, timeline: Timeline) -> Runner {
         Runner { recorded, reader, timeline, lives: BTreeMap::new() }
@@ -108,77 +108,6 @@ impl Runner {
             Came::Ran(ran) => Ok(ran),
             Came::Within(_) => unreachable!("the round was to be played to its end"),
         }
-    }
-
-    /// From which of a worker's rounds on two plays may do something else: that behind the last station which a play from the station before
-    /// comes to, too. And whether there is a station that it doesn't come to. `on_progress` is told the ordinals that are reached.
-    ///
-    /// Each station is held against what comes of the one before it, and of nothing further back: what a worker has from outside its data is another
-    /// thing each time, and all that follows from it.
-    pub(super) fn parts_from(
-        &mut self,
-        last: u64,
-        on_progress: &mut dyn FnMut(u64),
-    ) -> Result<(Vec<RoundName>, bool), ReplayError> {
-        let (worker, round) = self.round(last)?;
-        let kept = self.timeline.stations().iter().filter_map(|station| station.kept.get(&worker));
-        let kept = kept.filter(|kept| kept.taken.rounds < round).map(|kept| kept.taken.clone());
-        let mut all: Vec<_> = kept.collect();
-        all.dedup_by_key(|taken| taken.rounds);
-        let (mut from, mut fits) = (0, true);
-        for taken in all {
-            // One that began with a snapshot has no round before.
-            let Some(ordinal) = self.timeline.ordinal(worker, taken.rounds) else { continue };
-            // What it was given without a round, it isn't after that round.
-            if taken.is_shaped || !self.timeline.is_played(ordinal) {
-                continue;
-            }
-            on_progress(ordinal);
-            self.lives.remove(&worker);
-            fits = match self.image_after(ordinal) {
-                Err(ReplayError::Diverged(_)) => false,
-                image => image?.is_some_and(|image| image == taken.image),
-            };
-            if !fits {
-                break;
-            }
-            from = ordinal + 1;
-        }
-        self.lives.remove(&worker);
-        let (mut rounds, mut next) = (Vec::new(), None);
-        for ordinal in (from..=last).filter(|ordinal| self.timeline.worker(*ordinal) == Some(worker)) {
-            let number = match next {
-                Some(number) => number,
-                None => self.round(ordinal)?.1,
-            };
-            next = Some(number + 1);
-            if self.timeline.is_played(ordinal) {
-                rounds.push(RoundName { ordinal, worker, round: number });
-            }
-        }
-        Ok((rounds, fits))
-    }
-
-    /// Runs a round in two plays of its worker, of which the other one is kept by whoever asks.
-    pub(super) fn run_twice(&mut self, name: RoundName, other: &mut Twin) -> Result<[Ran; 2], ReplayError> {
-        let one = self.run(name)?;
-        self.turn(name.worker, other);
-        let again = self.run(name)?;
-        self.turn(name.worker, other);
-        Ok([one, again])
-    }
-
-    /// Goes on with the other play of a worker, and keeps this one.
-    fn turn(&mut self, worker: WorkerId, other: &mut Twin) {
-        let live = mem::replace(&mut other.0, self.lives.remove(&worker));
-        self.lives.extend(live.map(|live| (worker, live)));
-    }
-
-    /// What the worker of a round was after it; nothing, if that can't be encoded.
-    fn image_after(&mut self, ordinal: u64) -> Result<Option<Vec<u8>>, ReplayError> {
-        let mut image = Vec::new();
-        let worker = self.worker_after_mut(ordinal)?;
-        Ok(worker.snapshot(&mut image).is_ok().then_some(image))
     }
 
     /// The worker of a round, where so many of its deliveries were made.
