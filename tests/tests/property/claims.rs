@@ -117,6 +117,8 @@ fn what_stops_the_worker_is_found_with_what_comes_from_outside() {
         // A replay tells where in the code, too.
         let what = ended_in[0].what.split(", at ").next().unwrap();
         assert!(found.what.contains(what), "{} {ended_in:?}", found.what);
+        let last = found.course.last().unwrap();
+        assert!(last.contains(what), "what it was given that didn't come back from it is explained too: {last}");
         found.inputs
     };
     assert_eq!(inputs(Fear::Answers(499)), ["Ask", "the answer 500 for w0/0.1"]);
@@ -133,6 +135,8 @@ fn a_worker_that_never_comes_to_rest_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let found = broken(client(Fear::Unrest), dir.path());
     assert_eq!((found.claim, found.inputs), (Claim::ComesToRest, vec!["Ask".to_owned()]));
+    let is_cut = found.course.iter().any(|line| line.contains("more …"));
+    assert!(is_cut && found.course.len() < 50, "what goes on for ever is cut: {} lines", found.course.len());
 }
 
 #[test]
