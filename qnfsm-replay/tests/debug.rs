@@ -438,6 +438,55 @@ fn what_is_postponed_waits_and_a_panic_is_told() {
     assert!(debugger.line("find data.inside[4] != 9").is_err(), "what isn't there is never so");
 }
 
+/// Counts, and can't count to some number.
+#[derive(serde::Serialize, Deserialize)]
+struct Fragile {
+    breaks_at: u64,
+    count: u64,
+}
+
+impl qnfsm::Fsm for Fragile {
+    const NAME: &'static str = "fragile";
+    type State = u64;
+    type Message = u64;
+
+    fn start(&mut self, _: &mut qnfsm::Context<'_, Self>) -> u64 {
+        0
+    }
+
+    fn handle(&mut self, _: u64, number: u64, cx: &mut qnfsm::Context<'_, Self>) -> qnfsm::Next<Self> {
+        assert!(number < self.breaks_at, "it broke");
+        self.count += 1;
+        cx.send_self(number + 1);
+        qnfsm::Next::Goto(number)
+    }
+}
+
+/// Where a handler panics and its node ends, the worker is in the middle of a round: it is shown as it was before that step.
+#[test]
+fn a_worker_is_shown_where_it_came_to_its_end() {
+    let kinds = || qnfsm::Kinds::new().with::<Fragile>();
+    for breaks_at in [0, 5] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = qnfsm::NodeBuilder::new("fragile", kinds()).dir(dir.path());
+        let node = node.start(&Fragile { breaks_at, count: 0 }).unwrap();
+        node.host().send(node.root(), &0).unwrap();
+        node.wait().unwrap_err();
+        let mut debugger = Debugger::new(Session::open(dir.path(), kinds(), &Options::new()).unwrap());
+        said(&mut debugger, "end");
+        let shown = said(&mut debugger, "show");
+        assert!(shown.contains("panicked") && shown.contains("it broke"), "{shown}");
+        let fsms = said(&mut debugger, "fsms");
+        let steps = debugger.session().spot().unwrap().steps;
+        assert!(fsms.contains(&format!("w0 after step {} of {steps} of round 1: ", steps - 1)), "{fsms}");
+        let fsm = said(&mut debugger, "fsm");
+        assert!(fsm.contains(&format!("count: {breaks_at}")), "{fsm}");
+        let queue = said(&mut debugger, "queue");
+        assert!(queue.contains(&breaks_at.to_string()), "what it failed with still waits: {queue}");
+        said(&mut debugger, "timers");
+    }
+}
+
 #[test]
 fn a_run_stops_at_the_stops_in_both_directions_and_says_which() {
     let dir = tempfile::tempdir().unwrap();

@@ -110,8 +110,10 @@ impl Debugger {
         let image = self.image(worker)?;
         let image = read(&image, worker)?;
         // Of the step's own worker it is what this step left, which mostly isn't the round's last one.
-        let under_way = self.session.spot().filter(|spot| spot.worker == worker && spot.step + 1 < spot.steps);
-        Ok(self.views().fsms(&image, kind, under_way.map(|spot| (spot.step + 1, spot.steps))))
+        let has_failed = self.session.has_worker_failed()?;
+        let spot = self.session.spot().filter(|spot| spot.worker == worker);
+        let under_way = spot.map(|spot| (spot.step + usize::from(!has_failed), spot.steps));
+        Ok(self.views().fsms(&image, kind, under_way.filter(|(step, steps)| step < steps)))
     }
 
     fn image(&mut self, worker: WorkerId) -> Result<Vec<u8>, DebugError> {

@@ -410,7 +410,8 @@ impl Session {
         Ok((encoded.is_ok() && worker.has_fsm(queue)).then_some(inside))
     }
 
-    /// All that a worker is after the step that is looked at, as an image: its FSMs, queues and timers. None before it has begun.
+    /// All that a worker is after the step that is looked at, as an image: its FSMs, queues and timers. None before it has begun. Of one that could
+    /// not go on, because a handler failed, it is what the worker was before that delivery: nothing is known to be whole after it.
     ///
     /// # Errors
     /// When a round can't be run again.
@@ -423,10 +424,23 @@ impl Session {
             Some(step) if ordinal == log.ordinal && !is_whole => {
                 self.runner.worker_within(ordinal, step.delivery)?.snapshot(&mut image)
             }
+            _ if self.runner.worker_after(ordinal)?.fault().is_some() => {
+                let failed = self.runner.log(ordinal)?.steps.last().map_or(1, |step| step.delivery);
+                self.runner.worker_within(ordinal, failed - 1)?.snapshot(&mut image)
+            }
             _ => self.runner.worker_after(ordinal)?.snapshot(&mut image),
         };
         let unreadable = |error| ReplayError::Misuse(format!("{worker} can't be looked at: {error}"));
         taken.map(|()| Some(image)).map_err(unreadable)
+    }
+
+    /// True if the step that is looked at is that in which its worker came to where it can't go on.
+    ///
+    /// # Errors
+    /// When a round can't be run again.
+    pub fn has_worker_failed(&mut self) -> Result<bool, ReplayError> {
+        let Some(log) = self.here.clone().filter(|log| self.at + 1 >= log.steps.len()) else { return Ok(false) };
+        Ok(self.runner.worker_after(log.ordinal)?.fault().is_some())
     }
 
     fn last_step(&self) -> usize {

@@ -55,9 +55,12 @@ impl Taken {
         }
     }
 
-    /// What a worker is now; none, if it can't be encoded.
+    /// What a worker is now; none, if it can't be encoded, or can't go on.
     fn of(worker: &mut Worker, digest: u64, is_shaped: bool) -> Option<Taken> {
         let mut image = Vec::new();
+        if worker.fault().is_some() {
+            return None;
+        }
         worker.snapshot(&mut image).ok()?;
         image.shrink_to_fit();
         let (origins, rounds, happenings) = (worker.origins(), worker.rounds(), worker.happenings());

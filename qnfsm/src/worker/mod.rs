@@ -226,6 +226,12 @@ impl Worker {
         self.epoch
     }
 
+    /// Why it can't go on, if it can't: it is in the middle of its last round then, and can't be snapshot.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_deref()
+    }
+
     /// How many rounds it has run.
     #[must_use]
     pub fn rounds(&self) -> u64 {

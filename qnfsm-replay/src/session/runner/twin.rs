@@ -76,10 +76,10 @@ impl Runner {
         self.lives.extend(live.map(|live| (worker, live)));
     }
 
-    /// What the worker of a round was after it; nothing, if that can't be encoded.
+    /// What the worker of a round was after it; nothing, if that can't be encoded, or the worker can't go on.
     fn image_after(&mut self, ordinal: u64) -> Result<Option<Vec<u8>>, ReplayError> {
         let mut image = Vec::new();
         let worker = self.worker_after_mut(ordinal)?;
-        Ok(worker.snapshot(&mut image).is_ok().then_some(image))
+        Ok((worker.fault().is_none() && worker.snapshot(&mut image).is_ok()).then_some(image))
     }
 }
