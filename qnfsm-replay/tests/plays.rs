@@ -462,6 +462,17 @@ fn where_a_later_play_parts_a_search_is_not_ended_in_silence() {
                     if cell.turns < 18 { Ok(()) } else { Err("many".to_owned()) }
                 })
             };
+        // What comes before is found.
+        let many_turns = |turns: u64| {
+            Invariants::new().state::<Cell>("few turns", move |cell: &Cell, _| {
+                if cell.turns < turns { Ok(()) } else { Err("many".to_owned()) }
+            })
+        };
+        let broken = session.check(many_turns(3)).unwrap().unwrap();
+        assert_eq!((broken.ordinal, session.spot().unwrap().ordinal), (2, 2));
+        assert_eq!(session.bisect(many_turns(3), "few turns").unwrap().map(|broken| broken.ordinal), Some(2));
+        session.go_to(0).unwrap();
+        assert!(session.find(Direction::Forward, |log, _| log.ordinal == 2).unwrap());
         let found = session.find(Direction::Forward, |_, _| false);
         assert!(matches!(found, Err(ReplayError::Diverged(_))), "{found:?}");
         let checked = session.check(few());

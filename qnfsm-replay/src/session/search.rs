@@ -63,7 +63,7 @@ impl Session {
         stations.reverse();
         while let (None, Some(station)) = (found, stations.pop()) {
             let mut is_given_up = false;
-            self.runner.scan(station, &mut |log| {
+            let gone_through = self.runner.scan(station, &mut |log| {
                 if meanwhile(log.ordinal).is_break() {
                     is_given_up = true;
                     return ControlFlow::Break(());
@@ -79,7 +79,12 @@ impl Session {
                     }
                 }
                 ControlFlow::Continue(())
-            })?;
+            });
+            // What was found before the program parted from the record is no less there; going back, what is behind it may be nearer.
+            match gone_through {
+                Err(ReplayError::Diverged(_)) if found.is_some() && direction == Direction::Forward => {}
+                gone_through => gone_through?,
+            }
             if is_given_up {
                 return Ok(Found::GivenUp);
             }
