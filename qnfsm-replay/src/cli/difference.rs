@@ -39,6 +39,9 @@ pub(super) struct DifferenceView {
     kind: Option<String>,
     message: Option<String>,
     known_by: String,
+    /// The other steps that may have led there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    others: Vec<OtherView>,
     /// True if it may have begun before, in what wasn't recorded.
     may_have_begun_before: bool,
     parts: Vec<PartView>,
@@ -65,6 +68,20 @@ struct BetweenView {
     other_ordinal: u64,
     /// The last step of the round in which they agreed last, in words.
     agreed_step: Option<String>,
+}
+
+/// A step that may have led to a difference as well.
+#[derive(Serialize)]
+struct OtherView {
+    round: u64,
+    ordinal: u64,
+    step: usize,
+    delivery: u32,
+    queue: String,
+    kind: String,
+    parts: Vec<PartView>,
+    #[serde(skip)]
+    words: String,
 }
 
 #[derive(Serialize)]
@@ -118,10 +135,27 @@ fn parts_of(parted: &Parted, session: &Session) -> Vec<PartView> {
     parted.parts.iter().map(|part| PartView::new(part, asked(part.of))).collect()
 }
 
+impl OtherView {
+    fn new(parted: &Parted, session: &Session) -> OtherView {
+        let words = StepText { step: &parted.step, catalogue: session.catalogue() };
+        OtherView {
+            round: parted.round,
+            ordinal: parted.ordinal,
+            step: parted.number,
+            delivery: parted.step.delivery,
+            queue: parted.step.queue.to_string(),
+            kind: words.kind(),
+            parts: parts_of(parted, session),
+            words: words.to_string(),
+        }
+    }
+}
+
 impl DifferenceView {
     /// Where the program of a session parts from its record.
     pub(super) fn of(difference: &Difference, session: &Session) -> DifferenceView {
-        let Difference { diverged, ordinal, begins, agreed, step, may_have_begun_before, found_by, hints } = difference;
+        let Difference { diverged, ordinal, begins, agreed, step, others, may_have_begun_before, found_by, hints } =
+            difference;
         let divergence = &diverged.divergence;
         let view = DifferenceView {
             worker: divergence.worker.0,
@@ -144,12 +178,14 @@ impl DifferenceView {
             message: None,
             known_by: found_by.to_string(),
             parts: Vec::new(),
+            others: Vec::new(),
             may_have_begun_before: *may_have_begun_before,
             hints: hints.iter().map(Hint::to_string).collect(),
             between: None,
             words: String::new(),
         };
-        view.with_step(step.as_ref(), Some(session))
+        let others = others.iter().map(|step| OtherView::new(step, session)).collect();
+        DifferenceView { others, ..view.with_step(step.as_ref(), Some(session)) }
     }
 
     /// Where two journals part. With a session of the first one, if there is one, by which the step is shown; and the last step in which they agreed.
@@ -178,6 +214,7 @@ impl DifferenceView {
             message: None,
             known_by: found_by.to_string(),
             parts: parts.iter().map(|part| PartView::new(part, None)).collect(),
+            others: Vec::new(),
             may_have_begun_before: false,
             hints: Vec::new(),
             between: Some(BetweenView {
@@ -258,6 +295,11 @@ impl DifferenceView {
         }
         text.push_str(&self.words);
         self.parts.iter().for_each(|part| self.part(part, &mut text));
+        for other in &self.others {
+            let OtherView { round, ordinal, words, parts, .. } = other;
+            text.push_str(&format!("  or it is, in its round {round} (round {ordinal} of the journal)\n{words}"));
+            parts.iter().for_each(|part| self.part(part, &mut text));
+        }
         // What is read in both isn't known by anything else.
         if self.between.is_none() || self.step.is_some() {
             text.push_str(&format!("  known by: {}\n", self.known_by));

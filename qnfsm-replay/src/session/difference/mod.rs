@@ -10,6 +10,7 @@
 //!
 //! What the values look like hints at the usual causes (`hint`).
 
+mod causes;
 mod hint;
 mod parts;
 mod plays;
@@ -25,6 +26,7 @@ use qnfsm::{
 
 use super::{RoundLog, Session, Step};
 use crate::{Diverged, ReplayError};
+use causes::Cause;
 pub use hint::Hint;
 pub(crate) use parts::parts;
 use plays::{Plays, play_twice};
@@ -45,6 +47,8 @@ pub struct Difference {
     pub agreed: Option<u64>,
     /// The step in which it shows first, if that can be told. Where that is known by [`FoundBy::Repetition`], it may be of a round before.
     pub step: Option<Parted>,
+    /// Where it isn't known which step led to what shows, the others that may have: each has something that isn't alike each time.
+    pub others: Vec<Parted>,
     /// True if it may have begun before that: in data, of which a round's digest doesn't tell.
     pub may_have_begun_before: bool,
     /// What tells the step.
@@ -109,6 +113,8 @@ pub enum FoundBy {
     Outputs,
     /// The worker was played twice up to the round, and did something else each time.
     Repetition,
+    /// Likewise, and all that it did was the same each time, but for data: these may have led there, or not.
+    Data,
     /// The round of two journals was run in both.
     Runs,
     /// Nothing: run again, the round does what was recorded.
@@ -140,7 +146,8 @@ impl Session {
             let twice = again.as_ref().and_then(|again| first_difference(self.catalogue(), [log, again]));
             let is_same_twice = again.is_some_and(|again| again.steps == log.steps);
             let step = Some(step.clone().joined(twice));
-            let found = Found { step, log: log.clone(), found_by: FoundBy::Deliveries, is_same_twice };
+            let found =
+                Found { step, others: Vec::new(), log: log.clone(), found_by: FoundBy::Deliveries, is_same_twice };
             return Ok(Some(self.told(diverged, ordinal, found)));
         }
         let is_of_image = diverged.divergence.is_of_image;
@@ -150,10 +157,10 @@ impl Session {
         // A play isn't compared with snapshots.
         if is_of_image && matches!(found.found_by, FoundBy::Once | FoundBy::Round | FoundBy::Outputs) {
             let is_same_twice = unlike_from.is_none();
-            found = Found { found_by: FoundBy::Image, step: None, is_same_twice, ..found };
+            found = Found { found_by: FoundBy::Image, step: None, others: Vec::new(), is_same_twice, ..found };
         }
         let mut told = self.told(diverged, ordinal, found);
-        if told.found_by != FoundBy::Repetition {
+        if !matches!(told.found_by, FoundBy::Repetition | FoundBy::Data) {
             // The first pass did something else than what comes now, from there on.
             let before = unlike_from.map(|round| round.saturating_sub(1));
             let agreed = told.agreed.map(|agreed| before.map_or(agreed, |before| before.min(agreed)));
@@ -170,17 +177,22 @@ impl Session {
         timeline.ordinal(worker, round).is_some_and(|ordinal| timeline.is_played(ordinal))
     }
 
-    /// By the deliveries of the round, where they were recorded: the first step that isn't the recorded one, and the round as it came now.
+    /// By the deliveries of the round, where they were recorded: the first step that isn't the recorded one, and the round as it came now. What
+    /// depends on chance may do what was recorded, so it is run some times.
     fn by_deliveries(&mut self, ordinal: u64) -> Result<Option<(Parted, Arc<RoundLog>)>, ReplayError> {
         let Some(recorded) = self.runner.recorded_deliveries(ordinal)? else { return Ok(None) };
-        let log = match self.runner.log(ordinal) {
-            // A play may part from the record before the first pass did.
-            Err(ReplayError::Diverged(_)) => return Ok(None),
-            log => log?,
-        };
-        let own = self.runner.deliveries_now(log.worker);
-        let step = record::by_deliveries(self.catalogue(), &log, &recorded, &own);
-        Ok(step.map(|step| (step, Arc::new(log))))
+        for _ in 0..RUNS_MAX {
+            let log = match self.runner.log(ordinal) {
+                // A play may part from the record before the first pass did.
+                Err(ReplayError::Diverged(_)) => continue,
+                log => log?,
+            };
+            let own = self.runner.deliveries_now(log.worker);
+            if let Some(step) = record::by_deliveries(self.catalogue(), &log, &recorded, &own) {
+                return Ok(Some((step, Arc::new(log))));
+            }
+        }
+        Ok(None)
     }
 
     /// What two plays say, with what else is known of the round with that ordinal.
@@ -192,13 +204,16 @@ impl Session {
     ) -> Result<Found, ReplayError> {
         let Plays { logs: [log, again], are_as_recorded, cause, .. } = plays;
         let is_same_twice = log.ordinal == ordinal && log.steps == again.steps && are_as_recorded == [false, false];
-        let is_before = cause.as_ref().is_some_and(|(step, _)| step.ordinal < ordinal);
-        let found = |step, log, found_by| Found { step, log, found_by, is_same_twice };
+        let is_before = cause.as_ref().is_some_and(|cause| cause.step.ordinal < ordinal);
+        let found = |step, log, found_by| Found { step, others: Vec::new(), log, found_by, is_same_twice };
         Ok(match (cause, by_deliveries) {
             (cause, Some((step, log))) if !is_before => {
-                found(Some(step.joined(cause.map(|(cause, _)| cause))), log, FoundBy::Deliveries)
+                found(Some(step.joined(cause.map(|cause| cause.step))), log, FoundBy::Deliveries)
             }
-            (Some((cause, log)), _) => found(Some(cause), log, FoundBy::Repetition),
+            (Some(Cause { step, log, others, is_shown }), _) => {
+                let found_by = if is_shown { FoundBy::Repetition } else { FoundBy::Data };
+                Found { others, ..found(Some(step), log, found_by) }
+            }
             (None, _) if log.ordinal < ordinal => found(None, log, FoundBy::Repetition),
             (None, _) if are_as_recorded == [true, true] => found(None, log, FoundBy::Once),
             (None, _) => {
@@ -212,18 +227,23 @@ impl Session {
 
     /// The difference as it was found; the session stands there then: in the very run that is told of, for another one may differ again.
     fn told(&mut self, diverged: Diverged, ordinal: u64, found: Found) -> Difference {
-        let Found { step, log, found_by, is_same_twice } = found;
+        let Found { step, others, log, found_by, is_same_twice } = found;
         let hints = hint::hints(step.as_ref(), is_same_twice, diverged.build_differs);
-        let agreed = log.round.checked_sub(1).filter(|round| self.has_played(log.worker, *round));
-        let begins = (log.ordinal, log.round);
+        let candidates = others.iter().map(|step| (step.ordinal, step.round));
+        let begins = candidates.chain([(log.ordinal, log.round)]).min().unwrap_or_default();
+        let agreed = begins.1.checked_sub(1).filter(|round| self.has_played(log.worker, *round));
         (self.here, self.at) = (Some(log), step.as_ref().map_or(0, |step| step.number));
-        Difference { diverged, ordinal, begins, agreed, step, may_have_begun_before: false, found_by, hints }
+        Difference { diverged, ordinal, begins, agreed, step, others, may_have_begun_before: false, found_by, hints }
     }
 }
+
+/// How often a round is run at most until it isn't what was recorded.
+const RUNS_MAX: usize = 16;
 
 /// What was found of a difference: the step, if it is known, and the round as it ran.
 struct Found {
     step: Option<Parted>,
+    others: Vec<Parted>,
     log: Arc<RoundLog>,
     found_by: FoundBy,
     is_same_twice: bool,
@@ -243,12 +263,6 @@ impl Part {
 }
 
 impl Parted {
-    /// Who sent what the step was given, if that isn't alike.
-    fn sender_of_what_differs(&self) -> Option<RawQueueId> {
-        let differs = self.parts.iter().any(|part| part.of == PartOf::Message);
-        self.step.message.as_ref().filter(|_| differs).map(|message| message.sender)
-    }
-
     /// With what two runs say of the same step.
     fn joined(mut self, twice: Option<Parted>) -> Parted {
         let Some(twice) = twice.filter(|twice| twice.number == self.number) else { return self };
@@ -268,6 +282,10 @@ impl fmt::Display for FoundBy {
             FoundBy::Deliveries => "each delivery was recorded",
             FoundBy::Outputs => "another worker took what was put out, and that was recorded",
             FoundBy::Repetition => "the worker was played twice, and did something else each time",
+            FoundBy::Data => {
+                "the worker was played twice, and had other data each time; whether these led there isn't known, for all else was the same each \
+                 time; record with `Recording::Everything` to be told"
+            }
             FoundBy::Runs => "the round was run in both journals",
             FoundBy::Once => "nothing: when it was run again, the round did what was recorded; it doesn't do the same each time",
             FoundBy::Image => {

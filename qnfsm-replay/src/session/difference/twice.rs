@@ -2,23 +2,33 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use qnfsm::{Catalogue, RawQueueId};
+use qnfsm::{Ask, Catalogue, End, Handler, RawQueueId, schema::Content};
 
 use super::{Part, PartOf, Parted, parts};
-use crate::session::{Inside, Message, RoundLog, Step};
+use crate::session::{Inside, Message, RoundLog, Step, step::Wish};
 
 /// A step by its number in its run.
-type Numbered<'a> = (usize, &'a Step);
+pub(super) type Numbered<'a> = (usize, &'a Step);
 /// A step of the one run and that of the other, as far as each has it.
-type Pair<'a> = [Option<Numbered<'a>>; 2];
+pub(super) type Pair<'a> = [Option<Numbered<'a>>; 2];
 
 /// A step that two runs did not do alike.
 pub(super) struct UnlikeStep {
     pub(super) parted: Parted,
     /// Which of them did it: the first one, unless only the other had it.
     pub(super) run: usize,
-    /// It isn't alike in more than the FSM's data.
-    shows: bool,
+    pub(super) shows: Shows,
+}
+
+/// How much a step that isn't alike shows of that, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shows {
+    /// Nothing: only the FSM's data aren't alike.
+    Nothing,
+    /// What FSMs of its worker are given isn't alike, of which a round's digest doesn't tell.
+    Within,
+    /// What the digest is of.
+    Digest,
 }
 
 /// The steps of two runs, each beside that of the other run which it is to be held against: the FSM's step that was given the same, if there is one
@@ -77,15 +87,16 @@ pub(super) fn unlike(catalogue: &Catalogue, logs: [&RoundLog; 2]) -> Vec<UnlikeS
     }
     let is_order = |part: &Part| part.of == PartOf::Data && part.is_order_of_map();
     let matters = |UnlikeStep { parted, shows, .. }: &UnlikeStep| {
-        *shows || parted.parts.is_empty() || !parted.parts.iter().all(is_order)
+        *shows > Shows::Nothing || parted.parts.is_empty() || !parted.parts.iter().all(is_order)
     };
     differences(catalogue, logs).filter(matters).collect()
 }
 
-/// Whose step isn't alike in what a round's digest is of, or, if none is, in data; none, if all are alike.
-pub(super) fn shown(unlike: &[UnlikeStep]) -> Option<RawQueueId> {
-    let unlike = unlike.iter().find(|unlike| unlike.shows).or_else(|| unlike.first())?;
-    Some(unlike.parted.step.queue)
+/// What isn't alike of what an FSM started with.
+pub(super) fn started_with(catalogue: &Catalogue, one: &Step, other: &Step) -> Vec<[Option<Content>; 2]> {
+    let kind = catalogue.table().kinds.get(one.kind as usize);
+    let parts = parts(kind.map(|kind| &kind.value), &one.before.data, &other.before.data);
+    parts.into_iter().map(|(_, values)| values).collect()
 }
 
 fn differences<'a>(catalogue: &'a Catalogue, logs: [&'a RoundLog; 2]) -> impl Iterator<Item = UnlikeStep> + 'a {
@@ -96,11 +107,15 @@ fn differences<'a>(catalogue: &'a Catalogue, logs: [&'a RoundLog; 2]) -> impl It
     paired(logs).into_iter().filter_map(move |pair| match pair {
         [Some((_, one)), Some((_, other))] if is_alike(one, other) => None,
         [Some(one), Some((_, other))] => {
-            let shows = without_data(one.1) != without_data(other);
+            let shows = match () {
+                () if digested(one.1) != digested(other) => Shows::Digest,
+                () if without_data(one.1) != without_data(other) => Shows::Within,
+                () => Shows::Nothing,
+            };
             Some(unlike(0, one, parted(catalogue, one.1, other), shows))
         }
-        [Some(only), None] => Some(unlike(0, only, Vec::new(), true)),
-        [None, only] => only.map(|only| unlike(1, only, Vec::new(), true)),
+        [Some(only), None] => Some(unlike(0, only, Vec::new(), Shows::Digest)),
+        [None, only] => only.map(|only| unlike(1, only, Vec::new(), Shows::Digest)),
     })
 }
 
@@ -108,6 +123,21 @@ fn differences<'a>(catalogue: &'a Catalogue, logs: [&'a RoundLog; 2]) -> impl It
 /// made them alike again.
 fn is_alike(one: &Step, other: &Step) -> bool {
     one == other || (one.after.data == other.after.data && without_data(one) == without_data(other))
+}
+
+/// What of a step a round's digest is of, as far as it is told here.
+fn digested(step: &Step) -> (&Handler, &[u8], &End, Vec<&Wish>) {
+    let asked = step.asked.iter().filter(|wish| is_digested(step.queue, wish));
+    (&step.handler, &step.after.state, &step.end, asked.collect())
+}
+
+/// True if a round's digest is of what is asked for: it leaves the worker, or is of timers.
+pub(super) fn is_digested(asker: RawQueueId, wish: &Wish) -> bool {
+    match wish.what {
+        Ask::Send { to, .. } | Ask::Reply { to, .. } | Ask::Fail { to, .. } => to.place() != asker.place(),
+        Ask::SendSelf | Ask::Spawn { .. } => false,
+        _ => true,
+    }
 }
 
 /// A step without the FSM's data, and without the place that it has among all others.
@@ -136,7 +166,7 @@ fn parted(catalogue: &Catalogue, step: &Step, again: &Step) -> Vec<Part> {
     compare(PartOf::State, kind.map(|kind| &kind.state), &step.after.state, &again.after.state);
     compare(PartOf::Data, kind.map(|kind| &kind.value), &step.after.data, &again.after.data);
     for (number, (found, again)) in step.asked.iter().zip(&again.asked).enumerate() {
-        let is_start = matches!(found.what, qnfsm::Ask::Spawn { .. } | qnfsm::Ask::SpawnOn { .. });
+        let is_start = matches!(found.what, Ask::Spawn { .. } | Ask::SpawnOn { .. });
         let schema = found.type_number.and_then(|number| match is_start {
             true => table.kinds.get(number as usize).map(|kind| &kind.value),
             false => message_schema(number),
@@ -164,7 +194,7 @@ fn parted(catalogue: &Catalogue, step: &Step, again: &Step) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
-    use qnfsm::{CameAs, End, Handler, NodeId, Place, Time, WorkerId, journal::Position};
+    use qnfsm::{CameAs, NodeId, Place, Time, WorkerId, journal::Position};
 
     use super::*;
 
