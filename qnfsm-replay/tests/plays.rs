@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use qnfsm::{Context, Fsm, Invariants, Kinds, Limits, Next, NodeBuilder, QueueId, Recording, ReplyTo, schema::Content};
+use qnfsm::{
+    Context, Down, Fsm, Invariants, Kinds, Limits, Next, NodeBuilder, QueueId, Recording, Reply, ReplyTo,
+    schema::Content,
+};
 use qnfsm_replay::{
     Options, ReplayError, Session,
     session::{Difference, Direction, FoundBy, Hint, PartOf},
@@ -66,6 +69,17 @@ enum Plant {
     Nudge(u64, usize),
     /// It stops, if a register is odd.
     Stop(u64, usize),
+    /// It is to keep what a register has: it tells itself so, or a timer does.
+    Echo(u64, usize),
+    Later(u64, usize),
+    /// It has a child that starts in the state that a register has.
+    Child(u64, usize),
+    /// What a child does.
+    Born,
+    /// It wants to know when the first cell is gone.
+    Watch(u64),
+    /// It asks the first cell for what that has kept, and takes it for its state.
+    Ask(u64),
     /// It keeps nothing any more.
     Forget(u64),
     /// It has the other cell keep what it has kept.
@@ -83,6 +97,21 @@ enum Turn {
     Take(ReplyTo<u64>),
     Wake,
     Keep(u64),
+    Ask(ReplyTo<u64>),
+    Got(Reply<u64>),
+    Gone(Down),
+}
+
+impl From<Down> for Turn {
+    fn from(down: Down) -> Turn {
+        Turn::Gone(down)
+    }
+}
+
+impl From<Reply<u64>> for Turn {
+    fn from(reply: Reply<u64>) -> Turn {
+        Turn::Got(reply)
+    }
 }
 
 impl Fsm for Root {
@@ -93,14 +122,18 @@ impl Fsm for Root {
     fn start(&mut self, cx: &mut Context<'_, Self>) {
         let cells = self.plants.clone().into_iter();
         let root = Some(cx.id());
-        self.cells = cells.map(|plants| cx.spawn(Cell { plants, root, ..Cell::default() })).collect();
+        for plants in cells {
+            let first = self.cells.first().copied();
+            self.cells.push(cx.spawn(Cell { plants, root, first, ..Cell::default() }));
+        }
     }
 
     fn handle(&mut self, (): (), turn: Turn, cx: &mut Context<'_, Self>) -> Next<Self> {
         match turn {
             Turn::Take(reply) => self.cells.iter().for_each(|cell| cx.send(*cell, Turn::Take(reply.clone()))),
             Turn::Keep(number) => cx.send(self.cells[1], Turn::Keep(number)),
-            Turn::Wake => {}
+            Turn::Ask(reply) => cx.send(self.cells[0], Turn::Ask(reply)),
+            Turn::Wake | Turn::Got(_) | Turn::Gone(_) => {}
         }
         Next::Stay
     }
@@ -115,6 +148,7 @@ struct Cell {
     order: Vec<u64>,
     woken: u64,
     root: Option<QueueId<Turn>>,
+    first: Option<QueueId<Turn>>,
 }
 
 /// By how much a wake changes a cell's state.
@@ -126,7 +160,7 @@ impl Fsm for Cell {
     type Message = Turn;
 
     fn start(&mut self, _: &mut Context<'_, Self>) -> u64 {
-        0
+        if self.plants.contains(&Plant::Born) { self.kept } else { 0 }
     }
 
     fn handle(&mut self, state: u64, turn: Turn, cx: &mut Context<'_, Self>) -> Next<Self> {
@@ -140,6 +174,12 @@ impl Fsm for Cell {
                 self.kept = number;
                 return Next::Stay;
             }
+            Turn::Ask(reply) => {
+                cx.reply(reply, self.kept);
+                return Next::Stay;
+            }
+            Turn::Gone(_) => return Next::Goto(state + WOKEN),
+            Turn::Got(Reply { outcome, .. }) => return Next::Goto(outcome.unwrap_or_default()),
         };
         self.turns += 1;
         let mut next = state;
@@ -156,6 +196,17 @@ impl Fsm for Cell {
                     self.kept = self.order[0];
                 }
                 Plant::Tell(turn) if turn == self.turns => next = self.kept,
+                Plant::Echo(turn, register) if turn == self.turns => cx.send_self(Turn::Keep(outside(register))),
+                Plant::Later(turn, register) if turn == self.turns => {
+                    cx.after(Duration::from_nanos(1), Turn::Keep(outside(register)));
+                }
+                Plant::Child(turn, register) if turn == self.turns => {
+                    cx.spawn(Cell { plants: vec![Plant::Born], kept: outside(register), ..Cell::default() });
+                }
+                Plant::Watch(turn) if turn == self.turns => cx.monitor(self.first.expect("it isn't the first")),
+                Plant::Ask(turn) if turn == self.turns => {
+                    cx.request(self.root.expect("its root gave it"), PATIENCE, Turn::Ask);
+                }
                 Plant::Forget(turn) if turn == self.turns => self.kept = 0,
                 Plant::Pass(turn) if turn == self.turns => {
                     cx.send(self.root.expect("its root gave it"), Turn::Keep(self.kept));
@@ -180,7 +231,7 @@ impl Fsm for Cell {
 }
 
 fn kinds() -> Kinds {
-    Kinds::new().with::<Root>().with::<Cell>().message::<u64>()
+    Kinds::new().with::<Root>().with::<Cell>().message::<u64>().replies::<Turn, u64>().accepts::<Turn, Down>()
 }
 
 /// Lets both cells have so many turns, each in a round of its own.
@@ -232,6 +283,8 @@ fn who_keeps_what_differs_to_himself_is_not_blamed() {
         let difference = session.difference().unwrap().unwrap();
         assert_eq!(named(&session, &difference), Some((3, 1)), "the first that isn't alike of the one that told");
         assert_eq!((difference.found_by, difference.may_have_begun_before), (FoundBy::Repetition, false));
+        // What it kept then may have come of that, or not.
+        assert_eq!(difference.others.iter().map(|step| step.round - difference.begins.1).collect::<Vec<_>>(), [2]);
     }
     let dir = recorded([&[Plant::Silent(2, 0)], &[Plant::Kept(5, 1), Plant::Tell(12)]]);
     for apart in APART {
@@ -373,6 +426,73 @@ fn who_sets_another_timer_is_named_and_not_where_it_fires() {
         set(0, first, 1);
         let difference = session.difference().unwrap().unwrap();
         assert_eq!(named(&session, &difference), Some((4, 0)), "{difference:?}");
+    }
+}
+
+/// On whatever way it comes, and though whoever sent it is alike.
+#[test]
+fn what_an_fsm_was_given_is_led_back_to_who_made_it() {
+    let _alone = alone();
+    let ways: [[&[Plant]; 2]; 4] = [
+        [&[Plant::Echo(4, 0), Plant::Tell(12)], &[]],
+        [&[Plant::Later(4, 0), Plant::Tell(12)], &[]],
+        [&[Plant::Child(4, 0)], &[]],
+        [&[Plant::Kept(4, 0), Plant::Forget(8)], &[Plant::Ask(6)]],
+    ];
+    for plants in ways {
+        set(0, 0, 0);
+        let dir = recorded(plants);
+        for apart in APART {
+            set(0, 100, 1);
+            let mut session = opened(dir.path(), apart);
+            let difference = session.difference().unwrap().unwrap();
+            assert_eq!(named(&session, &difference), Some((4, 0)), "{plants:?}: {difference:?}");
+            let message = difference.step.as_ref().and_then(|step| step.step.message.as_ref()).unwrap();
+            assert_eq!(message.bytes[0], 0, "it made that where it had its turn: {plants:?}: {difference:?}");
+            assert_eq!((difference.others.len(), difference.agreed), (0, Some(difference.begins.1 - 1)));
+        }
+    }
+}
+
+#[test]
+fn that_an_fsm_is_gone_is_led_back_to_where_it_stopped() {
+    let _alone = alone();
+    let dir = recorded([&[Plant::Stop(6, 0)], &[Plant::Watch(2)]]);
+    for (apart, first) in APART.into_iter().flat_map(|apart| [(apart, 0), (apart, 1)]) {
+        set(0, 1, 0);
+        let mut session = opened(dir.path(), apart);
+        set(0, first, 1);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!(named(&session, &difference), Some((6, 0)), "{difference:?}");
+    }
+}
+
+#[test]
+fn data_that_may_have_nothing_to_do_with_it_are_not_said_to_lead_there() {
+    let _alone = alone();
+    let dir = recorded([&[Plant::Silent(4, 0)], &[Plant::State(11, 1)]]);
+    for apart in APART {
+        set(0, 100, 1);
+        set(1, 200, 0);
+        let mut session = opened(dir.path(), apart);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!((named(&session, &difference), difference.found_by), (Some((4, 0)), FoundBy::Data));
+        assert_eq!(difference.others.iter().map(|step| step.ordinal).collect::<Vec<_>>(), [difference.ordinal]);
+    }
+}
+
+/// A coin that falls as it fell when it was recorded, each second time.
+#[test]
+fn where_each_delivery_was_recorded_chance_does_not_hide_it() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    turns(dir.path(), [&[Plant::Nudge(4, 0)], &[]], Recording::Everything, 12);
+    for (apart, first) in APART.into_iter().flat_map(|apart| [(apart, 0), (apart, 1)]) {
+        set(0, 1, 0);
+        let mut session = opened(dir.path(), apart);
+        set(0, first, 1);
+        let difference = session.difference().unwrap().unwrap();
+        assert_eq!((named(&session, &difference), difference.found_by), (Some((4, 0)), FoundBy::Deliveries));
     }
 }
 

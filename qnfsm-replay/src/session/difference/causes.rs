@@ -5,6 +5,7 @@
 //! from anything of that, or of the step itself: then all of them are named, for nothing on record tells more.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -16,6 +17,7 @@ use qnfsm::{
 
 use super::{
     Part, PartOf, Parted,
+    parts::Memo,
     twice::{Pair, Shows, UnlikeStep, is_digested, paired, started_with, unlike},
 };
 use crate::session::{Message, RoundLog, Step, step::Wish};
@@ -39,15 +41,17 @@ pub(super) struct Shown {
     shows: Shows,
     /// Where that comes from.
     from: From,
-    /// All steps of the round that weren't alike.
-    unlike: From,
+    /// The first steps of the round that weren't alike.
+    unlike: Vec<Ran>,
 }
 
 /// A step by the ordinal of its round, the play that ran it so, and its number there.
 type StepName = (u64, usize, usize);
 
 /// The steps that something comes from, the likeliest first.
-pub(super) type From = Vec<StepName>;
+type From = Vec<StepName>;
+/// No step: it isn't known where it comes from.
+const UNKNOWN: StepName = (u64::MAX, 0, 0);
 
 /// A value as the two plays have it.
 type Values = [Option<Content>; 2];
@@ -69,8 +73,6 @@ enum Way {
     Outcome { to: RawQueueId, request: RequestId },
     /// What an FSM starts with.
     Start(RawQueueId),
-    /// That an FSM is gone.
-    Gone(RawQueueId),
 }
 
 impl Way {
@@ -83,7 +85,6 @@ impl Way {
             Ask::SendSelf | Ask::SetTimer { .. } => given(asker),
             Ask::Reply { to, request } | Ask::Fail { to, request } => Way::Outcome { to, request },
             Ask::Spawn { queue } => Way::Start(queue),
-            Ask::Stop { queue } => Way::Gone(queue),
             _ => return None,
         })
     }
@@ -93,9 +94,8 @@ impl Way {
         let to = step.queue;
         match &step.message {
             None => Way::Start(to),
-            Some(Message { sender, as_what, type_number, bytes, .. }) => match *as_what {
+            Some(Message { as_what, type_number, bytes, .. }) => match *as_what {
                 CameAs::Outcome(request) => Way::Outcome { to, request },
-                CameAs::News => Way::Gone(*sender),
                 _ => Way::Given { to, type_number: *type_number, bytes: bytes.clone() },
             },
         }
@@ -124,13 +124,17 @@ pub(super) struct Causes {
     /// How much memory the steps' rounds take, and what is under way.
     bytes: usize,
     is_lost: bool,
+    memo: Memo,
 }
 
 impl Causes {
     /// Takes in what wasn't alike in a round, and gives where that comes from by which it shows most.
     pub(super) fn note(&mut self, catalogue: &Catalogue, logs: &[Arc<RoundLog>; 2]) -> Option<Shown> {
         let both = [&*logs[0], &*logs[1]];
-        let unlike = unlike(catalogue, both);
+        if self.is_lost {
+            return None;
+        }
+        let unlike = unlike(catalogue, &mut self.memo, both);
         if unlike.is_empty() && self.by_fsm.is_empty() {
             return None;
         }
@@ -142,10 +146,10 @@ impl Causes {
                 continue;
             };
             let (queue, shows) = (unlike.parted.step.queue, unlike.shows);
-            let name = (unlike.parted.ordinal, unlike.run, unlike.parted.number);
+            let ran = (unlike.parted.clone(), logs[unlike.run].clone());
             let from = self.step(catalogue, logs, pair, unlike);
-            let shown = shown.get_or_insert_with(|| Shown { shows, from: from.clone(), unlike: From::new() });
-            shown.unlike.push(name);
+            let shown = shown.get_or_insert_with(|| Shown { shows, from: from.clone(), unlike: Vec::new() });
+            shown.unlike.extend(Some(ran).filter(|_| shown.unlike.len() < FROM_MAX));
             if shows > shown.shows {
                 (shown.shows, shown.from) = (shows, from);
             }
@@ -163,8 +167,15 @@ impl Causes {
     /// Where each delivery is recorded, a digest is of all.
     pub(super) fn of(&self, shown: &Shown, records_all: bool) -> Option<Cause> {
         let is_shown = records_all || shown.shows == Shows::Digest;
-        let steps = if is_shown { &From::new() } else { &shown.unlike };
-        self.told(&joined([&shown.from, steps].into_iter()), is_shown)
+        let mut cause = self.told(&shown.from, is_shown)?;
+        if !is_shown {
+            let named = |parted: &Parted| (parted.ordinal, parted.number);
+            let is_new = |(step, _): &&Ran| named(step) != named(&cause.step);
+            let others: Vec<_> = shown.unlike.iter().filter(is_new).map(|(step, _)| step.clone()).collect();
+            cause.others.retain(|known| others.iter().all(|other| named(other) != named(known)));
+            cause.others.extend(others);
+        }
+        Some(cause)
     }
 
     /// What led to all that isn't alike now, the earliest first; none, if that isn't known.
@@ -178,6 +189,9 @@ impl Causes {
     }
 
     fn told(&self, from: &[StepName], is_shown: bool) -> Option<Cause> {
+        if self.is_lost {
+            return None;
+        }
         let mut all = from.iter().map(|name| self.steps.get(name).cloned()).collect::<Option<Vec<_>>>()?.into_iter();
         let (step, log) = all.next()?;
         Some(Cause { step, log, others: all.map(|(step, _)| step).collect(), is_shown })
@@ -201,7 +215,7 @@ impl Causes {
         let (queue, log) = (parted.step.queue, &logs[run]);
         let given = self.given(catalogue, pair, &parted.parts);
         let before = self.forget(Some(queue));
-        let own = Inputs { name, given: given.as_ref(), before: &before };
+        let own = Inputs { name, given: given.as_ref(), before: &before, is_named: Cell::new(false) };
         let is_only = pair.iter().any(Option::is_none);
         let after = parted.parts.iter().filter(|part| matches!(part.of, PartOf::State | PartOf::Data));
         let mut traces: Vec<_> = after.filter(|part| !part.is_order_of_map()).map(|part| own.trace(part)).collect();
@@ -210,9 +224,7 @@ impl Causes {
         if let [Some(_), Some(_)] = steps
             && is_end(steps[0]) != is_end(steps[1])
         {
-            let from = own.all();
-            self.send(Way::Gone(queue), &from);
-            traces.push(Trace { of: PartOf::State, path: Path::default(), values: [None, None], from });
+            traces.push(Trace { of: PartOf::State, path: Path::default(), values: [None, None], from: own.all() });
         }
         let asked = steps.map(|step| step.map_or(&[][..], |step| &step.asked[..]));
         for number in 0..asked[0].len().max(asked[1].len()) {
@@ -232,6 +244,7 @@ impl Causes {
             (Shows::Nothing, of) => of == PartOf::Data,
         };
         let from = own.of_parts(parted.parts.iter().filter(is_shown));
+        let is_named = own.is_named.get();
         if is_only {
             traces = before;
         }
@@ -239,7 +252,9 @@ impl Causes {
         if !traces.is_empty() {
             self.by_fsm.insert(queue, traces);
         }
-        self.keep(name, parted, log);
+        if is_named {
+            self.keep(name, parted, log);
+        }
         from
     }
 
@@ -249,7 +264,7 @@ impl Causes {
         let mut values: Vec<Values> = of_message.map(|part| [part.found.clone(), part.again.clone()]).collect();
         if let [Some((_, one)), Some((_, other))] = pair {
             if one.message.is_none() {
-                values = started_with(catalogue, one, other);
+                values = started_with(catalogue, &mut self.memo, one, other);
             }
             if values.is_empty() {
                 return None;
@@ -259,7 +274,10 @@ impl Causes {
         let is_timer = pair.iter().flatten().any(|(_, step)| {
             step.message.as_ref().is_some_and(|message| matches!(message.as_what, CameAs::Timer { .. }))
         });
-        let from = ways.iter().find_map(|way| self.under_way.get(way).cloned());
+        let is_only = pair.iter().any(Option::is_none);
+        let unknown =
+            (!is_only && pair.iter().flatten().all(|(_, step)| step.message.is_some())).then(|| vec![UNKNOWN]);
+        let from = ways.iter().find_map(|way| self.under_way.get(way).cloned()).or(unknown);
         // A periodic timer fires again.
         for way in ways.iter().filter(|_| !is_timer) {
             self.bytes -= self.under_way.remove(way).map_or(0, |_| way.bytes());
@@ -300,6 +318,8 @@ struct Inputs<'a> {
     name: StepName,
     given: Option<&'a (Vec<Values>, From)>,
     before: &'a [Trace],
+    /// The step itself was named.
+    is_named: Cell<bool>,
 }
 
 impl Inputs<'_> {
@@ -314,6 +334,7 @@ impl Inputs<'_> {
 
     /// Any of what it had, or itself.
     fn all(&self) -> From {
+        self.is_named.set(true);
         let itself = vec![self.name];
         let given = self.given.iter().map(|(_, from)| from);
         joined(given.chain(self.before.iter().map(|trace| &trace.from)).chain([&itself]))

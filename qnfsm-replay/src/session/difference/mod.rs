@@ -47,7 +47,7 @@ pub struct Difference {
     pub agreed: Option<u64>,
     /// The step in which it shows first, if that can be told. Where that is known by [`FoundBy::Repetition`], it may be of a round before.
     pub step: Option<Parted>,
-    /// Where it isn't known which step led to what shows, the others that may have: each has something that isn't alike each time.
+    /// Where it isn't known which step led to what shows, the others that may have, some seven at most: in each, something isn't alike each time.
     pub others: Vec<Parted>,
     /// True if it may have begun before that: in data, of which a round's digest doesn't tell.
     pub may_have_begun_before: bool,
@@ -128,7 +128,7 @@ pub enum FoundBy {
 impl Session {
     /// Where the program parts from the record, if it does, in this order of closeness: by the deliveries that were recorded, by two plays
     /// up to that round, by what other workers were recorded to have taken from it. The session stands there then, at the
-    /// step if it is known. To play twice takes about as long as the first pass took, and from where the plays aren't alike about twenty times as
+    /// step if it is known. To play twice takes about as long as the first pass took, and from where the plays aren't alike twenty to fifty times as
     /// long as that part took.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! What differs between two values of a type, part by part. Lists and maps that have the same in another order are one part: that is what a hash
 //! map's order looks like.
 
+use std::collections::BTreeMap;
+
 use qnfsm::{
-    TableSchema,
+    Table, TableSchema,
     schema::{Content, Fields, Path, PathPart},
 };
 
@@ -15,8 +17,55 @@ const REORDERED_MAX: usize = 1000;
 /// How much of a key stands in a path, in characters.
 const KEY_CHARS_MAX: usize = 200;
 
+/// A part that differs, and both values of it.
+pub(super) type Differing = (Path, [Option<Content>; 2]);
+
+/// What differs between values that were held against each other before: where FSMs pass on what isn't alike, the same comes again and again.
+#[derive(Default)]
+pub(super) struct Memo {
+    known: BTreeMap<Vec<u8>, Vec<Differing>>,
+    bytes: usize,
+}
+
+/// Whose values they are: the number of a kind or of a type of messages.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Of {
+    Message(u32),
+    State(u32),
+    Data(u32),
+}
+
+/// How many bytes of values are remembered at most.
+const MEMO_BYTES_MAX: usize = 4 << 20;
+
+impl Memo {
+    /// As [`parts`] of values of that type.
+    pub(super) fn parts(&mut self, table: &Table, of: Of, first: &[u8], second: &[u8]) -> Vec<Differing> {
+        if first == second {
+            return Vec::new();
+        }
+        let (tag, number, schema) = match of {
+            Of::Message(number) => (0, number, table.messages.get(number as usize).map(|message| &message.schema)),
+            Of::State(number) => (1, number, table.kinds.get(number as usize).map(|kind| &kind.state)),
+            Of::Data(number) => (2, number, table.kinds.get(number as usize).map(|kind| &kind.value)),
+        };
+        let head = (u64::from(number) << 8 | tag).to_le_bytes();
+        let key = [&head[..], &(first.len() as u64).to_le_bytes(), first, second].concat();
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        let differing = parts(schema, first, second);
+        self.bytes += key.len();
+        if self.bytes > MEMO_BYTES_MAX {
+            (self.known, self.bytes) = (BTreeMap::new(), key.len());
+        }
+        self.known.insert(key, differing.clone());
+        differing
+    }
+}
+
 /// The parts that differ; the whole, where they can't be told.
-pub(crate) fn parts(schema: Option<&TableSchema>, first: &[u8], second: &[u8]) -> Vec<(Path, [Option<Content>; 2])> {
+pub(crate) fn parts(schema: Option<&TableSchema>, first: &[u8], second: &[u8]) -> Vec<Differing> {
     if first == second {
         return Vec::new();
     }
@@ -37,7 +86,7 @@ pub(crate) fn parts(schema: Option<&TableSchema>, first: &[u8], second: &[u8]) -
 }
 
 /// The lists and maps that have the same elements in another order.
-fn reordered(path: &mut Vec<PathPart>, [one, other]: [&Content; 2], all: &mut Vec<(Path, [Option<Content>; 2])>) {
+fn reordered(path: &mut Vec<PathPart>, [one, other]: [&Content; 2], all: &mut Vec<Differing>) {
     let is_reordered = match (one, other) {
         (Content::Seq(one), Content::Seq(other)) => one != other && is_permutation(one, other),
         (Content::Map(one), Content::Map(other)) => one != other && is_permutation(one, other),

@@ -2,9 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use qnfsm::{Ask, Catalogue, End, Handler, RawQueueId, schema::Content};
+use qnfsm::{
+    Ask, Catalogue, End, Handler, RawQueueId,
+    schema::{Content, Path},
+};
 
-use super::{Part, PartOf, Parted, parts};
+use super::{
+    Part, PartOf, Parted,
+    parts::{Memo, Of},
+};
 use crate::session::{Inside, Message, RoundLog, Step, step::Wish};
 
 /// A step by its number in its run.
@@ -76,12 +82,12 @@ fn is_given_the_same(one: &Step, other: &Step) -> bool {
 
 /// The first step that two runs of a round did not do alike.
 pub(in crate::session) fn first_difference(catalogue: &Catalogue, logs: [&RoundLog; 2]) -> Option<Parted> {
-    differences(catalogue, logs).next().map(|unlike| unlike.parted)
+    differences(catalogue, &mut Memo::default(), logs).next().map(|unlike| unlike.parted)
 }
 
 /// The steps that two runs of a round did not do alike. That a map in an FSM's data has the same entries in another order is no difference
 /// as long as nobody was told.
-pub(super) fn unlike(catalogue: &Catalogue, logs: [&RoundLog; 2]) -> Vec<UnlikeStep> {
+pub(super) fn unlike(catalogue: &Catalogue, memo: &mut Memo, logs: [&RoundLog; 2]) -> Vec<UnlikeStep> {
     if logs[0].steps == logs[1].steps {
         return Vec::new();
     }
@@ -89,17 +95,25 @@ pub(super) fn unlike(catalogue: &Catalogue, logs: [&RoundLog; 2]) -> Vec<UnlikeS
     let matters = |UnlikeStep { parted, shows, .. }: &UnlikeStep| {
         *shows > Shows::Nothing || parted.parts.is_empty() || !parted.parts.iter().all(is_order)
     };
-    differences(catalogue, logs).filter(matters).collect()
+    differences(catalogue, memo, logs).filter(matters).collect()
 }
 
 /// What isn't alike of what an FSM started with.
-pub(super) fn started_with(catalogue: &Catalogue, one: &Step, other: &Step) -> Vec<[Option<Content>; 2]> {
-    let kind = catalogue.table().kinds.get(one.kind as usize);
-    let parts = parts(kind.map(|kind| &kind.value), &one.before.data, &other.before.data);
+pub(super) fn started_with(
+    catalogue: &Catalogue,
+    memo: &mut Memo,
+    one: &Step,
+    other: &Step,
+) -> Vec<[Option<Content>; 2]> {
+    let parts = memo.parts(catalogue.table(), Of::Data(one.kind), &one.before.data, &other.before.data);
     parts.into_iter().map(|(_, values)| values).collect()
 }
 
-fn differences<'a>(catalogue: &'a Catalogue, logs: [&'a RoundLog; 2]) -> impl Iterator<Item = UnlikeStep> + 'a {
+fn differences<'a>(
+    catalogue: &'a Catalogue,
+    memo: &'a mut Memo,
+    logs: [&'a RoundLog; 2],
+) -> impl Iterator<Item = UnlikeStep> + 'a {
     let unlike = move |run: usize, (number, step): Numbered<'_>, parts, shows| {
         let RoundLog { ordinal, round, .. } = *logs[run];
         UnlikeStep { parted: Parted { ordinal, round, number, step: step.clone(), parts }, run, shows }
@@ -112,7 +126,7 @@ fn differences<'a>(catalogue: &'a Catalogue, logs: [&'a RoundLog; 2]) -> impl It
                 () if without_data(one.1) != without_data(other) => Shows::Within,
                 () => Shows::Nothing,
             };
-            Some(unlike(0, one, parted(catalogue, one.1, other), shows))
+            Some(unlike(0, one, parted(catalogue, memo, one.1, other), shows))
         }
         [Some(only), None] => Some(unlike(0, only, Vec::new(), Shows::Digest)),
         [None, only] => only.map(|only| unlike(1, only, Vec::new(), Shows::Digest)),
@@ -148,46 +162,33 @@ fn without_data(step: &Step) -> Step {
     Step { delivery: 0, message, before, after, end: step.end.clone(), asked: step.asked.clone(), ..*step }
 }
 
-fn parted(catalogue: &Catalogue, step: &Step, again: &Step) -> Vec<Part> {
+fn parted(catalogue: &Catalogue, memo: &mut Memo, step: &Step, again: &Step) -> Vec<Part> {
     if (step.queue, step.handler) != (again.queue, again.handler) {
         return Vec::new();
     }
-    let table = catalogue.table();
-    let kind = table.kinds.get(step.kind as usize);
-    let message_schema = |number: u32| table.messages.get(number as usize).map(|message| &message.schema);
+    let (table, kind) = (catalogue.table(), step.kind);
     let mut all = Vec::new();
-    let mut compare = |of, schema, found: &[u8], again: &[u8]| {
-        let differing = parts(schema, found, again).into_iter();
+    let mut compare = |of, values, found: &[u8], again: &[u8]| {
+        let differing = memo.parts(table, values, found, again).into_iter();
         all.extend(differing.map(|(path, [found, again])| Part { of, path, recorded: None, found, again }));
     };
     if let (Some(found), Some(again)) = (&step.message, &again.message) {
-        compare(PartOf::Message, message_schema(found.type_number), &found.bytes, &again.bytes);
+        compare(PartOf::Message, Of::Message(found.type_number), &found.bytes, &again.bytes);
     }
-    compare(PartOf::State, kind.map(|kind| &kind.state), &step.after.state, &again.after.state);
-    compare(PartOf::Data, kind.map(|kind| &kind.value), &step.after.data, &again.after.data);
-    for (number, (found, again)) in step.asked.iter().zip(&again.asked).enumerate() {
-        let is_start = matches!(found.what, Ask::Spawn { .. } | Ask::SpawnOn { .. });
-        let schema = found.type_number.and_then(|number| match is_start {
-            true => table.kinds.get(number as usize).map(|kind| &kind.value),
-            false => message_schema(number),
+    compare(PartOf::State, Of::State(kind), &step.after.state, &again.after.state);
+    compare(PartOf::Data, Of::Data(kind), &step.after.data, &again.after.data);
+    let asked = step.asked.iter().zip(&again.asked);
+    let same =
+        asked.take_while(|(found, again)| found.what == again.what).enumerate().map(|(number, (found, again))| {
+            let number_of = found.type_number.unwrap_or_default();
+            let is_start = matches!(found.what, Ask::Spawn { .. } | Ask::SpawnOn { .. });
+            let values = if is_start { Of::Data(number_of) } else { Of::Message(number_of) };
+            compare(PartOf::Asked(number), values, &found.bytes, &again.bytes);
         });
-        if found.what != again.what {
-            all.push(Part {
-                of: PartOf::Asked(number),
-                path: Default::default(),
-                recorded: None,
-                found: None,
-                again: None,
-            });
-            break;
-        }
-        let differing = parts(schema, &found.bytes, &again.bytes).into_iter();
-        let of = PartOf::Asked(number);
-        all.extend(differing.map(|(path, [found, again])| Part { of, path, recorded: None, found, again }));
-    }
-    if step.asked.len() != again.asked.len() {
-        let of = PartOf::Asked(step.asked.len().min(again.asked.len()));
-        all.push(Part { of, path: Default::default(), recorded: None, found: None, again: None });
+    let same = same.count();
+    if same < step.asked.len().max(again.asked.len()) {
+        let of = PartOf::Asked(same);
+        all.push(Part { of, path: Path::default(), recorded: None, found: None, again: None });
     }
     all
 }
