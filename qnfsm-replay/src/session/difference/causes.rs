@@ -40,7 +40,7 @@ pub(super) struct Cause {
 pub(super) struct Shown {
     shows: Shows,
     /// Where that comes from.
-    from: From,
+    from: Sources,
     /// The first steps of the round that weren't alike.
     unlike: Vec<Ran>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Shown {
 type StepName = (u64, usize, usize);
 
 /// The steps that something comes from, the likeliest first.
-type From = Vec<StepName>;
+type Sources = Vec<StepName>;
 /// No step: it isn't known where it comes from.
 const UNKNOWN: StepName = (u64::MAX, 0, 0);
 
@@ -61,7 +61,7 @@ struct Trace {
     of: PartOf,
     path: Path,
     values: Values,
-    from: From,
+    from: Sources,
 }
 
 /// What something is known by on its way to an FSM.
@@ -118,7 +118,7 @@ const FROM_MAX: usize = 8;
 #[derive(Default)]
 pub(super) struct Causes {
     by_fsm: BTreeMap<RawQueueId, Vec<Trace>>,
-    under_way: BTreeMap<Way, From>,
+    under_way: BTreeMap<Way, Sources>,
     steps: BTreeMap<StepName, Ran>,
     traces: usize,
     /// How much memory the steps' rounds take, and what is under way.
@@ -185,7 +185,7 @@ impl Causes {
         if all.is_empty() {
             all = self.under_way.values().flatten().copied().collect();
         }
-        self.told(&all.into_iter().take(FROM_MAX).collect::<From>(), true)
+        self.told(&all.into_iter().take(FROM_MAX).collect::<Sources>(), true)
     }
 
     fn told(&self, from: &[StepName], is_shown: bool) -> Option<Cause> {
@@ -209,7 +209,13 @@ impl Causes {
     }
 
     /// Takes in a step that isn't alike, and gives where that comes from.
-    fn step(&mut self, catalogue: &Catalogue, logs: &[Arc<RoundLog>; 2], pair: Pair<'_>, unlike: UnlikeStep) -> From {
+    fn step(
+        &mut self,
+        catalogue: &Catalogue,
+        logs: &[Arc<RoundLog>; 2],
+        pair: Pair<'_>,
+        unlike: UnlikeStep,
+    ) -> Sources {
         let UnlikeStep { parted, run, shows, .. } = unlike;
         let name = (parted.ordinal, run, parted.number);
         let (queue, log) = (parted.step.queue, &logs[run]);
@@ -259,7 +265,7 @@ impl Causes {
     }
 
     /// What a step was given that isn't alike, as values, and where that comes from.
-    fn given(&mut self, catalogue: &Catalogue, pair: Pair<'_>, parts: &[Part]) -> Option<(Vec<Values>, From)> {
+    fn given(&mut self, catalogue: &Catalogue, pair: Pair<'_>, parts: &[Part]) -> Option<(Vec<Values>, Sources)> {
         let of_message = parts.iter().filter(|part| part.of == PartOf::Message);
         let mut values: Vec<Values> = of_message.map(|part| [part.found.clone(), part.again.clone()]).collect();
         if let [Some((_, one)), Some((_, other))] = pair {
@@ -285,7 +291,7 @@ impl Causes {
         from.map(|from| (values, from))
     }
 
-    fn send(&mut self, way: Way, from: &From) {
+    fn send(&mut self, way: Way, from: &Sources) {
         let bytes = way.bytes();
         self.bytes += if self.under_way.insert(way, from.clone()).is_none() { bytes } else { 0 };
     }
@@ -316,7 +322,7 @@ impl Causes {
 /// What a step had that wasn't alike.
 struct Inputs<'a> {
     name: StepName,
-    given: Option<&'a (Vec<Values>, From)>,
+    given: Option<&'a (Vec<Values>, Sources)>,
     before: &'a [Trace],
     /// The step itself was named.
     is_named: Cell<bool>,
@@ -324,7 +330,7 @@ struct Inputs<'a> {
 
 impl Inputs<'_> {
     /// Where something comes from that the step made: what has the very value, or else anything.
-    fn of(&self, values: &Values) -> From {
+    fn of(&self, values: &Values) -> Sources {
         let is_value = values[0].is_some() && values[1].is_some() && values[0] != values[1];
         let given = self.given.iter().filter(|(all, _)| is_value && all.contains(values)).map(|(_, from)| from);
         let before = self.before.iter().filter(|trace| is_value && trace.values == *values).map(|trace| &trace.from);
@@ -333,15 +339,15 @@ impl Inputs<'_> {
     }
 
     /// Any of what it had, or itself.
-    fn all(&self) -> From {
+    fn all(&self) -> Sources {
         self.is_named.set(true);
         let itself = vec![self.name];
         let given = self.given.iter().map(|(_, from)| from);
         joined(given.chain(self.before.iter().map(|trace| &trace.from)).chain([&itself]))
     }
 
-    fn of_parts<'p>(&self, parts: impl Iterator<Item = &'p Part>) -> From {
-        let from: Vec<From> = parts.map(|part| self.of(&[part.found.clone(), part.again.clone()])).collect();
+    fn of_parts<'p>(&self, parts: impl Iterator<Item = &'p Part>) -> Sources {
+        let from: Vec<Sources> = parts.map(|part| self.of(&[part.found.clone(), part.again.clone()])).collect();
         if from.is_empty() { self.all() } else { joined(from.iter()) }
     }
 
@@ -354,8 +360,8 @@ impl Inputs<'_> {
     }
 }
 
-fn joined<'a>(all: impl Iterator<Item = &'a From>) -> From {
-    let mut joined = From::new();
+fn joined<'a>(all: impl Iterator<Item = &'a Sources>) -> Sources {
+    let mut joined = Sources::new();
     for name in all.flatten() {
         if joined.len() < FROM_MAX && !joined.contains(name) {
             joined.push(*name);
